@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.storage.batches.base import BatchesQuery, BatchState, FedLine, StoredBatch
 from gateway.storage.jobs.base import WAITS_IN_STORE, NewJob
-from gateway.storage.jobs.statements import marks, us
+from gateway.storage.jobs.statements import UNTOLD, marks, us
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.rows import encode_open
 
@@ -146,10 +146,11 @@ def _fed(id: str, epoch: int, line: FedLine, to: tuple[int, int]) -> list[Statem
         entry = encode_open(line.row, WAITS_IN_STORE)
         opened = (
             f"INSERT INTO open_entries (id, owner, entry) SELECT {_cast('TEXT', 3)} "  # noqa: S608
-            f"WHERE {_IS_FED} AND EXISTS (SELECT 1 FROM jobs WHERE id = ?) ON CONFLICT DO NOTHING"
+            f"WHERE {_IS_FED} AND EXISTS (SELECT 1 FROM jobs WHERE id = ?) "
+            "AND NOT EXISTS (SELECT 1 FROM entries WHERE id = ?) ON CONFLICT DO NOTHING"
         )
         statements.append(_job(id, line.job, fed))
-        statements.append((opened, (*entry, *fed, line.job.id)))
+        statements.append((opened, (*entry, *fed, line.job.id, line.job.id)))
     kept = (
         "INSERT INTO batch_lines (batch, custom_id, job, fault, line) SELECT "
         f"{_cast('TEXT', 4)}, {_cast('BIGINT', 1)} WHERE {_IS_FED} ON CONFLICT DO NOTHING"
@@ -254,7 +255,7 @@ def prune(forget_s: float, most: int) -> list[Statement]:
     """The first gives a row for each job that is gone."""
     over = (
         "SELECT jobs.id FROM jobs JOIN batches ON batches.id = jobs.batch WHERE jobs.batch <> '' "
-        "AND batches.ended_at IS NOT NULL LIMIT ?"
+        "AND batches.ended_at IS NOT NULL ORDER BY jobs.number LIMIT ?"
     )
     left = (
         "SELECT batch, line FROM batch_lines JOIN batches ON batches.id = batch_lines.batch "
@@ -262,7 +263,12 @@ def prune(forget_s: float, most: int) -> list[Statement]:
     )
     return [
         (f"DELETE FROM job_events WHERE job IN ({over})", (most,)),  # noqa: S608
-        (f"DELETE FROM jobs WHERE id IN ({over}) RETURNING id", (most,)),  # noqa: S608
+        (f"DELETE FROM jobs WHERE id IN ({over}) AND {UNTOLD} RETURNING id", (most,)),  # noqa: S608
         (f"DELETE FROM batch_lines WHERE (batch, line) IN ({left})", (most,)),  # noqa: S608
-        (f"DELETE FROM batches WHERE ended_at < {{now}} - {us(forget_s)}", ()),  # noqa: S608
+        (
+            f"DELETE FROM batches WHERE ended_at < {{now}} - {us(forget_s)} AND NOT EXISTS "  # noqa: S608
+            "(SELECT 1 FROM batch_lines WHERE batch = batches.id) AND NOT EXISTS "
+            "(SELECT 1 FROM jobs WHERE jobs.batch = batches.id AND jobs.batch <> '')",
+            (),
+        ),
     ]

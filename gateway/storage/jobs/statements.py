@@ -63,12 +63,13 @@ def accept(job: NewJob, entry: Encoded) -> list[Statement]:
     values = (*texts, *whole, job.user, job.most_waiting)
     opened = (
         "INSERT INTO open_entries (id, owner, entry) SELECT CAST(? AS TEXT), CAST(? AS TEXT), "
-        "CAST(? AS TEXT) WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?) ON CONFLICT DO NOTHING"
+        "CAST(? AS TEXT) WHERE EXISTS (SELECT 1 FROM jobs WHERE id = ?) "
+        "AND NOT EXISTS (SELECT 1 FROM entries WHERE id = ?) ON CONFLICT DO NOTHING"
     )
     known = "SELECT id, digest FROM jobs WHERE id = ? OR idempotency = ?"
     return [
         (add, values),
-        (opened, (*entry, job.id)),
+        (opened, (*entry, job.id, job.id)),
         (f"{_TOLD}{_IS_THERE}", _event(job.id, "queued", job.id)),
         (known, (job.id, job.idempotency)),
     ]
@@ -289,6 +290,10 @@ HOLDING: Statement = (
 )
 
 
+UNTOLD = "NOT EXISTS (SELECT 1 FROM job_events WHERE job_events.job = jobs.id)"
+"""Of a job whose events are gone: a clock that moves between two statements leaves none behind."""
+
+
 def prune(forget_s: float, most: int) -> list[Statement]:
     """The first and the last give a row for each that they have changed."""
     own = "SELECT id FROM jobs WHERE batch = '' AND "
@@ -298,7 +303,7 @@ def prune(forget_s: float, most: int) -> list[Statement]:
     return [
         (f"UPDATE jobs SET answer = '' WHERE id IN ({over}) RETURNING id", (most,)),  # noqa: S608
         (f"DELETE FROM job_events WHERE job IN ({old})", which),  # noqa: S608
-        (f"DELETE FROM jobs WHERE id IN ({old}) RETURNING id", which),  # noqa: S608
+        (f"DELETE FROM jobs WHERE id IN ({old}) AND {UNTOLD} RETURNING id", which),  # noqa: S608
     ]
 
 

@@ -78,5 +78,9 @@ def prune(most: int) -> list[Statement]:
     over = "SELECT id FROM kept_streams WHERE keep_until < {now} ORDER BY keep_until, id LIMIT ?"
     return [
         (f"DELETE FROM kept_pieces WHERE stream IN ({over})", (most,)),  # noqa: S608
-        (f"DELETE FROM kept_streams WHERE id IN ({over}) RETURNING id", (most,)),  # noqa: S608
+        (
+            f"DELETE FROM kept_streams WHERE id IN ({over}) AND NOT EXISTS (SELECT 1 "  # noqa: S608
+            "FROM kept_pieces WHERE stream = kept_streams.id) RETURNING id",
+            (most,),
+        ),
     ]

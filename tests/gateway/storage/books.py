@@ -12,6 +12,8 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.storage.base import Ledger
+from gateway.storage.batches.base import BatchStore
+from gateway.storage.batches.sql_batches import SqlBatches
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.jobs.sql_jobs import SqlJobs
 from gateway.storage.outbox import Outbox
@@ -37,6 +39,7 @@ class Books(NamedTuple):
     outbox: Outbox
     jobs: JobStore
     streams: StreamStore
+    batches: BatchStore
 
 
 OpenBooks = Callable[[], contextlib.AbstractAsyncContextManager[Books]]
@@ -78,11 +81,16 @@ def books_opener(
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[Books]:
         books = Books(
-            ledger(), SqlOutbox(statements()), SqlJobs(statements()), SqlStreams(statements())
+            ledger(),
+            SqlOutbox(statements()),
+            SqlJobs(statements()),
+            SqlStreams(statements()),
+            SqlBatches(statements()),
         )
         try:
             yield books
         finally:
+            await books.batches.aclose()
             await books.streams.aclose()
             await books.jobs.aclose()
             await books.outbox.aclose()

@@ -11,7 +11,7 @@ from gateway.storage.batches.base import BatchesQuery, FedLine, StoredBatch
 from gateway.storage.batches.sql_batches import SqlBatches
 from gateway.storage.jobs.base import LOWEST, JobsQuery, NewJob
 from gateway.storage.jobs.sql_jobs import SqlJobs
-from tests.gateway.storage.books import MakeStatements, make_statements
+from tests.gateway.storage.books import Books, MakeStatements, make_statements
 from tests.gateway.storage.sqlite.ledger_rows import open_row
 
 __all__ = ["make_statements"]
@@ -68,7 +68,7 @@ def fed(clock: FakeClock, number: int) -> FedLine:
     )
 
 
-async def begun(stores: Stores, clock: FakeClock) -> StoredBatch:
+async def begun(stores: Stores | Books, clock: FakeClock) -> StoredBatch:
     await stores.batches.add(batch(clock))
     [taken] = await stores.batches.take("one", 8, LEASE_S)
     assert await stores.batches.begin("batch_1", taken.epoch, 3)
