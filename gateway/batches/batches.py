@@ -56,7 +56,7 @@ class Batches:
         clock: Clock,
     ) -> None:
         self.store = store
-        self._results = BatchResults(store, files, jobs.worker.large)
+        self.results_of = BatchResults(store, files, jobs.worker.large)
         self._clock = clock
         self._files = files
         feeder = BatchFeeder(
@@ -78,7 +78,7 @@ class Batches:
                 feeder=feeder,
                 active=active,
                 clock=clock,
-                results=self._results,
+                results=self.results_of,
                 jobs_wake=jobs.worker.wake,
             )
 
@@ -121,6 +121,6 @@ class Batches:
     async def results(self, id: str) -> AsyncIterator[bytes]:
         """A line for each line of a batch that has come to its end by now, in their order. Raises
         StorageUnavailable."""
-        async for line in self._results.lines(id):
+        async for line in self.results_of.lines(id):
             if line.fault or line.state in ("succeeded", "failed", "canceled", "expired"):
                 yield result_line(line)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -25,11 +26,13 @@ from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.jobs.accepting import AskedJob, JobAcceptance
 from gateway.preferences import Preferences
-from gateway.storage.base import StorageUnavailable
+from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.storage.batches.base import BatchStore, FedLine, StoredBatch
 from gateway.storage.jobs.base import LOWEST, NewJob
 from gateway.storage.key_records import KeyRecord
 from gateway.types import ApiError, Principal
+
+log = logging.getLogger("spillgate")
 
 TAG = "batch"
 """Of each line's call, with the batch's id: who asks /usage by it learns what a batch has cost."""
@@ -59,6 +62,8 @@ class HeldLine(msgspec.Struct, frozen=True):
 
     state: CallState
     line: FedLine
+    hold_nano: int
+    """Which its batch's budget has no more."""
 
 
 class Fed(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,10 +133,12 @@ class BatchFeeder:
         *,
         budget_nano: int | None,
         patience_s: float,
+        is_left: Callable[[], bool],
     ) -> Fed:
         """``budget_nano``: what the batch has left for lines that are not held for yet;
-        ``patience_s``: how long they may wait for what is cheap. Raises StorageUnavailable, and
-        then nobody knows whether the lines are jobs."""
+        ``patience_s``: how long they may wait for what is cheap; ``is_left``: whether the lease of
+        the batch is lost. Raises StorageUnavailable, and then nobody knows whether the lines are
+        jobs."""
         taken: list[FedLine | HeldLine] = []
         stopped, wait_s = None, 0.0
         for raw in lines:
@@ -144,12 +151,12 @@ class BatchFeeder:
                 await self._give_back(taken)
                 raise
             if isinstance(found, HeldLine) and budget_nano is not None:
-                budget_nano -= found.state.admission.hold_nano
+                budget_nano -= found.hold_nano
             taken.append(found)
         if not taken:
             return Fed(wait_s=wait_s, why=stopped)
         last = lines[len(taken) - 1]
-        kept = await self._kept(batch, taken, (last.number, last.end))
+        kept = await self._kept(batch, taken, (last.number, last.end), is_left)
         return Fed(
             lines=len(taken),
             wait_s=wait_s,
@@ -158,33 +165,50 @@ class BatchFeeder:
             to=(last.number, last.end),
         )
 
-    async def refuse(self, batch: StoredBatch, raw: RawLine, why: ApiError) -> bool:
+    async def refuse(
+        self, batch: StoredBatch, raw: RawLine, why: ApiError, is_left: Callable[[], bool]
+    ) -> bool:
         """The line is told so, and never run; False where another gateway has the batch."""
         custom_id = read_line(raw.text, batch.endpoint).custom_id
         line = FedLine(number=raw.number, custom_id=custom_id, fault=refused_text(why))
-        return await self._surely(batch, [line], (raw.number, raw.end))
+        return await self._surely(batch, [line], (raw.number, raw.end), is_left)
 
     async def _kept(
-        self, batch: StoredBatch, taken: Sequence[FedLine | HeldLine], to: tuple[int, int]
+        self,
+        batch: StoredBatch,
+        taken: Sequence[FedLine | HeldLine],
+        to: tuple[int, int],
+        is_left: Callable[[], bool],
     ) -> bool:
         fed = [one.line if isinstance(one, HeldLine) else one for one in taken]
-        done = await self._surely(batch, fed, to)
+        done = await self._surely(batch, fed, to, is_left)
         if not done:
             await self._give_back(taken)
         self._fed(batch.id)
         return done
 
     async def _surely(
-        self, batch: StoredBatch, fed: Sequence[FedLine], to: tuple[int, int]
+        self,
+        batch: StoredBatch,
+        fed: Sequence[FedLine],
+        to: tuple[int, int],
+        is_left: Callable[[], bool],
     ) -> bool:
         """Asked until the store says what has become of it: a step that was lost with its answer
-        was done where the batch's place is behind it, and its lease the same."""
+        was done where the batch's place is behind it, and its lease the same. Raises
+        StorageUnavailable once the lease is lost."""
+        is_told = False
         while True:
             try:
                 if await self._store.feed(batch.id, batch.epoch, batch, fed, to):
                     return True
                 found = await self._store.get(batch.id)
-            except StorageUnavailable:
+            except StorageUnavailable as unavailable:
+                if is_left():
+                    raise
+                if not is_told:
+                    log.error("batch %s: %s; it waits for the store", batch.id, unavailable)
+                is_told = True
                 await self._clock.sleep(1.0)
                 continue
             return (
@@ -211,7 +235,7 @@ class BatchFeeder:
             read = read_line(raw.text, batch.endpoint)
             custom_id = read.custom_id
             asked = self._asked(batch, principal, bytes(read.body), patience_s)
-            state, job = await self._held(asked, budget_nano)
+            state, job, row = await self._held(asked, budget_nano)
         except LineFault as fault:
             error = ApiError(400, fault.code, str(fault), param=fault.param)
         except ApiError as refused:
@@ -219,7 +243,8 @@ class BatchFeeder:
                 raise _NotNow(refused) from None
             error = refused
         else:
-            return HeldLine(state, _fed(raw.number, custom_id, job, state))
+            fed = FedLine(number=raw.number, custom_id=custom_id, job=job, row=row)
+            return HeldLine(state, fed, row.hold_nano)
         return FedLine(number=raw.number, custom_id=custom_id, fault=refused_text(error))
 
     def _asked(
@@ -241,14 +266,17 @@ class BatchFeeder:
             rank=LOWEST,
         )
 
-    async def _held(self, asked: AskedJob, budget_nano: int | None) -> tuple[CallState, NewJob]:
+    async def _held(
+        self, asked: AskedJob, budget_nano: int | None
+    ) -> tuple[CallState, NewJob, LedgerRow]:
         if budget_nano is not None and budget_nano <= 0:
             raise budget_reached()
         state, job = await self._acceptance.hold(self._active(), asked)
-        if budget_nano is not None and state.admission.hold_nano > budget_nano:
+        row = open_row(state, None, at_most=_dearest(state))
+        if budget_nano is not None and row.hold_nano > budget_nano:
             await self._dispatcher.jobs.end_unasked(state, 402, BUDGET)
             raise budget_reached()
-        return state, job
+        return state, job, row
 
 
 class _NotNow(Exception):
@@ -261,8 +289,10 @@ class _NotNow(Exception):
         self.wait_s = min(float(asked) if asked.isdecimal() else 1.0, _LONGEST_PAUSE_S)
 
 
-def _fed(number: int, custom_id: str, job: NewJob, state: CallState) -> FedLine:
-    return FedLine(number=number, custom_id=custom_id, job=job, row=open_row(state, None))
+def _dearest(state: CallState) -> int:
+    """Nano-dollars that it may cost, also where nothing limits its caller."""
+    quotes = () if state.decision is None else state.decision.quotes
+    return max((quote.estimate.hold for quote in quotes), default=0)
 
 
 BUDGET = "batch_budget_reached"

@@ -67,6 +67,7 @@ _decode = msgspec.json.Decoder(InputLine).decode
 def read_line(text: bytes, endpoint: str) -> InputLine:
     """Raises LineFault."""
     try:
+        text.decode()  # the decoder leaves `body` unread
         read = _decode(text)
     except msgspec.ValidationError as error:
         raise LineFault("invalid_request", in_json_words(str(error))) from None
@@ -74,6 +75,9 @@ def read_line(text: bytes, endpoint: str) -> InputLine:
         raise LineFault("invalid_json_line", f"This line is no valid JSON: {error}.") from None
     if not 0 < len(read.custom_id) <= _LONGEST_ID:
         message = f"`custom_id` is 1 to {_LONGEST_ID} characters."
+        raise LineFault("invalid_request", message, "custom_id")
+    if "\0" in read.custom_id or not _is_text(read.custom_id):
+        message = "`custom_id` has no NUL and no half of a surrogate pair."
         raise LineFault("invalid_request", message, "custom_id")
     if read.method != "POST":
         raise LineFault("invalid_method", "`method` is POST.", "method")
@@ -83,6 +87,14 @@ def read_line(text: bytes, endpoint: str) -> InputLine:
     if not bytes(read.body).startswith(b"{"):
         raise LineFault("invalid_request", "`body` is an object.", "body")
     return read
+
+
+def _is_text(read: str) -> bool:
+    try:
+        read.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class InputCheck:

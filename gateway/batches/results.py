@@ -87,11 +87,12 @@ class BatchResults:
         found = await self._large.whole(answer) or answer
         return msgspec.structs.replace(line, answer=to_text(found))
 
-    async def drop(self, batch: StoredBatch) -> None:
-        """What a gateway has written that died before it could say so."""
+    async def drop(self, batch: StoredBatch, before: float) -> None:
+        """What a gateway has written ``before``, and died before it could say so: whatever came
+        later may be the results of one that has the batch now."""
         query = FilesQuery(user=batch.user, purpose=_PURPOSE)
         for file in await self._files.records.find(query):
-            if file.name.startswith(f"{batch.id}_"):
+            if file.created_at < before and file.name.startswith(f"{batch.id}_"):
                 await self._files.drop(file.id)
 
     async def write(

@@ -41,6 +41,9 @@ _REFUSED_FOR_S = 60.0
 told so: others' calls may be holding what is left."""
 
 
+GONE = "file_gone"
+
+
 class BatchLost(Exception):
     """Raised where another gateway has the batch, or this one ends."""
 
@@ -114,7 +117,7 @@ class BatchRun:
         except LineFault as fault:
             check.add(check.total + 1, fault)
         except LookupError:
-            check.add(0, LineFault("file_gone", "The input file is not there any more."))
+            check.add(0, LineFault(GONE, _WHY[GONE]))
         if not check.total and not check.faults:
             check.add(0, LineFault("empty_file", "The input file has no lines."))
         if check.faults:
@@ -122,6 +125,7 @@ class BatchRun:
             self._held(await self._store.refuse(batch.id, batch.epoch, faults))
             return False
         self._held(await self._store.begin(batch.id, batch.epoch, check.total))
+        self.batch = msgspec.structs.replace(batch, total=check.total)
         return True
 
     async def _rest(self, longest: int = _CHECKED) -> AsyncGenerator[RawLine]:
@@ -159,7 +163,11 @@ class BatchRun:
                 await self._clock.sleep(pause_s)
                 continue
             progress = await self._store.progress(self.batch.id)
-            lines = await self._next(_AT_ONCE)
+            try:
+                lines = await self._next(_AT_ONCE)
+            except LookupError:
+                log.error("batch %s: its input file is not there any more", self.batch.id)
+                return GONE
             if not lines:
                 return ""
             if await self._fed(lines, progress):
@@ -174,13 +182,14 @@ class BatchRun:
             lines,
             budget_nano=budget,
             patience_s=self._patience_s(progress),
+            is_left=lambda: self.is_left,
         )
         if fed.lines:
             if fed.is_lost:
                 raise BatchLost
             self._moved(fed.to)
-            if fed.why is None:
-                self._refused_since = None
+        if fed.lines or progress.alive:
+            self._refused_since = None
         return await self._after(fed, progress, lines)
 
     def _moved(self, to: tuple[int, int]) -> None:
@@ -195,7 +204,9 @@ class BatchRun:
         if is_idle and fed.why.code == BUDGET:
             return True
         if is_idle and fed.why.status == 402 and self._was_refused_long_enough():
-            self._held(await self._feeder.refuse(self.batch, lines[0], fed.why))
+            refused = self._feeder.refuse(self.batch, lines[0], fed.why, lambda: self.is_left)
+            self._held(await refused)
+            self._refused_since = None
             self._moved((lines[0].number, lines[0].end))
             return False
         await self._clock.sleep(max(fed.wait_s, _LOOK_S))
@@ -247,19 +258,21 @@ class BatchRun:
             pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
 
     async def _finish(self, unbegun: str) -> None:
-        batch = self.batch
+        batch, since_at = self.batch, self._clock.time()
         self._held(await self._store.finalize(batch.id, batch.epoch, unbegun))
-        await self._results.drop(batch)
+        await self._results.drop(batch, since_at)
         output, done = await self._results.write(batch, "output", None)
         rest = self._unbegun(unbegun) if unbegun else None
         errors, failed = await self._results.write(batch, "error", rest)
+        if unbegun == GONE:
+            failed = max(failed, batch.total - done)
         ended = await self._store.end(
             batch.id,
             batch.epoch,
             self._end_of(unbegun),
             files=(output, errors),
             counts=(done, failed),
-            why=_WHY[unbegun] if unbegun in (BUDGET, REVOKED) else "",
+            why=_WHY[unbegun] if unbegun in (BUDGET, REVOKED, GONE) else "",
         )
         if not ended:
             for id in filter(None, (output, errors)):
@@ -270,19 +283,25 @@ class BatchRun:
     def _end_of(self, unbegun: str) -> BatchState:
         if self.is_canceling:
             return "cancelled"
+        if unbegun == GONE:
+            return "failed"
         is_late = unbegun == "batch_expired" or self._has_expired
         return "expired" if is_late else "completed"
 
     async def _unbegun(self, code: str) -> AsyncIterator[EndedLine]:
-        """The lines that were never jobs."""
-        async for line in self._rest():
-            custom_id = read_line(line.text, self.batch.endpoint).custom_id
-            yield unfed(line.number, custom_id, code, _WHY[code])
+        """The lines that were never jobs, as far as the input is there."""
+        try:
+            async for line in self._rest():
+                custom_id = read_line(line.text, self.batch.endpoint).custom_id
+                yield unfed(line.number, custom_id, code, _WHY[code])
+        except LookupError:
+            log.error("batch %s: its input is gone: what was not begun is not told", self.batch.id)
 
 
 _WHY = {
     "batch_cancelled": "The batch was cancelled before this line was begun.",
     "batch_expired": "The batch's time was over before this line was begun.",
     BUDGET: budget_reached().message,
+    GONE: "The input file is not there any more.",
     REVOKED: "The key that made the batch was revoked, or has expired, before this line was begun.",
 }

@@ -79,12 +79,23 @@ class JobAcceptance:
     async def hold(self, active: ActivePolicy, asked: AskedJob) -> tuple[CallState, NewJob]:
         """A job that holds what it may cost, to be put into the store. Raises ApiError 402 and 429
         of limits, and then holds nothing."""
-        settings, now_at = active.policy.jobs, self._clock.time()
-        deadline_s = asked.deadline_s or settings.deadline
+        now_at = self._clock.time()
+        deadline_s = asked.deadline_s or active.policy.jobs.deadline
         state = self._state(active, asked, now_at, deadline_s)
         await self._dispatcher.jobs.hold(active, state)
         state.reason = "NONE"
-        return state, NewJob(
+        try:
+            return state, self._new_job(active, asked, state, deadline_s)
+        except BaseException:
+            await self._dispatcher.jobs.end_unasked(state, 499, "not_accepted")
+            raise
+
+    @staticmethod
+    def _new_job(
+        active: ActivePolicy, asked: AskedJob, state: CallState, deadline_s: float
+    ) -> NewJob:
+        settings, now_at = active.policy.jobs, state.received_at
+        return NewJob(
             id=state.call.id,
             model=asked.model,
             task=asked.task,

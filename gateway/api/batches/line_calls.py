@@ -5,6 +5,7 @@ from __future__ import annotations
 from adapters.types import OPENAI_ROUTES, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.openai import parsed_call
+from gateway.api.requests.bodies import parse_json
 from gateway.api.requests.request import ParsedRequest
 from gateway.batches.feeding import LineCall
 from gateway.preferences import Preferences
@@ -49,6 +50,7 @@ def _parsed(
     if task is not None:
         return parsed_call(active, principal, task, body)
     model = endpoint.removeprefix(_INFER)
+    parse_json(body)
     spec = active.model(model, principal)
     if spec.task != "infer":
         raise ApiError(
