@@ -4,30 +4,59 @@ bound, which lie with the stored files of its user."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
-from adapters.types import Reply
+from adapters.types import Reply, Task
+from gateway.backends.demands import Demands
 from gateway.clock import Clock
 from gateway.files.files import Files, NewFile
 from gateway.files.inputs import FileInputs
 from gateway.jobs.records import JobAnswer, JobRequest, answer_of
+from gateway.money.inputs import InputParts
 from gateway.policy.sections.store import FileSettings
 from gateway.storage.jobs.base import StoredJob
+
+
+class ResolvedBody(NamedTuple):
+    """A job's call, as far as it decides what it needs."""
+
+    model: str
+    task: Task
+    body: bytes
+    parts: InputParts
 
 
 class LargeBodies:
     """Of the jobs of one gateway."""
 
-    def __init__(self, files: Files, settings: Callable[[], FileSettings], clock: Clock) -> None:
-        self.inputs = FileInputs(files, settings)
+    def __init__(
+        self,
+        files: Files,
+        inputs: FileInputs,
+        settings: Callable[[], FileSettings],
+        clock: Clock,
+    ) -> None:
+        self.inputs = inputs
         self._files = files
         self._settings = settings
         self._clock = clock
 
-    async def body(self, request: JobRequest) -> tuple[bytes, int]:
-        """The call's, with its files, and how many bytes are theirs. Raises ApiError."""
-        return await self.inputs.resolved(request.principal, request.body.encode())
+    async def request(self, request: JobRequest, demands: Demands) -> JobRequest:
+        """With the files that it names, and what it holds and needs then. Raises ApiError, and
+        StorageUnavailable."""
+        given = request.body.encode()
+        body = await self.inputs.resolved(request.principal, given)
+        if body is given:
+            return request
+        parts, wanted = self.inputs.parts(request.task, body), request.preferences
+        wanted = msgspec.structs.replace(wanted, parts=parts)
+        if request.model in demands.models:
+            asked = ResolvedBody(request.model, request.task, body, parts)
+            needs = demands.needs(asked, wanted.needs.abilities)
+            wanted = msgspec.structs.replace(wanted, needs=needs)
+        return msgspec.structs.replace(request, body=body.decode(), preferences=wanted)
 
     async def answer(self, job: StoredJob, reply: Reply) -> JobAnswer:
         """What is kept of a reply. Raises StorageUnavailable."""

@@ -17,7 +17,6 @@ from gateway.calls.refusals import PutOff
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.jobs.ending import JobEnding
-from gateway.jobs.large import LargeBodies
 from gateway.jobs.outcomes import (
     CANCELED,
     EXPIRED,
@@ -122,17 +121,14 @@ class OneLease:
 
     async def _run(self, run: JobRun, row: LedgerRow) -> Outcome:
         active, request = self._active(), read_request(run.job.request)
-        missing: ApiError | None = None
-        if run.large is not None and not run.goes_on_at and not run.job.canceling:
+        unasked = self._unasked(active, run, request)
+        if unasked is None and run.large is not None and not run.goes_on_at:
             try:
-                request = await _with_files(run.large, request)
+                request = await run.large.request(request, active.demands)
             except ApiError as error:
-                missing = error
+                unasked = of_failure(error, late=False), error.status, error.code
         run.state = state = self._state(active, run, request, row)
         run.most_run_s = inf if request.most_run_s is None else request.most_run_s
-        unasked = self._unasked(active, run, request)
-        if missing is not None and unasked is None:
-            unasked = of_failure(missing, late=False), missing.status, missing.code
         if unasked is not None:
             end, status, code = unasked
             await self._dispatcher.jobs.end_unasked(state, status, code)
@@ -260,18 +256,6 @@ class OneLease:
                 await self._dispatcher.jobs.end_unasked(state, 499, "canceled")
             return CANCELED
         return IsLeft() if run.goes_on_at else Waits(attempt=_restarts_of(run))
-
-
-async def _with_files(large: LargeBodies, request: JobRequest) -> JobRequest:
-    """With the files that it names. Raises ApiError, and StorageUnavailable."""
-    body, theirs = await large.body(request)
-    if not theirs:
-        return request
-    wanted = request.preferences
-    parts = msgspec.structs.replace(wanted.parts, data_bytes=wanted.parts.data_bytes + theirs)
-    return msgspec.structs.replace(
-        request, body=body.decode(), preferences=msgspec.structs.replace(wanted, parts=parts)
-    )
 
 
 _TIMED = frozenset(("nano_usd", "gpu_us"))

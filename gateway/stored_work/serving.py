@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from gateway.api.batches.line_calls import read_call
+from gateway.api.calls.resolved_parts import parts_in_body
 from gateway.batches.batches import Batches
 from gateway.files.files import FilePlaces, Files
 from gateway.files.inputs import FileInputs
@@ -30,9 +31,14 @@ def serve_stored(gateway: Gateway, stored: StoredWork) -> None:
         settings=lambda: gateway.active.policy.files,
         clock=gateway.clock,
     )
-    gateway.file_inputs = FileInputs(files, lambda: gateway.active.policy.files)
+    inputs = gateway.file_inputs = FileInputs(
+        files,
+        lambda: gateway.active.policy.files,
+        most=lambda: gateway.active.policy.server.max_body,
+        parts=parts_in_body,
+    )
     if gateway.jobs is not None:
-        large = LargeBodies(files, lambda: gateway.active.policy.files, gateway.clock)
+        large = LargeBodies(files, inputs, lambda: gateway.active.policy.files, gateway.clock)
         gateway.jobs.worker.large = large
         gateway.batches = Batches(
             name=secrets.token_hex(8),

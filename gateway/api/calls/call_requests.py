@@ -247,15 +247,21 @@ async def _nobody() -> MutableMapping[str, Any]:
 
 
 async def _with_files(
-    inputs: FileInputs, context: RequestContext, parsed: ParsedRequest, preferences: Preferences
+    gateway: Gateway,
+    inputs: FileInputs,
+    context: RequestContext,
+    parsed: ParsedRequest,
+    preferences: Preferences,
 ) -> tuple[ParsedRequest, Preferences]:
-    """With the files that its body names. Raises ApiError."""
-    body, theirs = await inputs.resolved(context.principal, parsed.body)
-    parts = msgspec.structs.replace(parsed.parts, data_bytes=parsed.parts.data_bytes + theirs)
-    return (
-        msgspec.structs.replace(parsed, body=body, parts=parts),
-        msgspec.structs.replace(preferences, parts=parts),
-    )
+    """With the files that its body names, and what it holds and needs then. Raises ApiError."""
+    body = await inputs.resolved(context.principal, parsed.body)
+    parsed = msgspec.structs.replace(parsed, body=body, parts=inputs.parts(parsed.task, body))
+    preferences = msgspec.structs.replace(preferences, parts=parsed.parts)
+    demands = gateway.active.demands
+    if parsed.model in demands.models:
+        needs = demands.needs(parsed, parsed.abilities)
+        preferences = msgspec.structs.replace(preferences, needs=needs)
+    return parsed, preferences
 
 
 async def _serve(
@@ -268,8 +274,9 @@ async def _serve(
     waiting: WaitingStream | None,
 ) -> CallState:
     """The call as it has ended."""
-    if MARK in parsed.body and gateway.file_inputs is not None:
-        parsed, preferences = await _with_files(gateway.file_inputs, context, parsed, preferences)
+    inputs = gateway.file_inputs
+    if MARK in parsed.body and inputs is not None and parsed.content_type == JSON_TYPE:
+        parsed, preferences = await _with_files(gateway, inputs, context, parsed, preferences)
     active = gateway.active.of(context.principal.user)
     call = Call(
         id=context.request_id,
