@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import datetime
 import json
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +14,15 @@ import msgspec
 
 from gateway.cli.acts import act_of_this_user
 from gateway.cli.serving.data_lock import DataInUse, DataLock
+from gateway.cli.serving.local_socket import answers
 from gateway.cli.shared import add_config, command, fail, policy_offline
 from gateway.cli.upkeep.archive import ArchiveFault, BackupFile, Manifest, unpack
 from gateway.cli.upkeep.backup import databases_of, parts_of
+from gateway.cli.upkeep.replacing import replace_all
 from gateway.clock import SystemClock
 from gateway.opening.stores import open_keys
 from gateway.policy.model import Policy
 from gateway.store_urls import Database
-
-_BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database, of which the restored one must know nothing."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,11 +34,12 @@ def main(arguments: Sequence[str]) -> int:
             contextlib.closing(DataLock(Path(policy.server.data))),
             tempfile.TemporaryDirectory(dir=policy.server.data) as name,
         ):
+            _refuse_beneath_a_gateway(Path(policy.server.data))
             manifest = unpack(options.file, Path(name))
             parts = [part for part in parts_of(policy) if part.name in manifest.files]
             _refuse_what_is_there(parts, options.force)
-            for part in parts:
-                _put(Path(name) / part.name, part)
+            stamp = f".replaced-{SystemClock().time():.0f}"
+            replace_all(Path(name), parts, stamp)
     except (ArchiveFault, DataInUse, OSError) as error:
         fail(f"{options.file}: {error}")
     _note(policy, options.file)
@@ -73,17 +72,10 @@ def _refuse_what_is_there(parts: Sequence[BackupFile], force: bool) -> None:
         raise ArchiveFault("nothing in it is of this policy")
 
 
-def _put(copy: Path, part: BackupFile) -> None:
-    part.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stamp = f".replaced-{SystemClock().time():.0f}"
-    for name in ("", *(_BESIDE if part.database else ())):
-        old = part.path.with_name(part.path.name + name)
-        if old.exists():
-            old.rename(old.with_name(old.name + stamp))
-    staged = part.path.with_name(f".{part.path.name}.{os.getpid()}")
-    staged.write_bytes(copy.read_bytes())  # it may be another file system's
-    staged.chmod(0o600)
-    staged.rename(part.path)
+def _refuse_beneath_a_gateway(folder: Path) -> None:
+    """One whose limits are in a store of their own holds no lock. Raises DataInUse."""
+    if answers(folder):
+        raise DataInUse(f"server.data: a gateway serves from {folder}. End it first")
 
 
 def _note(policy: Policy, file: Path) -> None:

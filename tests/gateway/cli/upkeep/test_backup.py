@@ -3,6 +3,7 @@ nothing."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import tarfile
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 
 from gateway.cli.serving.data_lock import DataLock
+from gateway.cli.serving.local_socket import LocalSocket
+from gateway.cli.upkeep.archive import BackupFile
+from gateway.cli.upkeep.replacing import replace_all
 from tests.gateway.cli.shells import POLICY, Shell
 
 
@@ -87,6 +91,52 @@ def test_not_where_a_gateway_runs(made: Path, elsewhere: str, shell: Shell, tmp_
         lock.close()
     assert "server.data" in shell.error
     assert not (tmp_path / "other" / "keys.db").exists()
+
+
+def test_not_beneath_a_gateway_that_holds_no_lock(
+    made: Path, elsewhere: str, shell: Shell, tmp_path: Path
+) -> None:
+    """Its limits are in a Redis, and so it shares its data folder."""
+    (tmp_path / "other").mkdir(mode=0o700)
+    with contextlib.closing(LocalSocket(tmp_path / "other")):
+        shell("restore", str(made), "--config", elsewhere, status=2)
+    assert "a gateway serves" in shell.error
+    assert not (tmp_path / "other" / "keys.db").exists()
+
+
+def test_where_one_file_cannot_be_put_the_others_stay_as_they_were(
+    made: Path, config: str, shell: Shell, tmp_path: Path
+) -> None:
+    """The folder of the certificates is a file now, which the last of the parts meets."""
+    data = tmp_path / "data"
+    later = shell.json("keys", "create", "--config", config, "--user", "late", "--json")
+    shutil.rmtree(data / "tls")
+    (data / "tls").touch()
+    before = {one.name for one in data.iterdir()}
+    shell("restore", str(made), "--config", config, "--force", status=2)
+    assert {one.name for one in data.iterdir()} == before | {"gateway.lock"}
+    assert later["id"] in {one["id"] for one in keys_of(shell, config)}
+
+
+def test_a_move_that_fails_takes_the_others_back(tmp_path: Path) -> None:
+    """The second place is a folder, over which no file goes."""
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    parts = [BackupFile(name, tmp_path / name, True) for name in ("ledger.db", "keys.db")]
+    for part in parts:
+        (copies / part.name).write_text("of the backup")
+    (tmp_path / "ledger.db").write_text("of today")
+    (tmp_path / "ledger.db-wal").write_text("of today")
+    (tmp_path / "keys.db").mkdir()
+    (tmp_path / "keys.db.old" / "held").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"keys\.db"):
+        replace_all(copies, parts, ".old")
+    assert (tmp_path / "ledger.db").read_text() == "of today"
+    assert (tmp_path / "ledger.db-wal").read_text() == "of today"
+    assert not list(tmp_path.glob(".*"))
+    assert {one.name for one in tmp_path.iterdir()} == {
+        "copies", "ledger.db", "ledger.db-wal", "keys.db", "keys.db.old",
+    }  # fmt: skip
 
 
 def cut(file: Path) -> None:
