@@ -127,6 +127,11 @@ class Attempt(msgspec.Struct, frozen=True):
             common.context,
         )
 
+    @property
+    def output_bound(self) -> str:
+        """The field in which its backend takes a bound of an answer."""
+        return self.backend.spec.common.output_bound
+
     # --- what was used ------------------------------------------------------------------------
 
     def used(self, reported: Usage) -> Usage:

@@ -345,7 +345,7 @@ class Dispatcher:
             return await self._take(state, attempt, await state.durable.ask(attempt))
         elif active.bounds_answers:
             return await self._answer_in_time(active, state, attempt, untried)
-        reply = await ask(attempt.backend.adapter, attempt.call)
+        reply = await ask(attempt.backend.adapter, attempt.call, attempt.output_bound)
         return await self._take(state, attempt, reply)
 
     def _take(self, state: CallState, attempt: Attempt, reply: Reply) -> Awaitable[Answer]:
@@ -383,7 +383,7 @@ class Dispatcher:
         """The same for a whole answer, within the time that the policy gives it."""
         may_leave = partial(self._failover.may_leave, active, state, attempt, untried)
         with whole_answer_limit(self.timer, active, state, attempt, may_leave):
-            reply = await ask(attempt.backend.adapter, attempt.call)
+            reply = await ask(attempt.backend.adapter, attempt.call, attempt.output_bound)
         return await self._take(state, attempt, reply)
 
     async def _begin_in_time(
@@ -391,7 +391,7 @@ class Dispatcher:
     ) -> Answer:
         """The same for a stream, within the time that the policy gives its first token."""
         with first_token_limit(self.timer, active, state, attempt):
-            reply = await ask(attempt.backend.adapter, attempt.call)
+            reply = await ask(attempt.backend.adapter, attempt.call, attempt.output_bound)
             if reply.chunks is not None:
                 return await self._begin(state, attempt, reply)
         return await self._take(state, attempt, reply)

@@ -20,14 +20,15 @@ _ASKED = {"messages": chat_of_message, "responses": chat_of_response}
 _WRITERS: dict[str, type[Writer]] = {"messages": MessageWriter, "responses": ResponseWriter}
 
 
-def ask(adapter: Backend, call: Call) -> Awaitable[Reply]:
-    """What ``invoke`` gives, and raises. A backend that does not know the call's own words is
+def ask(adapter: Backend, call: Call, bound: str = "max_tokens") -> Awaitable[Reply]:
+    """What ``invoke`` gives, and raises. ``bound``: the field in which the backend takes a bound of
+    an answer; "none" where it is given none. A backend that does not know the call's own words is
     asked in those of ``SPOKEN_AS``; UNSUPPORTED where these cannot say it."""
     if call.task not in SPOKEN_AS and not call.shown:
         return adapter.invoke(call)
     if is_understood(adapter, call):
         return adapter.invoke(call) if not call.shown else _shown(adapter, call)
-    return _translated(adapter, call)
+    return _translated(adapter, call, "max_tokens" if bound == "none" else bound)
 
 
 def is_understood(adapter: Backend, call: Call) -> bool:
@@ -39,10 +40,10 @@ async def _shown(adapter: Backend, call: Call) -> Reply:
     return shown_as(await adapter.invoke(call), call.shown)
 
 
-async def _translated(adapter: Backend, call: Call) -> Reply:
+async def _translated(adapter: Backend, call: Call, bound: str) -> Reply:
     """The answer names the model by which the call knows it: what the backend calls it is no
     answer's matter that is written anew."""
-    body = _said(call)
+    body = _said(call, bound)
     writer = _WRITERS[call.task](call)
     spoken = msgspec.structs.replace(call, task=SPOKEN_AS[call.task], body=body, shown="", betas="")
     reply = await adapter.invoke(spoken)
@@ -55,10 +56,10 @@ async def _translated(adapter: Backend, call: Call) -> Reply:
     return msgspec.structs.replace(reply, body=written)
 
 
-def _said(call: Call) -> bytes:
+def _said(call: Call, bound: str) -> bytes:
     """The body of the chat. Raises INVALID for a request that is not in the shape of its task."""
     try:
-        return _ASKED[call.task](call.body)
+        return _ASKED[call.task](call.body, bound)
     except MISSHAPEN:
         said = f"The request is not in the shape of {TYPED_ROUTES[call.task]}."
         raise BackendError(FailureClass.INVALID, said) from None

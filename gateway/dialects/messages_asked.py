@@ -17,14 +17,17 @@ import msgspec
 from adapters.errors import takes_no
 from gateway.dialects.streams import object_of, text_of
 
-_SAME = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream")
+_SAME = ("model", "temperature", "top_p", "top_k", "stream")
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-def chat_of_message(body: bytes) -> bytes:
-    """The body of the chat completion. Raises UNSUPPORTED for what it cannot say."""
+def chat_of_message(body: bytes, bound: str = "max_tokens") -> bytes:
+    """The body of the chat completion, its ``bound`` the field that bounds the answer. Raises
+    UNSUPPORTED for what it cannot say."""
     asked = object_of(body)
     chat = {name: asked[name] for name in _SAME if asked.get(name) is not None}
+    if asked.get("max_tokens") is not None:
+        chat[bound] = asked["max_tokens"]
     chat["messages"] = [*_system(asked.get("system")), *_messages(asked.get("messages"))]
     if asked.get("stop_sequences"):
         chat["stop"] = asked["stop_sequences"]

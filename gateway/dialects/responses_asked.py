@@ -24,9 +24,10 @@ _KEPT = ("previous_response_id", "conversation", "prompt", "background")
 _TEXTS = frozenset(("input_text", "output_text", "text", "refusal", "summary_text"))
 
 
-def chat_of_response(body: bytes) -> bytes:
-    """The body of the chat completion. Raises UNSUPPORTED for what it cannot say, and INVALID
-    for what is not in the shape of a response's request."""
+def chat_of_response(body: bytes, bound: str = "max_tokens") -> bytes:
+    """The body of the chat completion, its ``bound`` the field that bounds the answer. Raises
+    UNSUPPORTED for what it cannot say, and INVALID for what is not in the shape of a response's
+    request."""
     asked = object_of(body)
     for name in _KEPT:
         if asked.get(name):
@@ -34,7 +35,7 @@ def chat_of_response(body: bytes) -> bytes:
     chat = {name: asked[name] for name in _SAME if asked.get(name) is not None}
     chat["messages"] = [*_instructions(asked.get("instructions")), *_messages(asked.get("input"))]
     if asked.get("max_output_tokens") is not None:
-        chat["max_tokens"] = asked["max_output_tokens"]
+        chat[bound] = asked["max_output_tokens"]
     if asked.get("tools"):
         chat["tools"] = [_tool(tool) for tool in asked["tools"]]
     chat |= _tool_choice(asked.get("tool_choice"))
@@ -59,23 +60,28 @@ def _instructions(text: Any) -> Iterator[dict[str, Any]]:
 
 
 def _messages(items: Any) -> list[dict[str, Any]]:
-    """What an assistant said and which tools it called is one message of it, as a chat has it."""
+    """What an assistant said and which tools it called is one message of it, as a chat has it; and
+    pictures that tools gave back follow in a user's message, since a tool's holds text alone."""
     if isinstance(items, str):
         return [{"role": "user", "content": items}]
     found: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     for item in items if isinstance(items, list) else ():
-        message = _message(item if isinstance(item, dict) else {})
+        message = _message(item if isinstance(item, dict) else {}, shown)
         if message is None:
             continue
+        if shown and message["role"] != "tool":
+            found.append({"role": "user", "content": shown})
+            shown = []
         before = found[-1] if found else {}
         if message["role"] == before.get("role") == "assistant" and "tool_calls" in message:
             before["tool_calls"] = before.get("tool_calls", []) + message["tool_calls"]
         else:
             found.append(message)
-    return found
+    return [*found, {"role": "user", "content": shown}] if shown else found
 
 
-def _message(item: dict[str, Any]) -> dict[str, Any] | None:
+def _message(item: dict[str, Any], shown: list[dict[str, Any]]) -> dict[str, Any] | None:
     kind = item.get("type", "message")
     if kind == "message":
         role = "system" if item.get("role") == "developer" else item.get("role")
@@ -85,19 +91,32 @@ def _message(item: dict[str, Any]) -> dict[str, Any] | None:
         called = {"id": item.get("call_id"), "type": "function", "function": function}
         return {"role": "assistant", "content": None, "tool_calls": [called]}
     if kind == "function_call_output":
-        output = text_of(item.get("output"))
-        return {"role": "tool", "tool_call_id": item.get("call_id"), "content": output}
+        texts, others = _given_back(item.get("output"))
+        shown.extend(others)
+        return {"role": "tool", "tool_call_id": item.get("call_id"), "content": texts}
     if kind == "reasoning":
         return None
     raise takes_no(f"an input item of type {kind!r}")
+
+
+def _given_back(output: Any) -> tuple[str, list[dict[str, Any]]]:
+    """What a tool gave back: its text, and parts of other kinds."""
+    if not isinstance(output, list):
+        return text_of(output), []
+    parts = [_part(part) for part in output if isinstance(part, dict)]
+    text = "".join(part["text"] for part in parts if part["type"] == "text")
+    return text, [part for part in parts if part["type"] != "text"]
 
 
 def _content(role: Any, content: Any) -> Any:
     if isinstance(content, str):
         return content
     parts = [_part(part) for part in content or () if isinstance(part, dict)]
-    if role != "user" or all(part["type"] == "text" for part in parts):
-        return "".join(part.get("text", "") for part in parts)
+    others = [part["type"] for part in parts if part["type"] != "text"]
+    if not others:
+        return "".join(part["text"] for part in parts)
+    if role != "user":
+        raise takes_no(f"{others[0]!r} in a message of the role {role!r}")
     return parts
 
 

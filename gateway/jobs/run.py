@@ -193,7 +193,7 @@ class JobRun:
 
     async def _invoked(self, adapter: Backend, attempt: Attempt) -> Reply:
         await self._begin(attempt, "running", handed=attempt.quote.paid)
-        reply = await ask(adapter, attempt.call)
+        reply = await ask(adapter, attempt.call, attempt.output_bound)
         if reply.rest is None:
             return reply
         return msgspec.structs.replace(reply, usage=await reply.rest(), rest=None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from adapters.types import Call
 from gateway.calls.output_bound import bounded
+from gateway.clock import FakeClock
+from tests.gateway.assembled import POLICY, assembled
 
 PLAIN = b'{"model": "m", "messages": [{"role": "user", "content": "h\\"i}"}]}'
 
@@ -49,3 +52,25 @@ def test_a_backend_that_takes_no_bound_is_sent_what_came() -> None:
 def test_a_number_keeps_its_digits() -> None:
     body = b'{"max_tokens":null,"seed":12345678901234567890,"t":0.10}'
     assert b'"seed":12345678901234567890,"t":0.10' in bounded(call(body), "max_tokens", 1).body
+
+
+@pytest.mark.parametrize(
+    ("declared", "field"),
+    [
+        ("max_tokens", "max_tokens"),
+        ("max_completion_tokens", "max_completion_tokens"),
+        ("none", "max_tokens"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("path", "own"), [("/v1/messages", "max_tokens"), ("/v1/responses", "max_output_tokens")]
+)
+async def test_a_translated_call_is_bounded_in_the_backends_own_field(
+    declared: str, field: str, path: str, own: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    policy = POLICY.replace("    kind: fake\n", f"    kind: fake\n    output_bound: {declared}\n")
+    body = {"model": "far", "input": "hi", "messages": [{"role": "user", "content": "hi"}], own: 7}
+    async with assembled(tmp_path, clock, policy) as gateway, gateway.client() as client:
+        await client.post(path, json=body)
+        sent = json.loads(gateway.fake("burst").calls[0].body)
+        assert {name: sent[name] for name in sent if name.startswith("max_")} == {field: 7}

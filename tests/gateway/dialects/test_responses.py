@@ -183,3 +183,34 @@ def test_an_answer_is_written_whatever_its_request_said(name: str) -> None:
         writer = ResponseWriter(Call(id="req_1", model="m", task="responses", body=body))
         answer = whole({"role": "assistant", "content": "fine"})
         assert json.loads(writer.whole(answer.body, answer.usage))["status"] == "completed"
+
+
+def test_pictures_that_tools_gave_back_follow_in_a_users_message() -> None:
+    picture = {"type": "input_image", "image_url": "https://x/y.png"}
+    given = [
+        {"type": "function_call_output", "call_id": "1", "output": [picture]},
+        {
+            "type": "function_call_output",
+            "call_id": "2",
+            "output": [{"type": "input_text", "text": "two"}],
+        },
+    ]
+    shown = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    tools = [
+        {"role": "tool", "tool_call_id": "1", "content": ""},
+        {"role": "tool", "tool_call_id": "2", "content": "two"},
+        {"role": "user", "content": [shown]},
+    ]
+    later = {"role": "user", "content": "go on"}
+    for more in ([], [later]):
+        body = json.dumps({"model": "m", "input": [*given, *more]}).encode()
+        assert json.loads(chat_of_response(body))["messages"] == [*tools, *more]
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "assistant"])
+def test_a_picture_that_a_chat_cannot_hold_is_refused(role: str) -> None:
+    parts = [{"type": "input_image", "image_url": "https://x/y.png"}]
+    body = json.dumps({"model": "m", "input": [{"role": role, "content": parts}]}).encode()
+    with pytest.raises(BackendError) as raised:
+        chat_of_response(body)
+    assert raised.value.failure is FailureClass.UNSUPPORTED
