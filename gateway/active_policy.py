@@ -143,7 +143,7 @@ class ActivePolicy:
     def rules(self, model: str, route: str) -> RepeatRules:
         """What the policy says of repeating a call of the model that took this route."""
         spec, taken = self.policy.models[model], self._named[route]
-        own = spec.task != "infer" if spec.idempotent is None else spec.idempotent
+        own = spec.task not in ("infer", "other") if spec.idempotent is None else spec.idempotent
         return RepeatRules(
             idempotent=own if taken.idempotent is None else taken.idempotent,
             repeat=taken.repeat,

@@ -28,6 +28,7 @@ _SILENT: frozenset[Task] = frozenset(
 )
 _NO_SOUND = _SILENT | {"images", "image_edits"}
 _NO_IMAGES = _SILENT | {"transcriptions", "translations", "speech"}
+_WRITES_TEXT: frozenset[Task] = frozenset(("chat", "messages", "responses", "completions"))
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -41,11 +42,17 @@ def by_media(price: Price | None) -> bool:
     return price is not None and bool(price.per_image or price.per_audio_second)
 
 
+def sold_by_tokens(price: Price, task: Task) -> bool:
+    """Whether no image and no second of sound is foreseen of a call: it writes text, and tokens
+    have a rate. What else the backend sells is then of other tasks."""
+    return task in _WRITES_TEXT and by_tokens(price)
+
+
 def with_media(price: Price | None, said: Usage, body_bytes: int, task: Task = "infer") -> Usage:
     """The usage with images and sound where they are paid for and nobody said how much: one image,
     and of sound what a body of this size may hold. ``estimated`` says so. Of a task that makes
-    neither there is none."""
-    if price is None:
+    neither, or that is sold by tokens, there is none."""
+    if price is None or sold_by_tokens(price, task):
         return said
     images, audio_s = said.images, said.audio_s
     if images is None and price.per_image and task not in _NO_IMAGES:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from adapters.types import SPOKEN_AS, Capabilities, Task
+from gateway.money.estimates import sold_by_tokens
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.pricing import FREE, Estimate, Expectation, estimate
 from gateway.money.tariffs import PriceInForce
@@ -273,6 +274,9 @@ def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
         high = candidate.max_run
     if price is None:
         return Quote(candidate.name, delay, FREE, True, False, high, seen=candidate)
+    images, audio_s = question.images, question.audio_s
+    if (images or audio_s) and sold_by_tokens(price, question.task):
+        images, audio_s = 0, 0.0
     expected = Expectation(
         run.mean,
         high,
@@ -280,8 +284,8 @@ def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
         text // 4 + question.part_tokens // LIKELY_PART,
         text + question.part_tokens + candidate.more_input,
         question.output_tokens,
-        question.images,
-        question.audio_s,
+        images,
+        audio_s,
         load.tail_s,
     )
     in_force, reserved = candidate.in_force, price.per_hour is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from adapters.types import OPENAI_ROUTES, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.openai import parsed_call
@@ -35,11 +37,15 @@ def read_call(active: ActivePolicy, principal: Principal, endpoint: str, body: b
             "The answer to a line is whole: leave `stream` out of its body.",
             param="body.stream",
         )
+    preferences = Preferences(None, None, parsed.output_tokens, parsed.unbounded, parsed.parts)
+    if parsed.model in active.demands.models:
+        needs = active.demands.needs(parsed, parsed.abilities)
+        preferences = msgspec.structs.replace(preferences, needs=needs)
     return LineCall(
         model=parsed.model,
         task=parsed.task,
         body=parsed.body,
-        preferences=Preferences(None, None, parsed.output_tokens, parsed.unbounded, parsed.parts),
+        preferences=preferences,
     )
 
 

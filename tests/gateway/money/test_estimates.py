@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from adapters.types import Task, Usage
-from gateway.money.estimates import cost_basis, prompt_tokens, with_tokens
+from gateway.money.estimates import cost_basis, prompt_tokens, with_media, with_tokens
 from gateway.policy.sections.price import Price
 
 TOKENS = Price(per_million_input=1000, per_million_output=1000)
@@ -92,3 +92,18 @@ def test_an_estimate_is_marked_as_one() -> None:
     assert cost_basis(TOKENS, Usage(cost_nano=5), 5) == "reported"
     assert cost_basis(SECONDS, Usage(exec_s=1.0), 5) == "estimated"
     assert cost_basis(SECONDS, Usage(exec_s=1.0, reported=True), 5) == "reported"
+
+
+@pytest.mark.parametrize("task", ["chat", "messages", "responses", "completions"])
+def test_what_writes_text_is_charged_no_picture_where_tokens_are_sold(task: Task) -> None:
+    both = Price(per_million_output=1000, per_image=1000, per_audio_second=1000)
+    told = Usage(images=2)
+    assert with_media(both, Usage(), 9000, task) == Usage()
+    assert with_media(both, told, 9000, task) is told
+    pictures = Price(per_image=1000, per_audio_second=1000)
+    assert with_media(pictures, Usage(), 8000, task) == Usage(images=1, audio_s=2.0, estimated=True)
+
+
+def test_a_picture_is_charged_where_tokens_are_sold_too() -> None:
+    both = Price(per_million_output=1000, per_image=1000)
+    assert with_media(both, Usage(), 9000, "images") == Usage(images=1, estimated=True)

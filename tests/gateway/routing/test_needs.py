@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.api.batches.line_calls import read_call
+from gateway.api.calls.openai import parsed_call
 from gateway.clock import FakeClock
-from tests.gateway.assembled import AssembledGateway, assembled
+from gateway.routing.needs import NO_NEEDS
+from tests.gateway.assembled import ALICE, AssembledGateway, assembled
 
 POLICY = """
 version: 1
@@ -108,3 +112,19 @@ async def test_an_explanation_says_why_a_backend_is_left_out(
             assert [(one["backend"], one["reason"]) for one in told["refused"]] == [
                 ("small", reason)
             ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [chat(messages=[{"role": "user", "content": [PICTURE]}]), chat("word " * 2000), chat()],
+    ids=["a picture", "a long one", "a word"],
+)
+async def test_a_line_of_a_batch_needs_what_its_call_needs(
+    body: dict[str, Any], tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway:
+        active, data = gateway.inner.active, json.dumps(body).encode()
+        line = read_call(active, ALICE, "/v1/chat/completions", data)
+        parsed = parsed_call(active, ALICE, "chat", data)
+        assert line.preferences.needs == active.demands.needs(parsed, parsed.abilities)
+        assert (line.preferences.needs == NO_NEEDS) is (body == chat())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
+from gateway.clock import FakeClock
 from gateway.money.pricing import FREE, Estimate
 from gateway.policy.model import Retries
 from gateway.policy.sections.price import Price
@@ -22,6 +24,7 @@ from gateway.routing.repeating import (
     next_step,
 )
 from gateway.routing.router import Quote
+from tests.gateway.assembled import assembled
 
 F = FailureClass
 TOKENS = Price(per_million_input=1)
@@ -212,3 +215,31 @@ def test_a_full_budget_empties_evenly() -> None:
         assert budget.take(1.0, 20.0)
     assert not budget.take(60.5, 20.0)
     assert sum(budget.take(90.0, 20.0) for _ in range(50)) == RepeatBudget.FREE // 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "idempotent"),
+    [
+        *[(f"{{task: {task}, backends: [home]}}", True) for task in ("chat", "images", "speech")],
+        ("{task: infer, backends: [home]}", False),
+        ("{task: other, path: /v1/x, backends: [home]}", False),
+        ("{task: other, path: /v1/x, idempotent: true, backends: [home]}", True),
+    ],
+    ids=["chat", "images", "speech", "infer", "other", "other that says so"],
+)
+async def test_what_may_do_anything_is_repeated_only_where_the_policy_says_so(
+    declared: str, idempotent: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    policy = f"""
+version: 1
+server: {{tls: "off", access_log: false}}
+backends:
+  home: {{kind: fake}}
+models:
+  m: {declared}
+plans:
+  default: {{concurrent: 1}}
+"""
+    async with assembled(tmp_path, clock, policy) as gateway:
+        active = gateway.inner.active
+        assert active.rules("m", active.policy.routes[0].name).idempotent is idempotent
