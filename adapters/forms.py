@@ -16,7 +16,11 @@ _LONGEST_HEADERS = 16 * 1024
 _BOUNDARY = re.compile(
     r'multipart/form-data\s*;.*?\bboundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.I
 )
-_FIELD = re.compile(rb'(?i)content-disposition:\s*form-data;[^\r\n]*?[;\s]name="([^"\r\n]*)"')
+_FIELD = re.compile(
+    rb"(?i)content-disposition:[ \t]*form-data[ \t]*"
+    rb'(?:;[ \t]*[^\s=;"]+=(?:"(?:\\"|[^"\r\n])*"|[^\s;"]*)[ \t]*)*?'
+    rb';[ \t]*name=(?:"([^"\r\n]*)"|([^\s;"]+))'
+)
 _FILE = re.compile(rb"(?i)content-disposition:[^\r\n]*?\bfilename\*?=")
 
 
@@ -67,7 +71,10 @@ def _part(headers: bytes, start: int, end: int) -> FormPart:
     if name is None:
         raise ValueError("one of its parts has no name")
     return FormPart(
-        name[1].decode("utf-8", "replace"), _FILE.search(headers) is not None, start, end
+        (name[2] or name[1]).decode("utf-8", "replace"),
+        _FILE.search(headers) is not None,
+        start,
+        end,
     )
 
 

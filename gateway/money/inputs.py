@@ -77,17 +77,16 @@ def _kind_of(part: Any) -> PartKind | None:
     if not isinstance(part, dict):
         return None
     kind = part.get("type")
-    if kind in _TEXTS:
-        return None
     if isinstance(kind, str):
-        return _PARTS.get(kind, "file")
+        return None if kind in _TEXTS else _PARTS.get(kind, "file")
     return next((_PARTS[name] for name in part if name in _PARTS), None)
 
 
 def _at_engine(tools: Any) -> int:
     if not isinstance(tools, list):
         return 0
-    return sum(isinstance(tool, dict) and tool.get("type") not in _AT_CALLER for tool in tools)
+    kinds = [tool.get("type") for tool in tools if isinstance(tool, dict)]
+    return sum(not isinstance(kind, str) or kind not in _AT_CALLER for kind in kinds)
 
 
 def _data_in(part: Any) -> int:

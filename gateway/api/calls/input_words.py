@@ -30,10 +30,14 @@ def _parts(content: Any) -> Iterator[Any]:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "tool_result":
             yield from _parts(part.get("content"))
-        elif kind == "document" and (part.get("source") or {}).get("type") == "text":
+        elif kind == "document" and _is_text(part.get("source")):
             continue
-        elif kind not in _NO_PARTS:
+        elif not isinstance(kind, str) or kind not in _NO_PARTS:
             yield part
+
+
+def _is_text(source: Any) -> bool:
+    return isinstance(source, dict) and source.get("type") == "text"
 
 
 def parts_of_input(items: str | list[dict[str, Any]], tools: Any) -> InputParts:

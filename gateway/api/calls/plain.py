@@ -16,6 +16,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
 from gateway.api.calls.openai import invalid_field
 from gateway.api.requests.bodies import DecidingKeys, check_utf8, malformed, read_body
+from gateway.api.requests.queries import whole_number
 from gateway.api.requests.request import (
     ParsedRequest,
     Receive,
@@ -114,8 +115,13 @@ def parsed_plain(
 def _images(n: int | None) -> int:
     """How many images are asked for; 0 where nobody says."""
     if n is not None and not 1 <= n <= _MOST_IMAGES:
-        raise ApiError(400, "invalid_field", f"'n' is 1 to {_MOST_IMAGES}.", param="n")
+        raise _bad_n()
     return n or 0
+
+
+def _bad_n() -> ApiError:
+    said = f"'n' is a whole number, 1 to {_MOST_IMAGES}."
+    return ApiError(400, "invalid_field", said, param="n")
 
 
 def _no_streams(task: Task) -> ApiError:
@@ -165,10 +171,11 @@ def _of_form(body: bytes, boundary: bytes) -> tuple[PlainBody, InputParts]:
     if not texts.get("model"):
         raise ApiError(400, "missing_field", "'model' is missing from the form.", param="model")
     n = texts.get("n", "")
-    if n and not n.isdecimal():
-        raise ApiError(400, "invalid_field", "'n' is a whole number.", param="n")
+    images = whole_number(n, 1, _MOST_IMAGES) if n else None
+    if n and images is None:
+        raise _bad_n()
     stream = texts.get("stream", "").strip().lower() in ("true", "1")
-    read = PlainBody(texts["model"], int(n) if n else None, stream)
+    read = PlainBody(texts["model"], images, stream)
     return read, _files(parts)
 
 

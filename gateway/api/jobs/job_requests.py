@@ -101,7 +101,14 @@ def parsed_input(
         return ParsedRequest(
             active.target(model), "infer", body, False, False, spec.max_output_tokens
         )
-    route = OPENAI_ROUTES.get(spec.task) or PLAIN_ROUTES[spec.task]
+    route = OPENAI_ROUTES.get(spec.task) or PLAIN_ROUTES.get(spec.task)
+    if route is None:
+        raise ApiError(
+            400,
+            "unsupported",
+            f"The model {model!r} answers on its own route, {spec.path}, alone: it takes no jobs.",
+            param="model",
+        )
     if not body.startswith(b"{"):
         raise ApiError(
             400,

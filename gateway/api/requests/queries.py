@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl
 from gateway.api.requests.request import Scope
 from gateway.types import ApiError
 
+_MOST_DIGITS = 9
+
 
 def query_of(scope: Scope, known: frozenset[str]) -> dict[str, str]:
     """Raises ApiError 400 for a parameter that is unknown, or there twice."""
@@ -27,14 +29,22 @@ def query_of(scope: Scope, known: frozenset[str]) -> dict[str, str]:
     return found
 
 
+def whole_number(text: str, least: int, most: int) -> int | None:
+    """A number in at most 9 digits, within its bounds; None of any other text."""
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        return None
+    return number if least <= (number := int(text)) <= most else None
+
+
 def limit_of(given: Mapping[str, str], usual: int, most: int) -> int:
     """Raises ApiError 400."""
     text = given.get("limit")
     if text is None:
         return usual
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= most:
+    limit = whole_number(text, 1, most)
+    if limit is None:
         raise ApiError(400, "invalid_parameter", f"`limit` is 1 to {most}.", param="limit")
-    return int(text)
+    return limit
 
 
 def oldest_first(given: Mapping[str, str]) -> bool:

@@ -30,7 +30,7 @@ from gateway.doors.replicate.requests import (
 )
 from gateway.doors.replicate.streams import follow
 from gateway.doors.replicate.views import DIALECT, PROMPT, shown, told
-from gateway.doors.requests.asking import Wanted, accepted, read_body_as, without_model
+from gateway.doors.requests.asking import Wanted, accepted, decoded, read_body_as, without_model
 from gateway.doors.requests.pages import DoorRequest, Handler, pages
 from gateway.doors.requests.waiting import until_ended
 from gateway.jobs.records import JobDialect
@@ -95,7 +95,7 @@ async def _created(asked: DoorRequest, body: PredictionBody, model: str, whole: 
     longest_s = waits_s(headers)
     spec = asked.gateway.active.model(model, asked.context.principal)
     base = base_of(asked)
-    value = files.by_reference(msgspec.json.decode(body.input), base)
+    value = files.by_reference(decoded(body.input), base)
     particulars = {"base": base, "model": whole, "version": version_of(model)}
     if spec.task == "infer":
         given = msgspec.json.encode(value)

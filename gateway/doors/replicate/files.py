@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.api.files.pages import files_of
 from gateway.api.files.uploads import take_in
+from gateway.api.requests.bodies import malformed
 from gateway.api.requests.request import respond
 from gateway.doors.requests.pages import DoorRequest
 from gateway.money.text import iso
@@ -34,15 +35,22 @@ def shown(file: StoredFile, base: str) -> dict[str, Any]:
 
 def by_reference(value: Any, base: str) -> Any:
     """An input in which the URL of a file of this door is the file itself, as inputs here name
-    one."""
+    one. Raises ApiError 400 for an input that nests too deeply."""
+    try:
+        return _by_reference(value, base)
+    except RecursionError as error:
+        raise malformed(error, b"") from None
+
+
+def _by_reference(value: Any, base: str) -> Any:
     if isinstance(value, str):
         begins = f"{base}/files/"
         id = value.removeprefix(begins)
         return {"$file": id} if id != value and id and "/" not in id else value
     if isinstance(value, list):
-        return [by_reference(one, base) for one in value]
+        return [_by_reference(one, base) for one in value]
     if isinstance(value, dict):
-        return {name: by_reference(value[name], base) for name in value}
+        return {name: _by_reference(value[name], base) for name in value}
     return value
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from adapters.settings import parse_duration
+from gateway.api.requests.queries import whole_number
 from gateway.types import ApiError
 
 _LONGEST_WAIT_S = 60.0
@@ -58,11 +59,12 @@ def waits_s(headers: Mapping[bytes, bytes]) -> float:
 def _wait(text: str) -> float:
     if not text:
         return _LONGEST_WAIT_S
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= _LONGEST_WAIT_S:
+    seconds = whole_number(text, 1, int(_LONGEST_WAIT_S))
+    if seconds is None:
         raise ApiError(
             400, "invalid_header", "`Prefer: wait=N` takes 1 to 60 seconds.", param="Prefer"
         )
-    return float(text)
+    return float(seconds)
 
 
 def lives_s(headers: Mapping[bytes, bytes]) -> float | None:

@@ -70,6 +70,14 @@ async def accepted(
     return job
 
 
+def decoded(given: msgspec.Raw) -> Any:
+    """An input. Raises ApiError 400 for one that nests too deeply."""
+    try:
+        return msgspec.json.decode(given)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise malformed(error, bytes(given)) from None
+
+
 def without_model(body: Any) -> bytes:
     """An input of OpenAI's shape, which may say what is known from elsewhere."""
     return msgspec.json.encode({name: body[name] for name in body if name != "model"})

@@ -7,8 +7,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from adapters.types import OPENAI_ROUTES, Task
-from gateway.doors.requests.asking import without_model
+from adapters.types import OPENAI_ROUTES, PLAIN_ROUTES, Task
+from gateway.api.requests.queries import whole_number
+from gateway.doors.requests.asking import decoded, without_model
 from gateway.types import ApiError
 
 _DEFAULT_WAIT_S = 90.0
@@ -64,15 +65,15 @@ def wait_s(query: bytes) -> float:
     given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("wait")
     if given is None:
         return _DEFAULT_WAIT_S
-    text = given[-1]
-    if not text.isdecimal() or not _SHORTEST_WAIT_MS <= int(text[:9]) <= _LONGEST_WAIT_MS:
+    ms = whole_number(given[-1], _SHORTEST_WAIT_MS, _LONGEST_WAIT_MS)
+    if ms is None:
         raise ApiError(
             400,
             "invalid_parameter",
             f"`wait` is milliseconds, from {_SHORTEST_WAIT_MS} to {_LONGEST_WAIT_MS}.",
             param="wait",
         )
-    return int(text) / 1000
+    return ms / 1000
 
 
 def call_of(task: Task, given: msgspec.Raw) -> bytes:
@@ -80,7 +81,7 @@ def call_of(task: Task, given: msgspec.Raw) -> bytes:
     RunPod's vLLM worker takes it. Raises ApiError 400 for another route than the task's."""
     if task == "infer":
         return bytes(given)
-    value = msgspec.json.decode(given)
+    value = decoded(given)
     if not isinstance(value, dict):
         return bytes(given)
     return _unwrapped(task, value) if "openai_input" in value else without_model(value)
@@ -89,11 +90,12 @@ def call_of(task: Task, given: msgspec.Raw) -> bytes:
 def _unwrapped(task: Task, value: dict[str, Any]) -> bytes:
     """https://github.com/runpod-workers/worker-vllm: the route, and the body that it takes."""
     route, body = value.get("openai_route"), value["openai_input"]
-    if route != OPENAI_ROUTES[task]:
+    own = OPENAI_ROUTES.get(task) or PLAIN_ROUTES.get(task)
+    if route != own:
         raise ApiError(
             400,
             "invalid_field",
-            f"This endpoint serves {OPENAI_ROUTES[task]}; `openai_route` says {route!r}.",
+            f"This endpoint serves {own or task}; `openai_route` says {route!r}.",
             param="input.openai_route",
         )
     return without_model(body) if isinstance(body, dict) else msgspec.json.encode(body)

@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+from adapters.forms import parts_of
 from adapters.types import Capabilities, Reply, Task, Usage
 from gateway.clock import FakeClock
 from gateway.policy.reader import PolicyError, read_policy_text
@@ -102,6 +103,56 @@ async def test_a_moderation_is_answered(tmp_path: Path, clock: FakeClock) -> Non
     async with assembled(tmp_path, clock, POLICY) as gateway:
         doing_all(gateway, Reply(body=b'{"id":"m","model":"x","results":[]}'))
         assert (await openais(gateway).moderations.create(model="judge", input="x")).results == []
+
+
+async def test_a_chat_beside_pictures_is_held_for_and_charged_by_its_tokens_alone(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    policy = POLICY.replace("media: {per_image", "media: {per_million_output: 1, per_image")
+    asked = {"model": "chat", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
+    async with assembled(tmp_path, clock, policy) as gateway, gateway.client() as client:
+        doing_all(gateway, Reply(body=b'{"choices":[]}', usage=Usage(output_tokens=4)))
+        answer = await client.post("/v1/chat/completions", json=asked)
+        row = await gateway.row(answer.headers["x-request-id"])
+        assert (row.hold_nano, row.cost_nano) == (9_000, 4_000)
+
+
+async def test_a_form_may_name_its_fields_without_quotes(tmp_path: Path, clock: FakeClock) -> None:
+    bare = WHOLE.replace(b'name="model"', b"name=model").replace(b'name="file"', b"name=file")
+    async with assembled(tmp_path, clock, POLICY) as gateway, gateway.client() as client:
+        doing_all(gateway, Reply(body=b'{"text":"a"}', usage=Usage(audio_s=1)))
+        url, headers = "/v1/audio/transcriptions", {"content-type": TYPE}
+        answer = await client.post(url, content=bare, headers=headers)
+        assert (answer.status_code, gateway.fake("home").calls[0].body) == (200, bare)
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        (b'form-data; name="a"', "a"),
+        (b"form-data; name=a", "a"),
+        (b"form-data;name=a;filename=b", "a"),
+        (b'form-data; filename="x; name=b"; name="a"', "a"),
+        (b'form-data; filename="x\\"; name=b"; name=a', "a"),
+        (b'form-data; name="a"; filename="name=b"', "a"),
+        (b'form-data; filename=b; name="a b"', "a b"),
+    ],
+    ids=["quoted", "bare", "tight", "in a file's name", "after a quote", "before", "spaces"],
+)
+def test_a_fields_name_is_no_part_of_another_value(header: bytes, name: str) -> None:
+    body = b"--b\r\nContent-Disposition: " + header + b"\r\n\r\nv\r\n--b--"
+    assert [part.name for part in parts_of(body, b"b")] == [name]
+
+
+@pytest.mark.parametrize("n", ["9" * 5000, "0", "1001", "-1", "1e2"], ids=lambda n: n[:4])
+async def test_no_number_of_images_is_a_fault_of_ours(
+    n: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway, gateway.client() as client:
+        answer = await client.post(
+            "/v1/images/edits", data={"model": "draw", "n": n}, files={"image": SOUND}
+        )
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "n")
 
 
 # --- others --------------------------------------------------------------------------------------
