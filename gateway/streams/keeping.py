@@ -60,7 +60,11 @@ class KeptStreams:
         """The answer to a request from its start, and whether it was asked for by this: ``answer``
         is called then, and goes on when nobody follows it. Raises NameTaken, StreamsFull and
         StorageUnavailable: nothing is asked then."""
-        known = await self._store.claim(new)
+        try:
+            known = await self._store.claim(new)
+        except (StorageUnavailable, asyncio.CancelledError):  # it may be ours, and nothing is asked
+            self._tasks.run(self._forget(new.id))
+            raise
         if known.digest != new.digest or not known.is_stream:
             raise NameTaken(known.id, same=False)
         if known.id != new.id:
@@ -81,13 +85,14 @@ class KeptStreams:
         return recording.from_start()
 
     async def _ask(self, recording: RecordedAnswer, id: str, answer: Answer) -> None:
-        asked = True
+        asked, is_answered = True, False
         try:
             asked = await answer(recording.send)
+            is_answered = True
         finally:
             if not asked:
                 await self._forget(id)
-            recording.end("ended" if recording.is_whole else "cut")
+            recording.end("ended" if is_answered and recording.is_whole else "cut")
 
     async def _forget(self, id: str) -> None:
         self._here.pop(id, None)
@@ -172,7 +177,7 @@ class _Writer:
     def _piece(self) -> tuple[int, bytes]:
         if self._next is None:
             recording = self._recording
-            if recording.is_large:  # and is not kept: nothing but its end is said
+            if recording.is_large:  # and is not kept: nothing but that is said
                 return recording.ends_at, b""
             begin = self._at - recording.begins_at
             self._next = (self._at, bytes(recording.data[begin : begin + _AT_ONCE]))
@@ -184,7 +189,9 @@ class _Writer:
     async def _write(self) -> bool:
         """The next piece; False where nothing is left to be said."""
         at, data = self._piece()
-        last = self._over and at + len(data) >= self._recording.ends_at
+        recording = self._recording
+        is_told = self._over and at + len(data) >= recording.ends_at
+        last = recording.is_large or is_told
         try:
             done = await (self._end(at, data) if last else self._keep(at, data))
         except StorageUnavailable as unavailable:

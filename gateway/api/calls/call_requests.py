@@ -305,7 +305,7 @@ async def _serve(
     except asyncio.CancelledError:
         if state.stop_cause != "disconnected":
             await watch.answered()
-            if not context.begun:
+            if not context.begun and receive is not _nobody:  # what is kept is cut, and says so
                 await respond_error(send, context, shutting_down(), decision_headers(state))
             raise
         take_back_cancellation()

@@ -13,7 +13,7 @@ import msgspec
 
 StreamState = Literal["running", "ended", "cut", "large"]
 """``ended``: all of it is here, a failure at its end too. ``cut``: its gateway has died, or was
-stopped. ``large``: it had an end, and is not kept."""
+stopped. ``large``: it is too long to be kept, and may run still."""
 
 
 class StreamsFull(Exception):

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.clock import FakeClock
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.sqlite.outbox import SqliteStatements
-from gateway.storage.streams.base import NewStream
+from gateway.storage.streams.base import NamedRequest, NewStream
 from gateway.storage.streams.sql_streams import SqlStreams
 from gateway.streams.keeping import LEASE_S, KeptStreams, NameTaken
 from gateway.streams.recording import MOST_KEPT, Followed
@@ -50,13 +51,11 @@ class Kept:
         self.store = self._store()
         self._opened: list[KeptStreams] = []
 
-    def _store(self) -> SqlStreams:
-        return SqlStreams(
-            SqliteStatements(self._path, now_us=lambda: round(self.clock.time() * MICRO))
-        )
+    def _store(self, kind: type[SqlStreams] = SqlStreams) -> SqlStreams:
+        return kind(SqliteStatements(self._path, now_us=lambda: round(self.clock.time() * MICRO)))
 
-    def gateway(self) -> KeptStreams:
-        self._opened.append(KeptStreams(self._store(), self.clock))
+    def gateway(self, kind: type[SqlStreams] = SqlStreams) -> KeptStreams:
+        self._opened.append(KeptStreams(self._store(kind), self.clock))
         return self._opened[-1]
 
     async def __aenter__(self) -> Kept:
@@ -151,6 +150,42 @@ async def test_a_call_that_fails_without_an_end_is_cut(tmp_path: Path, clock: Fa
         assert (await kept.heard(later), later.state) == (b"one", "cut")
 
 
+async def test_a_call_that_fails_after_a_whole_answer_is_cut_all_the_same(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Kept(tmp_path, clock) as kept:
+
+        async def breaks(send: Send) -> bool:
+            await send(START)
+            await send({"type": "http.response.body", "body": b"sorry"})
+            raise asyncio.CancelledError
+
+        first, _ = await kept.gateway().open(new("req_1"), breaks)
+        assert (await kept.heard(first), first.state) == (b"sorry", "cut")
+
+
+class LostAnswers(SqlStreams):
+    """Does what it is told, and does not say so."""
+
+    async def claim(self, new: NewStream) -> NamedRequest:
+        await super().claim(new)
+        raise StorageUnavailable("its answer was lost")
+
+
+async def test_a_name_whose_claim_had_no_answer_is_free_again(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Kept(tmp_path, clock) as kept:
+        losing = kept.gateway(LostAnswers)
+        with pytest.raises(StorageUnavailable):
+            await losing.open(new("req_1"), never)
+
+        async def is_free() -> bool:
+            return await kept.store.read("req_1", 0) is None
+
+        await until(is_free, "the name is free", every_s=0.001)
+
+
 async def test_the_name_is_free_again_where_nobody_was_asked(
     tmp_path: Path, clock: FakeClock
 ) -> None:
@@ -192,6 +227,23 @@ async def test_a_long_answer_is_heard_whole_by_who_follows_it_and_is_not_kept(
         assert followed.state == "ended"
         later, _ = await kept.gateway().open(new("req_2"), never)
         assert (await kept.heard(later), later.state) == (b"", "large")
+
+
+async def test_whoever_follows_a_long_answer_elsewhere_is_told_at_once_that_it_is_not_kept(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Kept(tmp_path, clock) as kept:
+        call = Spoken()
+        followed, _ = await kept.gateway().open(new("req_1"), call)
+        elsewhere, _ = await kept.gateway().open(new("req_2"), never)
+        half = b"x" * (MOST_KEPT // 2)
+        call.say(half, half, half)
+        assert len(await kept.heard(followed, 3 * len(half))) == 3 * len(half)
+
+        await kept.heard(elsewhere)
+        assert (elsewhere.state, followed.state) == ("large", "running")
+        call.say(b"end", None)
+        assert (await kept.heard(followed), followed.state) == (b"end", "ended")
 
 
 async def test_a_long_answer_waits_for_who_is_slow_and_holds_no_more_than_may_be_kept(

@@ -107,6 +107,24 @@ async def test_whoever_hangs_up_finds_the_stream_when_it_comes_back(
         assert len(gateway.fake("home").calls) == 1
 
 
+async def test_a_stream_that_a_shutdown_stops_before_its_first_byte_is_cut_and_no_answer(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with with_jobs(tmp_path, clock) as gateway, gateway.client() as client:
+        gateway.fake("home").runs_for = 5.0
+        asking = asyncio.ensure_future(client.post(CHATS, json=BODY, headers=KEY))
+        await gateway.until_asked("home")
+        for task in asyncio.all_tasks():
+            if "KeptStreams._ask" in repr(task.get_coro()):
+                task.cancel()
+        await gateway.until_done([asking], 0.25)
+        again = await ask(gateway, client)
+
+        for answer in (asking.result(), again):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (502, "interrupted")
+        assert len(gateway.fake("home").calls) == 1
+
+
 async def test_a_call_that_failed_is_answered_by_its_failure_each_time(
     tmp_path: Path, clock: FakeClock
 ) -> None:
