@@ -20,6 +20,7 @@ from gateway.jobs.records import JobDialect, JobRequest, to_text
 from gateway.preferences import Preferences
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import JobStore, KnownJob, LineFull, NewJob
+from gateway.tasks import BackgroundTasks
 from gateway.types import ApiError, Principal
 
 
@@ -60,6 +61,7 @@ class JobAcceptance:
         self._dispatcher = dispatcher
         self._clock = clock
         self._accepted = accepted
+        self._tasks = BackgroundTasks()
 
     async def accept(self, active: ActivePolicy, asked: AskedJob) -> str:
         """The id of the job, which is that of an earlier one where the caller's idempotency key
@@ -144,21 +146,58 @@ class JobAcceptance:
             await self._dispatcher.jobs.end_unasked(state, 429, LINE_FULL)
             raise _line_full(job) from None
         except StorageUnavailable as unavailable:
-            await self._dispatcher.jobs.end_unasked(state, 503, "store_unavailable")
-            raise ApiError(
-                503,
-                "store_unavailable",
-                "The job could not be written down, so it is not accepted. With an idempotency "
-                "key it may be sent again without fear.",
-                type="api_error",
-                headers={"Retry-After": "1"},
-            ) from unavailable
+            return await self._known(state, job, unavailable)
         except BaseException:
-            await self._dispatcher.jobs.end_unasked(state, 499, "disconnected")
+            self._tasks.run(self._find_out(state, job))
             raise
+
+    async def _known(
+        self, state: CallState, job: NewJob, unavailable: StorageUnavailable
+    ) -> KnownJob:
+        """What the store has of a job that was put there, and the answer was lost. Raises ApiError
+        503 where that is nothing, or nobody knows."""
+        try:
+            found = await self._store.get(job.id)
+        except BaseException as error:
+            self._tasks.run(self._find_out(state, job))
+            if not isinstance(error, StorageUnavailable):
+                raise
+            raise _not_written(_NOBODY_KNOWS.format(job.id)) from unavailable
+        if found is None:
+            await self._dispatcher.jobs.end_unasked(state, 503, "store_unavailable")
+            raise _not_written(_NOT_WRITTEN) from unavailable
+        return KnownJob(job.id, job.digest)
+
+    async def _find_out(self, state: CallState, job: NewJob) -> None:
+        """Asks until the store says whether the job is there: what is not holds nothing."""
+        while True:
+            try:
+                found = await self._store.get(job.id)
+                break
+            except StorageUnavailable:
+                await self._clock.sleep(_FIND_OUT_EVERY_S)
+        if found is None:
+            await self._dispatcher.jobs.end_unasked(state, 499, "disconnected")
+        else:
+            self._accepted(job.id)
 
 
 LINE_FULL = "too_many_jobs"
+_FIND_OUT_EVERY_S = 1.0
+_NOT_WRITTEN = "The job could not be written down, so it is not accepted."
+_NOBODY_KNOWS = "The store did not say whether the job was written down: it may run, as {}."
+
+
+def _not_written(message: str) -> ApiError:
+    return ApiError(
+        503,
+        "store_unavailable",
+        f"{message} With an idempotency key it may be sent again without fear.",
+        type="api_error",
+        headers={"Retry-After": "1"},
+    )
+
+
 _AGAIN_S = 10
 
 
