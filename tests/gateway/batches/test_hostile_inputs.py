@@ -87,3 +87,17 @@ async def test_a_batch_whose_input_vanishes_ends_and_keeps_what_it_has(
         assert 0 < counts["completed"] == len(gateway.platform.jobs) < 90
         assert counts["completed"] + counts["failed"] == 90
         assert len(await gateway.lines(client, ended["output_file_id"])) == counts["completed"]
+
+
+async def test_each_line_waits_for_a_minute_of_its_own_before_a_limit_refuses_it(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with with_batches(tmp_path, clock) as gateway:
+        key = gateway.key(plan="small")
+        async with gateway.client(key) as client:
+            data = input_of([{"x": n} for n in range(8)], "/v1/infer/far")
+            batch = await gateway.batch(client, data, "/v1/infer/far")
+            ended = await gateway.until_status(client, batch["id"], *ENDED, step=5.0)
+        refused = ended["request_counts"]["failed"]
+        assert 1 < refused < 8
+        assert ended["completed_at"] - ended["created_at"] >= 60 * refused
