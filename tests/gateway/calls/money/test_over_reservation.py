@@ -19,7 +19,7 @@ from gateway.storage.queries import CallsQuery, UsageQuery
 from gateway.types import NANO
 from tests.gateway.assembled import AssembledGateway, assembled
 
-PAGE = (Path(__file__).parents[3] / "docs" / "money.md").read_text()
+PAGE = (Path(__file__).parents[4] / "docs" / "money.md").read_text()
 CALLS = 40
 """Of each kind."""
 POLICY = """
