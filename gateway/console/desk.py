@@ -169,9 +169,8 @@ class Desk:
         context: RequestContext = scope["context"]
         form = await self._form(scope, receive)
         session = session_of(context)
-        if not context.key() and not secrets.compare_digest(
-            form.pop("token", ""), form_token(session)
-        ):
+        shown = form.pop("token", "").encode(errors="replace")
+        if not context.key() and not secrets.compare_digest(shown, form_token(session).encode()):
             words = (
                 "This form does not belong to your session. Go back, reload the page and try again."
             )

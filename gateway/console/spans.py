@@ -27,6 +27,8 @@ NAMES = {
 }
 _LONG = {"1h": HOUR_S, "24h": DAY_S, "7d": 7 * DAY_S, "30d": 30 * DAY_S, "90d": 90 * DAY_S}
 _MOST_BUCKETS = 400
+_LAST_AT = 7_258_118_400.0
+"""2200-01-01: beyond it, a calendar may end within a span."""
 
 
 class TimeSpan(msgspec.Struct, frozen=True):
@@ -51,7 +53,7 @@ class TimeSpan(msgspec.Struct, frozen=True):
     @property
     def before(self) -> TimeSpan:
         """As long a time, just before."""
-        return TimeSpan("", self.since - self.seconds, self.since, self.zone)
+        return TimeSpan("", max(0.0, self.since - self.seconds), self.since, self.zone)
 
     @property
     def bucket(self) -> str:
@@ -66,7 +68,7 @@ def span_of(visit: Visit, usual: str, *, whole_hours: bool = True) -> TimeSpan:
     if since or until:
         zone = visit.tzinfo
         ends = _instant("to", until, zone) if until else visit.now_at
-        begins = _instant("from", since, zone) if since else ends - 7 * DAY_S
+        begins = _instant("from", since, zone) if since else max(0.0, ends - 7 * DAY_S)
         if begins >= ends:
             raise _bad("from", "from must be before to")
         return TimeSpan("", begins, ends, visit.zone)
@@ -94,9 +96,12 @@ def _named(name: str, visit: Visit) -> tuple[float, float]:
 
 def _instant(name: str, text: str, zone: datetime.tzinfo) -> float:
     try:
-        return instant_of(text, zone)
+        found = instant_of(text, zone)
     except ValueError:
         raise _bad(name, f"{name} is a date such as 2026-01-31, or a time") from None
+    if found > _LAST_AT:
+        raise _bad(name, f"{name} is a date before the year 2200")
+    return found
 
 
 def _bad(name: str, words: str) -> ApiError:

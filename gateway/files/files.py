@@ -24,6 +24,8 @@ _COMES_WITHIN_S = 6 * 3_600.0
 """What a client begins to send and is not whole by then is swept away."""
 _SWEEP_EVERY_S = 60.0
 _SWEPT_AT_ONCE = 200
+_AGAIN_AFTER_S = 3_600.0
+"""What could not be swept away is tried again then."""
 _UNBOUNDED = 2**62
 
 
@@ -166,12 +168,23 @@ class Files:
     async def sweep(self) -> None:
         """One look at what is to go. Raises StorageUnavailable."""
         while ids := await self.records.over(_SWEPT_AT_ONCE):
-            await self._sweep(ids)
+            if not await self._sweep(ids):
+                break
 
-    async def _sweep(self, ids: list[str]) -> None:
+    async def _sweep(self, ids: list[str]) -> bool:
+        """Whether any went. What cannot go now stands in nobody's way: it is tried again later."""
+        gone, left = [], []
         for id in ids:
-            await self._contents.drop(id)
-        await self.records.forget(ids)
+            try:
+                await self._contents.drop(id)
+            except StorageUnavailable as unavailable:
+                log.warning("%s stays for now: %s", id, unavailable)
+                left.append(id)
+            else:
+                gone.append(id)
+        await self.records.forget(gone)
+        await self.records.put_off(left, _AGAIN_AFTER_S)
+        return bool(gone)
 
     async def aclose(self) -> None:
         """Closes both stores."""

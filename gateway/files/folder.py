@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from gateway.files.contents import PIECE
 from gateway.storage.base import StorageUnavailable
@@ -68,6 +69,14 @@ class FolderContents:
         return self._path / id[-2:] / id
 
 
+class RawFile(Protocol):
+    """What is written without a buffer."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """How much of it was taken."""
+        ...
+
+
 class FileWriting:
     """Writes to an open file in pieces that are worth a thread's turn."""
 
@@ -86,9 +95,19 @@ class FileWriting:
         """What was held back is in the file."""
         whole, self._parts, self._size = b"".join(self._parts), [], 0
         try:
-            await asyncio.to_thread(self._file.write, whole)
+            await asyncio.to_thread(write_all, self._file, whole)
         except OSError as error:
             raise StorageUnavailable(f"files: {error}") from error
+
+
+def write_all(file: RawFile, whole: bytes) -> None:
+    """A raw file may take less than it is given, as of a disk that fills. Raises OSError."""
+    left = memoryview(whole)
+    while left:
+        taken = file.write(left)
+        if not taken:
+            raise OSError(errno.EIO, "the file takes nothing more")
+        left = left[taken:]
 
 
 @contextlib.contextmanager

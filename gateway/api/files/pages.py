@@ -81,7 +81,7 @@ class FileEndpoint:
         query_of(scope, _NOTHING)
         file = await files.own(scope["path_params"]["file"], context.principal)
         if scope["method"] == "DELETE":
-            await _check_unused(self._gateway, file)
+            await check_unused(self._gateway, file)
             deleted = await files.drop(file.id)
             told = {"id": file.id, "object": "file", "deleted": deleted}
             await respond_json(send, context, told)
@@ -90,7 +90,7 @@ class FileEndpoint:
         await respond_json(send, context, shown(file))
 
 
-async def _check_unused(gateway: Gateway, file: StoredFile) -> None:
+async def check_unused(gateway: Gateway, file: StoredFile) -> None:
     """Raises ApiError 409 for the input of a batch that has not ended."""
     if gateway.batches is not None and await gateway.batches.store.uses(file.id):
         raise ApiError(

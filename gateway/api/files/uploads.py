@@ -43,7 +43,7 @@ async def take_in(
             headers={"connection": "close"},
         )
     form = FormReader(headers.get(b"content-type", b""), field)
-    size = _declared(headers)
+    size = _declared(headers, most)
     if size > most + _FORM:
         raise too_large(most)
     principal = context.principal
@@ -54,9 +54,10 @@ async def take_in(
     return taken.file
 
 
-def _declared(headers: Mapping[bytes, bytes]) -> int:
-    text = headers.get(b"content-length", b"0")
-    return int(text[:18]) if text.isdigit() else 0
+def _declared(headers: Mapping[bytes, bytes], most: int) -> int:
+    """What comes in chunks may be as large as any."""
+    text = headers.get(b"content-length", b"")
+    return int(text[:18]) if text.isdigit() else most
 
 
 async def _receive(form: FormReader, taken: Incoming, receive: Receive) -> None:

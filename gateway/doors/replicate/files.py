@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.api.files.pages import files_of
+from gateway.api.files.pages import check_unused, files_of
 from gateway.api.files.uploads import take_in
 from gateway.api.requests.bodies import malformed
 from gateway.api.requests.request import respond
@@ -76,7 +76,9 @@ async def show(asked: DoorRequest, base: str) -> None:
 
 
 async def delete(asked: DoorRequest) -> None:
+    """Raises ApiError 409 for the input of a batch that has not ended."""
     file = await _own(asked)
+    await check_unused(asked.gateway, file)
     await files_of(asked.gateway).drop(file.id)
     await respond(asked.send, asked.context, 204, b"")
 

@@ -84,6 +84,10 @@ class FileRecords(Protocol):
         """Their bytes are gone."""
         ...
 
+    async def put_off(self, ids: Sequence[str], by_s: float) -> None:
+        """Their bytes could not go: they are found by nobody, and are to go later."""
+        ...
+
     async def link(self, token: str, id: str, good_for_s: float) -> None:
         """Whoever has the token may read the file for a while. ``token``: its digest."""
         ...

@@ -56,6 +56,10 @@ class SqlFiles:
         if ids:
             await self._connection.run(statements.forget(ids))
 
+    async def put_off(self, ids: Sequence[str], by_s: float) -> None:
+        if ids:
+            await self._one(statements.put_off(ids, by_s))
+
     async def link(self, token: str, id: str, good_for_s: float) -> None:
         await self._one(statements.link(token, id, good_for_s))
 

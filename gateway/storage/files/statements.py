@@ -98,6 +98,14 @@ def over(most: int) -> Statement:
     return sql, (most,)
 
 
+def put_off(ids: Sequence[str], by_s: float) -> Statement:
+    sql = (
+        "UPDATE files SET state = 'gone', expires_at = {now} + CAST(? AS BIGINT) "  # noqa: S608
+        f"WHERE id IN ({marks(ids)}) AND expires_at <= {{now}}"
+    )
+    return sql, (us(by_s), *ids)
+
+
 def forget(ids: Sequence[str]) -> list[Statement]:
     which = marks(ids)
     return [

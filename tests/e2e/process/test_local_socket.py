@@ -97,6 +97,9 @@ def test_a_call_without_a_key_is_refused_and_one_with_a_key_is_that_keys(
         assert client.get("/admin/keys").status_code == 403
     with owner(gateway, authorization="Bearer sg-wrong") as client:
         assert client.get("/admin/keys").status_code == 401
+    for name in ("x-api-key", "api-key"):
+        with owner(gateway, **{name: gateway.user_key}) as client:
+            assert client.get("/admin/keys").status_code == 403
 
 
 def test_only_the_owner_may_open_it(gateway: LiveGateway) -> None:

@@ -47,6 +47,17 @@ async def test_nothing_is_done_without_the_session_s_own_form_and_nothing_of_an_
         )
 
 
+async def test_a_form_whose_token_is_no_token_at_all_is_refused(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        key = gateway.key("root", admin=True)
+        async with browser(gateway, key) as client:
+            data = {"token": "\u00e9\u20ac", "backend": "home"}
+            answer = await client.post(f"{PREFIX}/backends/drain", data=data)
+            assert answer.status_code == 403
+
+
 async def test_a_backend_is_drained_and_asked_again(tmp_path: Path, clock: FakeClock) -> None:
     async with looked_at(tmp_path, clock) as gateway:
         key = gateway.key("root", admin=True)

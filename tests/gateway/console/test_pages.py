@@ -106,6 +106,11 @@ async def test_what_is_not_there_and_what_is_refused_are_pages_too(
             ("spend?user=bob", 403),
             ("spend?range=ever", 400),
             ("spend?by=colour", 400),
+            ("spend?to=9999-12-01&cumulative=1", 400),
+            ("spend?from=9999-12-31", 400),
+            ("spend?from=1970-01-01&to=2199-01-01&cumulative=1", 200),
+            ("spend?from=1970-01-02&to=2026-01-01&cumulative=1", 200),
+            ("spend?to=1970-01-02&cumulative=1", 200),
             ("now?from=2020-01-02&to=2020-01-01", 404),
         ):
             answer = await client.get(f"{PREFIX}/{path}")

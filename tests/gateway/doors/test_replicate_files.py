@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gateway.clock import FakeClock
 from gateway.doors.replicate.files import by_reference
-from tests.gateway.batches.gateways import with_batches
+from tests.gateway.batches.gateways import input_of, with_batches
 from tests.gateway.jobs.gateways import POLICY
 
 AT = "/replicate/v1"
@@ -40,6 +40,16 @@ async def test_a_file_is_uploaded_named_in_an_input_and_deleted(
             assert theirs.json()["status"] == "failed"
         assert (await client.delete(file["urls"]["get"])).status_code == 204
         assert (await client.get(file["urls"]["get"])).status_code == 404
+
+
+async def test_the_input_of_a_batch_that_runs_is_not_deleted(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with with_batches(tmp_path, clock, text=POLICY) as gateway, gateway.client() as client:
+        batch = await gateway.batch(client, input_of([{}]))
+        file = f"{AT}/files/{batch['input_file_id']}"
+        assert (await client.delete(file)).status_code == 409
+        assert (await client.get(file)).status_code == 200
 
 
 async def test_a_form_without_content_is_refused(tmp_path: Path, clock: FakeClock) -> None:

@@ -12,7 +12,7 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.files.bucket import BucketContents
 from gateway.files.contents import PIECE, Contents
-from gateway.files.folder import FolderContents
+from gateway.files.folder import FolderContents, write_all
 from gateway.storage.base import StorageUnavailable
 from tests.gateway.files.places import bucket_running, contents
 
@@ -36,6 +36,27 @@ async def test_what_was_written_is_read(contents: Contents) -> None:
     await put(contents, "file_2")
     assert await got(contents, "file_1") == b"a" + large
     assert await got(contents, "file_2") == b""
+
+
+class Narrow:
+    """A file that takes three bytes at once, and ``most`` in all."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.data = b""
+
+    def write(self, data: memoryview, /) -> int | None:
+        taken = bytes(data[: min(3, self.most - len(self.data))])
+        self.data += taken
+        return len(taken)
+
+
+def test_what_a_file_takes_in_parts_is_written_whole_or_refused() -> None:
+    file = Narrow(10)
+    write_all(file, b"abcdefghij")
+    assert file.data == b"abcdefghij"
+    with pytest.raises(OSError, match="nothing more"):
+        write_all(file, b"k")
 
 
 async def test_it_is_read_from_wherever_one_left_off(contents: Contents) -> None:

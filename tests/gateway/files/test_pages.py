@@ -127,6 +127,29 @@ async def test_a_users_files_together_are_bounded(tmp_path: Path, clock: FakeClo
         assert again.status_code == 200
 
 
+async def test_what_comes_without_its_length_has_the_room_of_the_largest(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """3,200 of 5,000 bytes are taken: another file may have 2,000."""
+    async with with_files(tmp_path, clock) as gateway, gateway.client() as client:
+        for _ in range(2):
+            assert (await upload(client, b"x" * 1_600)).status_code == 200
+        sent = httpx.Request(
+            "POST",
+            "http://spillgate/v1/files",
+            data={"purpose": "batch"},
+            files={"file": ("in.jsonl", b"x" * 100)},
+        )
+        body = sent.read()
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield body
+
+        headers = {"content-type": sent.headers["content-type"]}
+        full = await client.post("/v1/files", content=pieces(), headers=headers)
+        assert (full.status_code, full.json()["error"]["code"]) == (413, "files_full")
+
+
 FORMS = [
     pytest.param("text/plain", b"x", 415, id="no form"),
     pytest.param("multipart/form-data", b"x", 415, id="no boundary"),
