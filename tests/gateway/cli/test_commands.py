@@ -27,7 +27,7 @@ def test_the_help_of_every_command_ends_with_an_example_of_itself(
 ) -> None:
     text = shell(command, "--help")
     example = text.partition("example:")[2].strip()
-    assert re.match(rf"(SPILLGATE_KEY=\S+ )?spillgate {command} ", example)
+    assert re.match(rf"(SPILLGATE_KEY=\S+ )?spillgate {command}( |$)", example)
 
 
 @pytest.mark.parametrize("action", ["create", "list", "revoke", "rotate"])
