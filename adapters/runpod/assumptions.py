@@ -51,7 +51,7 @@ class _OfTheQueue:
         try:
             state = await self._queue.poll(_NOBODYS)
         except BackendError as error:
-            if error.failure is FailureClass.TIMEOUT:
+            if error.failure is FailureClass.AMBIGUOUS:
                 return True, "404"
             raise
         return False, f"it is said to be {state.status}"

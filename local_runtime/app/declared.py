@@ -36,7 +36,7 @@ def check_arguments(function: Callable[..., Any], count: int) -> None:
     if inspect.isclass(function):
         return
     try:
-        inspect.signature(function).bind(*[None] * count)
+        inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
     except TypeError as error:
         raise ValueError(f"{place_of(function)}: {_WORDS[count]}: {error}") from None
     except ValueError:  # a function of C tells nothing of itself

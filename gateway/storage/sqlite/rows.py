@@ -229,9 +229,10 @@ def _keep_a_copy(connection: sqlite3.Connection, copy: Path) -> None:
 def _towards_newest(version: int) -> list[str]:
     """The statements for a file of ``version``; 0: it is new."""
     if not version:
-        return [*_SCHEMA.split(";\n\n"), _IDENTITY, *_steps_from(3)]
-    return _steps_from(version)
+        return [*_SCHEMA.split(";\n\n"), _IDENTITY, *steps_from(3)]
+    return steps_from(version)
 
 
-def _steps_from(version: int) -> list[str]:
+def steps_from(version: int) -> list[str]:
+    """The statements that bring a file of ``version`` to the newest."""
     return [step for each in range(version, SCHEMA_VERSION) for step in _UPGRADES[each]]
