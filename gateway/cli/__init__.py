@@ -7,7 +7,8 @@ recorded traffic would cost, ``backends/`` how one backend is,
 ``batches/`` files of calls. ``webhooks`` is who is told of what;
 ``package`` writes the files that run an app elsewhere. ``acts`` are entries in the audit log,
 ``policy_file`` finds the policy; ``parsers`` reads what commands may be told, ``completion`` tells
-a shell of it; ``terminal`` draws tables; ``shared`` is what several need.
+a shell of it; ``terminal`` draws tables, and ``on_stderr`` a bar; ``shared`` is what
+several need.
 """
 
 from __future__ import annotations

@@ -4,55 +4,38 @@ that output stays clean."""
 from __future__ import annotations
 
 import sys
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
+from gateway.cli.on_stderr import BarOnStderr
+
 _EVERY = 0.05
 """Of the lines: how often a file or a pipe is told."""
 
 
-class BatchBar:
+class BatchBar(BarOnStderr):
     """``is_terminal`` left out: as standard error is."""
 
     def __init__(self, *, is_terminal: bool | None = None) -> None:
-        self._is_terminal = sys.stderr.isatty() if is_terminal is None else is_terminal
-        self._bar = Progress(
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[told]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
+            is_terminal=is_terminal,
         )
         self._task = self._bar.add_task("batch", total=None, told="")
         self._told_at = -1.0
         self._said = ""
-
-    def __enter__(self) -> Self:
-        if self._is_terminal:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._is_terminal:
-            self._bar.stop()
 
     def show(self, batch: dict[str, Any]) -> None:
         """As the gateway has told it."""
