@@ -23,6 +23,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
@@ -47,5 +49,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     wanted = inspect.signature(pyfuncitem.obj).parameters
     arguments = {name: pyfuncitem.funcargs[name] for name in wanted}
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), TEST_WITHIN_S))
+    asyncio.run(_in_time(pyfuncitem.obj(**arguments)))
     return True
+
+
+async def _in_time(test: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.timeout(TEST_WITHIN_S):
+        await test

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import inspect
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,13 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments: dict[str, Any] = {
         name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters
     }
-    asyncio.run(asyncio.wait_for(pyfuncitem.obj(**arguments), timeout=_HANGS_AFTER_S))
+    asyncio.run(_in_time(pyfuncitem.obj(**arguments)))
     return True
+
+
+async def _in_time(test: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.timeout(_HANGS_AFTER_S):
+        await test
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -88,7 +88,8 @@ class Platform:
         if remaining <= 0 or self.closing:
             return False
         try:
-            await asyncio.wait_for(self._changed.wait(), remaining)
+            async with asyncio.timeout(remaining):
+                await self._changed.wait()
         except TimeoutError:
             return False
         return not self.closing

@@ -135,7 +135,8 @@ async def keep_calling(
         patience = dice.choice((30.0, 30.0, 30.0, dice.uniform(0.0, 0.4)))
         call = one_call(dice.choice(clients), dice, books)
         try:
-            await asyncio.wait_for(call, patience)
+            async with asyncio.timeout(patience):
+                await call
         except (TimeoutError, httpx.TransportError):
             books.unheard += 1
 

@@ -193,7 +193,8 @@ async def _ledger(policy: Policy) -> Examined:
     try:
         now = SystemClock().time()
         query = UsageQuery(since=now - 3600, until=None, group_by=(), where={}, limit=1)
-        await asyncio.wait_for(ledger.usage(query), _WITHIN_S)
+        async with asyncio.timeout(_WITHIN_S):
+            await ledger.usage(query)
     except (StorageUnavailable, TimeoutError) as error:
         why = str(error) or "no answer in time"
         return Examined("ledger", "problem", why, "calls are refused while no row can be written")
@@ -214,7 +215,8 @@ async def _backend(spec: BackendSpec, unset: str | None) -> Examined:
     if spec.kind == "local":
         return Examined(what, "ok", "its workers start with the gateway")
     try:
-        found = await asyncio.wait_for(_asked(spec), _WITHIN_S)
+        async with asyncio.timeout(_WITHIN_S):
+            found = await _asked(spec)
     except Exception as error:  # a kind's own code, a stranger's too
         why = f"{type(error).__name__}: {error}" if str(error) else "no answer in time"
         return Examined(what, "problem", why, f"`spillgate probe {spec.name}` tells more")

@@ -184,7 +184,9 @@ async def test_a_background_call_is_answered_at_once_and_its_result_is_posted() 
         used = await reply.rest()
         assert used.reported
         assert used.exec_s is not None
-        assert json.loads(await asyncio.wait_for(posted, 20)) == {
+        async with asyncio.timeout(20):
+            body = await posted
+        assert json.loads(body) == {
             "job_id": "job-1",
             "status": "completed",
             "output": {"done": 5},

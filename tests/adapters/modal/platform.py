@@ -341,7 +341,8 @@ async def _until(condition: Callable[[], bool], call: Running, seconds: float) -
     while not condition() and not call.forgotten:
         call.changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(call.changed.wait(), max(0.0, end - time.monotonic()))
+            async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                await call.changed.wait()
         if time.monotonic() >= end:
             return
 

@@ -170,7 +170,8 @@ class Cloud:
                 break
             run.stirred.clear()
             try:
-                await asyncio.wait_for(run.stirred.wait(), self._idle)
+                async with asyncio.timeout(self._idle):
+                    await run.stirred.wait()
             except TimeoutError:
                 yield ":408: 408 Request Timeout\n\n"
                 return

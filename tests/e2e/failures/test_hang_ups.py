@@ -99,7 +99,8 @@ class Load:
 
     async def _paid(self, connection: Connection) -> int | str:
         try:
-            return await asyncio.wait_for(connection.ask(), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                return await connection.ask()
         except TimeoutError:
             connection.hang_up()
             return "hung"
@@ -109,7 +110,8 @@ class Load:
         connection = Connection(self._gateway.port, self._keys[1])
         while True:
             try:
-                await asyncio.wait_for(connection.ask(), ANSWER_S * dice.uniform(0.95, 1.45))
+                async with asyncio.timeout(ANSWER_S * dice.uniform(0.95, 1.45)):
+                    await connection.ask()
             except TimeoutError:
                 self.left += 1
             finally:

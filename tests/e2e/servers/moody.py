@@ -68,7 +68,8 @@ class MoodyServer:
         if mood == "drop":
             return False
         if mood == "silent":
-            await asyncio.wait_for(reader.read(), _SILENT_S)
+            async with asyncio.timeout(_SILENT_S):
+                await reader.read()
             return False
         if mood in ("busy", "fail"):
             return await _say(

@@ -121,7 +121,8 @@ def test_never_more_run_than_the_policy_allows_and_no_place_is_lost(
                 ended.add(number)
             await settle(3)
         assert backend.in_flight == 0
-        end(backend, await asyncio.wait_for(backend.lease(), 1))
+        async with asyncio.timeout(1):
+            end(backend, await backend.lease())
 
     asyncio.run(run())
 

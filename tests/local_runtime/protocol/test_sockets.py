@@ -68,7 +68,8 @@ async def said(port: int, *pieces: bytes) -> bytes:
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0)
-        return await asyncio.wait_for(reader.read(100), 10)
+        async with asyncio.timeout(10):
+            return await reader.read(100)
     except ConnectionResetError:
         return b""
     finally:
@@ -122,7 +123,8 @@ async def test_a_caller_dials_a_machine_as_he_dials_a_path(tmp_path: Path) -> No
             await dial(dialled, lambda heard=heard: heard)  # type: ignore[misc]
             assert isinstance(heard.transport, asyncio.WriteTransport)
             heard.transport.write(b"hello")
-            await asyncio.wait_for(heard.more.wait(), 10)
+            async with asyncio.timeout(10):
+                await heard.more.wait()
             assert heard.data == b"hello"
             heard.transport.close()
     assert TOKEN not in os.environ

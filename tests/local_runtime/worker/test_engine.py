@@ -298,5 +298,6 @@ async def test_the_model_goes_straight_on_to_what_waits() -> None:
 
     sink = Following()
     engine(sink).begin(first)
-    await asyncio.wait_for(sink.ended, 5)
+    async with asyncio.timeout(5):
+        await sink.ended
     assert said == ["a", "b"]

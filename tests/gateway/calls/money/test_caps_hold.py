@@ -176,10 +176,12 @@ async def test_a_stream_of_tokens_passes_no_cap_that_a_reload_brings(
             return state.stop_cause
 
         task = asyncio.create_task(read_all())
-        await asyncio.wait_for(came_so_far.wait(), 20)
+        async with asyncio.timeout(20):
+            await came_so_far.wait()
         await gateway.inner.apply(read(TEXT % "spend: 0.02 USD/month"))
         reloaded.set()
-        assert await asyncio.wait_for(task, 20) == "budget"
+        async with asyncio.timeout(20):
+            assert await task == "budget"
         assert await until_spent(gateway) <= 20_000_000
         assert await past_caps(gateway) == 0
 
