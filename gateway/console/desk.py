@@ -19,22 +19,12 @@ import msgspec
 
 from gateway.api.requests.bodies import read_body
 from gateway.api.requests.request import Header, Receive, RequestContext, Scope, Send, respond
-from gateway.console import (
-    backends,
-    calls,
-    figures,
-    incidents,
-    jobs,
-    keys,
-    now,
-    policy,
-    spend,
-    words,
-)
-from gateway.console.cookies import PREFIX, SIGN_IN, cookie_of, lead, session_of
-from gateway.console.sessions import Sessions, form_token
-from gateway.console.signing_in import SignIn, check_same_site
-from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
+from gateway.console.drawing import figures, words
+from gateway.console.pages import backends, calls, incidents, jobs, keys, now, policy, spend
+from gateway.console.sign_in.cookies import PREFIX, SIGN_IN, cookie_of, lead, session_of
+from gateway.console.sign_in.sessions import Sessions, form_token
+from gateway.console.sign_in.with_key import SignIn, check_same_site
+from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.failed_keys import FailedKeys
 from gateway.money.usage_reports import refusal_of
 from gateway.service import Gateway

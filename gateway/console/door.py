@@ -11,8 +11,8 @@ from urllib.parse import quote
 from starlette.routing import Route
 
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send
-from gateway.console.cookies import PREFIX, SIGN_IN, lead, session_of
-from gateway.console.sessions import FILE, Sessions
+from gateway.console.sign_in.cookies import PREFIX, SIGN_IN, lead, session_of
+from gateway.console.sign_in.sessions import FILE, Sessions
 from gateway.failed_keys import FailedKeys
 from gateway.service import Gateway
 from gateway.types import ApiError, Principal

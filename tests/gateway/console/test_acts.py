@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.console.cookies import PREFIX
 from gateway.console.desk import ROOMS
-from gateway.console.policy import with_amount
+from gateway.console.pages.policy import with_amount
+from gateway.console.sign_in.cookies import PREFIX
 from gateway.storage.audit import AuditQuery
 from gateway.types import ApiError
 from tests.gateway.console.visitors import browser, looked_at, token_of

@@ -6,7 +6,15 @@ import datetime
 
 import pytest
 
-from gateway.console.figures import change, dollars, duration, money, places_for, share, when
+from gateway.console.drawing.figures import (
+    change,
+    dollars,
+    duration,
+    money,
+    places_for,
+    share,
+    when,
+)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.console.cookies import PREFIX
 from gateway.console.desk import ROOMS
+from gateway.console.sign_in.cookies import PREFIX
 from tests.gateway.console.visitors import CHAT, browser, called, looked_at
 
 PAGES = [f"{PREFIX}/{name}".rstrip("/") for name in (*ROOMS, "backends/home", "backends/burst")]

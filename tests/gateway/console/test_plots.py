@@ -8,7 +8,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.console.plots import HEIGHT, Band, PlotColumn, stacked
+from gateway.console.drawing.plots import HEIGHT, Band, PlotColumn, stacked
 
 AMOUNTS = st.floats(1e-9, 1e12, allow_nan=False) | st.just(0.0)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.console.cookies import COOKIE, PREFIX, SIGN_IN
-from gateway.console.sessions import FILE, LASTS_S
+from gateway.console.sign_in.cookies import COOKIE, PREFIX, SIGN_IN
+from gateway.console.sign_in.sessions import FILE, LASTS_S
 from tests.gateway.console.visitors import browser, looked_at, token_of
 
 

@@ -10,7 +10,7 @@ import httpx
 
 from gateway.app import web
 from gateway.clock import FakeClock
-from gateway.console.cookies import PREFIX, SIGN_IN
+from gateway.console.sign_in.cookies import PREFIX, SIGN_IN
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hello"}]}

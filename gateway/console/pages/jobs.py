@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.api.admin import webhooks as admin
-from gateway.console import sheets
-from gateway.console.acts import done
-from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
+from gateway.console.visits import sheets
+from gateway.console.visits.acts import done
+from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.events import requests
 from gateway.jobs.views import listed
 from gateway.storage.jobs.base import JobsQuery, StoredJob

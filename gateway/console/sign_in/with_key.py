@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from gateway.api.requests.request import RequestContext, Scope
-from gateway.console.cookies import COOKIE, PREFIX
-from gateway.console.sessions import LASTS_S, Sessions
+from gateway.console.sign_in.cookies import COOKIE, PREFIX
+from gateway.console.sign_in.sessions import LASTS_S, Sessions
 from gateway.failed_keys import FailedKeys
 from gateway.keys.permitted import check_request
 from gateway.storage.key_store import KeyStore

@@ -8,14 +8,14 @@ from typing import Any
 from gateway.api.admin import backends as admin
 from gateway.api.admin.endpoint import Handler
 from gateway.backends.live import LiveBackend
-from gateway.console import sheets
-from gateway.console.acts import done
-from gateway.console.asking import report_of, summed, whole
-from gateway.console.figures import duration
-from gateway.console.plots import Band, Plot, PlotColumn, PlotText, stacked
-from gateway.console.spans import bounds, pieces_of, span_of, times_of
-from gateway.console.standings import standings
-from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
+from gateway.console.drawing.figures import duration
+from gateway.console.drawing.plots import Band, Plot, PlotColumn, PlotText, stacked
+from gateway.console.visits import sheets
+from gateway.console.visits.acts import done
+from gateway.console.visits.asking import report_of, summed, whole
+from gateway.console.visits.spans import bounds, pieces_of, span_of, times_of
+from gateway.console.visits.standings import standings
+from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.policy.sections.price import Price
 from gateway.storage.queries import UsageReport
 from gateway.types import MICRO, NANO, ApiError

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.api.admin.audited import ACTS, audited
 from gateway.api.admin.endpoint import Handler
-from gateway.console.visits import Visit
+from gateway.console.visits.visit import Visit
 from gateway.types import Role
 
 _ADMINS: tuple[Role, ...] = ("admin",)

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from gateway.api.usage.forecast import forecast_of
-from gateway.console import sheets
-from gateway.console.asking import filters_of, report_of, summed, whole
-from gateway.console.figures import dollars, duration, midnight, places_for, share
-from gateway.console.plots import Band, Plot, PlotColumn, stacked
-from gateway.console.spans import TimeSlice, TimeSpan, bounds, pieces_of, span_of, times_of
-from gateway.console.standings import StandingOf, reserved_names, standings
-from gateway.console.visits import HtmlPage, Sheet, Visit, link
+from gateway.console.drawing.figures import dollars, duration, midnight, places_for, share
+from gateway.console.drawing.plots import Band, Plot, PlotColumn, stacked
+from gateway.console.visits import sheets
+from gateway.console.visits.asking import filters_of, report_of, summed, whole
+from gateway.console.visits.spans import TimeSlice, TimeSpan, bounds, pieces_of, span_of, times_of
+from gateway.console.visits.standings import StandingOf, reserved_names, standings
+from gateway.console.visits.visit import HtmlPage, Sheet, Visit, link
 from gateway.money.forecasts import parse_scope
 from gateway.storage.durations import percentile_s
 from gateway.storage.queries import UsageReport, UsageRow

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from gateway.api_keys import without_keys
-from gateway.console.figures import duration
-from gateway.console.visits import HtmlPage, Visit
-from gateway.console.words import REASONS, VERDICTS
+from gateway.console.drawing.figures import duration
+from gateway.console.drawing.words import REASONS, VERDICTS
+from gateway.console.visits.visit import HtmlPage, Visit
 from gateway.money.call_reports import call_json
 from gateway.money.usage_reports import may_see
 from gateway.storage.base import LedgerRow

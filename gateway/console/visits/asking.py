@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from gateway.console.spans import TimeSpan
-from gateway.console.visits import Visit
+from gateway.console.visits.spans import TimeSpan
+from gateway.console.visits.visit import Visit
 from gateway.money.usage_reports import DIMENSIONS, parse_usage_query, total_of
 from gateway.storage.queries import UsageQuery, UsageReport, UsageRow
 

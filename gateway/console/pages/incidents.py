@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from gateway.console import sheets
-from gateway.console.asking import report_of, summed
-from gateway.console.plots import Band, Plot, PlotColumn, stacked
-from gateway.console.spans import TimeSlice, bounds, pieces_of, span_of, times_of
-from gateway.console.standings import standings
-from gateway.console.visits import HtmlPage, Sheet, Visit, link
-from gateway.console.words import ERROR_WORDS
+from gateway.console.drawing.plots import Band, Plot, PlotColumn, stacked
+from gateway.console.drawing.words import ERROR_WORDS
+from gateway.console.visits import sheets
+from gateway.console.visits.asking import report_of, summed
+from gateway.console.visits.spans import TimeSlice, bounds, pieces_of, span_of, times_of
+from gateway.console.visits.standings import standings
+from gateway.console.visits.visit import HtmlPage, Sheet, Visit, link
 from gateway.keys.audit import audit_json
 from gateway.storage.audit import AuditQuery
 from gateway.storage.queries import UsageReport, UsageRow

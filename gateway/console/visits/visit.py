@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from gateway.api.requests.request import RequestContext, Scope
-from gateway.console.cookies import PREFIX
+from gateway.console.sign_in.cookies import PREFIX
 from gateway.service import Gateway
 from gateway.storage.calendar import zone_of
 from gateway.types import Principal

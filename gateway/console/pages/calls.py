@@ -6,12 +6,12 @@ import asyncio
 
 import msgspec
 
-from gateway.console import call
-from gateway.console.asking import filters_of, query_of, report_of, whole
-from gateway.console.figures import places_for
-from gateway.console.spans import span_of
-from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
-from gateway.console.words import ERROR_WORDS, OUTCOMES
+from gateway.console.drawing.figures import places_for
+from gateway.console.drawing.words import ERROR_WORDS, OUTCOMES
+from gateway.console.pages import call
+from gateway.console.visits.asking import filters_of, query_of, report_of, whole
+from gateway.console.visits.spans import span_of
+from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.keys.permitted import may_use
 from gateway.money.call_lists import calls_json, one_more, parse_calls_query
 from gateway.money.call_streams import CallStream

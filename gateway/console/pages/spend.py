@@ -9,14 +9,14 @@ from itertools import accumulate
 
 import msgspec
 
-from gateway.console import sheets
-from gateway.console.asking import filters_of, is_dimension, report_of, summed, whole
-from gateway.console.figures import amount, count, dollars, duration, money, places_for
-from gateway.console.heat import Heat, heat_of
-from gateway.console.plots import Band, Plot, PlotColumn, stacked
-from gateway.console.spans import TimeSlice, TimeSpan, bounds, pieces_of, span_of, times_of
-from gateway.console.visits import HtmlPage, Sheet, Visit, link
-from gateway.console.words import MEASURES
+from gateway.console.drawing.figures import amount, count, dollars, duration, money, places_for
+from gateway.console.drawing.heat import Heat, heat_of
+from gateway.console.drawing.plots import Band, Plot, PlotColumn, stacked
+from gateway.console.drawing.words import MEASURES
+from gateway.console.visits import sheets
+from gateway.console.visits.asking import filters_of, is_dimension, report_of, summed, whole
+from gateway.console.visits.spans import TimeSlice, TimeSpan, bounds, pieces_of, span_of, times_of
+from gateway.console.visits.visit import HtmlPage, Sheet, Visit, link
 from gateway.money.text import usd
 from gateway.policy.sections.price import Price
 from gateway.storage.queries import UsageReport, UsageRow

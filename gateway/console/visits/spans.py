@@ -6,9 +6,9 @@ import datetime
 
 import msgspec
 
-from gateway.console.figures import duration, midnight
-from gateway.console.plots import PlotText
-from gateway.console.visits import Visit
+from gateway.console.drawing.figures import duration, midnight
+from gateway.console.drawing.plots import PlotText
+from gateway.console.visits.visit import Visit
 from gateway.money.text import iso
 from gateway.storage.calendar import instant_of
 from gateway.types import ApiError

@@ -10,12 +10,12 @@ import msgspec
 import yaml
 
 from gateway.api.admin import keys as admin
-from gateway.console import sheets
-from gateway.console.acts import done
-from gateway.console.asking import report_of
-from gateway.console.figures import midnight
-from gateway.console.spans import TimeSpan
-from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
+from gateway.console.drawing.figures import midnight
+from gateway.console.visits import sheets
+from gateway.console.visits.acts import done
+from gateway.console.visits.asking import report_of
+from gateway.console.visits.spans import TimeSpan
+from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.key_requests import as_json
 from gateway.keys.delegation import Delegation
 from gateway.money.limits import is_callers_own, unit_name

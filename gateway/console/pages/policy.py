@@ -13,9 +13,9 @@ import yaml
 
 from gateway.api.admin import policy as admin
 from gateway.api.requests.request import Scope
-from gateway.console import sheets
-from gateway.console.acts import done
-from gateway.console.visits import Given, HtmlPage, Onward, Sheet, Visit, link
+from gateway.console.visits import sheets
+from gateway.console.visits.acts import done
+from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.types import ApiError
 
 _SHOWN = 30

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Sequence
 
-from gateway.console.visits import Sheet
+from gateway.console.visits.visit import Sheet
 from gateway.money.text import safe_cell
 
 _ROWS_A_PIECE = 500

@@ -9,8 +9,8 @@ import msgspec
 
 from gateway.api.admin.backends import list_backends
 from gateway.backends.live import LiveBackend
-from gateway.console.figures import duration
-from gateway.console.visits import Visit
+from gateway.console.drawing.figures import duration
+from gateway.console.visits.visit import Visit
 
 Light = Literal["well", "asleep", "away"]
 
