@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 from gateway.backends.live import LiveBackend
+from gateway.bills.kept_bills import FILE, KeptBills
 from gateway.bills.watch import BillWatch
 from gateway.metrics import Reading
 from gateway.money.idle_books import IdleBooks
@@ -163,6 +165,7 @@ class _PastDays:
             policy=lambda: gateway.active.policy,
             backends=lambda: {n: one.adapter for n, one in gateway.active.backends.items()},
             ledger=gateway.ledger,
+            kept=KeptBills(Path(gateway.active.policy.server.data) / FILE),
             clock=gateway.clock,
         )
         gateway.metrics.observe(self._bill_watch.readings)

@@ -7,6 +7,7 @@ import asyncio
 import time
 from pathlib import Path
 
+from benchmarks.console.bills import keep_bills
 from benchmarks.console.month import POLICY, fill
 
 
@@ -23,7 +24,9 @@ def main() -> None:
         f"store: {{ledger: 'sqlite:///{folder}/ledger.db'}}\nkeys: {{unlimited: true}}\n"
     )
     (folder / "policy.yaml").write_text(head + POLICY)
-    rows = asyncio.run(fill(folder / "ledger.db", options.rows, time.time()))
+    now = time.time()
+    rows = asyncio.run(fill(folder / "ledger.db", options.rows, now))
+    asyncio.run(keep_bills(folder / "ledger.db", folder / "bills.db", now))
     print(f"{rows:,} rows; spillgate serve --config {folder / 'policy.yaml'}")
 
 

@@ -238,6 +238,7 @@ def _own(id: str, kind: str, at: float, until: float, backend: str, cost: float)
         backend=backend,
         reason="committed" if is_idle else "hours",
         policy="7c21f0a9d3e4",
+        gpu_us=0 if is_idle else round(cost / 0.001097 * MICRO),
         cost_nano=round(cost * NANO),
         cost_basis="reported",
         price="own-h100" if is_idle else "modal-h100",

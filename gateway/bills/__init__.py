@@ -4,4 +4,5 @@
 ``comparison`` is a backend's bill beside the ledger, ``texts`` how it is shown. ``bill_files``
 reads a bill that a person has as CSV. ``corrections`` makes rows of what is to be booked,
 ``reconciler`` asks bills and ledger, and ``watch`` does so every day, while the gateway runs.
+``kept_bills`` are those that were told last, for whoever looks.
 """

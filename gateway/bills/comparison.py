@@ -95,6 +95,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         return sum(day.bill.cost_nano for day in self.days)
 
     @property
+    def in_ledger(self) -> int:
+        """Nano-dollars of the ledger's rows, corrections apart."""
+        return sum(day.books.totals.cost_nano for day in self.days)
+
+    @property
     def difference(self) -> int:
         """Nano-dollars on the bill and not in the ledger's rows, corrections apart."""
         return sum(day.difference for day in self.days)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -10,6 +12,7 @@ from adapters.base import Billed
 from adapters.types import Bill, BillLine
 from gateway.bills.comparison import Books, Comparison, Day, books_of, split_by_day
 from gateway.bills.corrections import corrections_of
+from gateway.bills.kept_bills import KeptBill, joined
 from gateway.bills.periods import DAY, Period
 from gateway.money.pricing import second_rate
 from gateway.policy.model import BackendSpec, Policy
@@ -62,6 +65,27 @@ async def compare(
     )
     return Comparison(
         backend=spec.name, kind=spec.kind, period=covered, days=days, priced_here=unpriced
+    )
+
+
+async def compare_kept(
+    policy: Policy, spec: BackendSpec, kept: Iterable[KeptBill], period: Period, ledger: Ledger
+) -> Comparison | None:
+    """As ``compare``, for those days of the period that bills are kept of; None without any. Raises
+    Unpriced, and StorageUnavailable."""
+    found = []
+    for bill in joined(kept):
+        part = Period(max(bill.start, period.start), min(bill.end, period.end))
+        if part.start < part.end:
+            found.append(await compare(policy, spec, within(bill, part), part, ledger))
+    if not found:
+        return None
+    return Comparison(
+        backend=spec.name,
+        kind=spec.kind,
+        period=Period(found[0].period.start, found[-1].period.end),
+        days=tuple(itertools.chain.from_iterable(one.days for one in found)),
+        priced_here=any(one.priced_here for one in found),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
 from adapters.base import Backend, Billed
 from adapters.errors import BackendError
 from gateway.bills.comparison import Comparison
+from gateway.bills.kept_bills import PLATFORM, KeptBill, KeptBills
 from gateway.bills.periods import DAY, Period, period_of
 from gateway.bills.reconciler import Unpriced, asked, book, compare
 from gateway.clock import Clock
@@ -32,11 +34,14 @@ class BillWatch:
         policy: Callable[[], Policy],
         backends: Callable[[], Mapping[str, Backend]],
         ledger: Ledger,
+        kept: KeptBills,
         clock: Clock,
     ) -> None:
+        """Whatever it is told is ``kept`` for those who look later."""
         self._policy = policy
         self._backends = backends
         self._ledger = ledger
+        self._kept = kept
         self._clock = clock
         self._found: dict[str, Comparison] = {}
 
@@ -81,6 +86,8 @@ class BillWatch:
         if rule is None or spec is None:
             return
         bill = await asked(backend, period)
+        told = KeptBill(bill=bill, source=PLATFORM, at=self._clock.time())
+        await asyncio.to_thread(self._kept.put, name, told)
         found = await compare(policy, spec, bill, period, self._ledger)
         if found.exceeds(rule.threshold):
             log.warning(

@@ -20,7 +20,7 @@ import msgspec
 from gateway.api.requests.bodies import read_body
 from gateway.api.requests.request import Header, Receive, RequestContext, Scope, Send, respond
 from gateway.console.drawing import figures, words
-from gateway.console.pages import backends, calls, incidents, jobs, keys, now, policy, spend
+from gateway.console.pages import backends, bill, calls, incidents, jobs, keys, now, policy, spend
 from gateway.console.sign_in.cookies import PREFIX, SIGN_IN, cookie_of, lead, session_of
 from gateway.console.sign_in.sessions import Sessions, form_token
 from gateway.console.sign_in.with_key import SignIn, check_same_site
@@ -97,6 +97,7 @@ ROOMS: dict[str, ConsolePage] = {
         {"cancel": jobs.cancel, "test": jobs.test, "enable": jobs.enable},
     ),
     "incidents": ConsolePage("Incidents", incidents.show, incidents.sheet, roles=_ADMINS),
+    "bill": ConsolePage("Bill", bill.show, bill.sheet, {"ask": bill.ask, "put": bill.put}, _ADMINS),
 }
 """The first word of a path -> its page, in the order of the navigation."""
 
@@ -268,7 +269,7 @@ def _environment(stamp: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     shown = ("count", "money", "dollars", "duration", "micros", "hours", "share", "change",
-             "amount", "when")  # fmt: skip
+             "amount", "when", "utc_day")  # fmt: skip
     pages.globals |= {name: getattr(figures, name) for name in shown}
     pages.filters |= {"whose": words.whose, "ago": _told_instant}
     pages.globals |= {"link": link, "prefix": PREFIX, "stamp": stamp}

@@ -16,5 +16,5 @@ are sums by time, of which large reports are made, ``durations`` how long calls 
 ``postgres/`` those of several. ``jobs/`` are durable jobs in the ledger's own store, ``files/``
 what is known there of stored files, ``batches/`` many jobs of one file, ``streams/`` answers to
 streams that have names, ``policies/`` those that were in force. ``outage/`` is what holds while a
-shared store is lost.
+shared store is lost. ``small_files`` are SQLite files of one subject, such as who has signed in.
 """

@@ -10,11 +10,13 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright import sync_api
 
+from benchmarks.console.bills import keep_bills
 from benchmarks.console.month import POLICY, fill
 from tests.live import ROOT, LiveGateway
 
@@ -22,7 +24,7 @@ CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 AXE = ROOT / "tests" / "programs" / "axe" / "axe.min.js"
 PAGES = ("", "spend", "backends", "backends/runpod-flex", "calls", "keys", "policy", "jobs",
-         "incidents")  # fmt: skip
+         "incidents", "bill", "bill/runpod-flex")  # fmt: skip
 ROWS = 3_000
 
 
@@ -61,8 +63,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
     folder = tmp_path_factory.mktemp("console")
     made = LiveGateway(folder, POLICY)
     made.data.mkdir(parents=True)
+    now, ledger = time.time(), made.data / "ledger.db"
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, fill(made.data / "ledger.db", ROWS, time.time())).result()
+        thread.submit(asyncio.run, fill(ledger, ROWS, now)).result()
+        thread.submit(asyncio.run, keep_bills(ledger, made.data / "bills.db", now)).result()
     with made as running:
         yield running
 
@@ -146,6 +150,24 @@ def test_a_route_is_changed_by_its_yaml(visitor: Visitor, gateway: LiveGateway) 
     page.get_by_text("The policy is in force.").wait_for()
     page.get_by_role("button", name="Return to it").first.click()
     page.get_by_text("The earlier policy is in force again.").wait_for()
+
+
+def test_a_bill_as_a_file_is_put_beside_the_ledger(
+    visitor: Visitor, gateway: LiveGateway, tmp_path: Path
+) -> None:
+    page = visitor.page
+    visitor.sign_in(gateway.admin_key)
+    page.get_by_role("link", name="Bill", exact=True).click()
+    page.get_by_role("row", name="modal-spare the platform").get_by_role("link").first.click()
+    page.get_by_text("The bill's lines").wait_for()
+    day = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 2 * 86_400))
+    (tmp_path / "invoice.csv").write_text(f"day,usd,fee_usd\n{day},64.56,0.5\n")
+    page.locator("select[name=backend]").select_option("h100-pod")
+    page.locator("input[type=file]").set_input_files(tmp_path / "invoice.csv")
+    page.get_by_role("button", name="Compare it with the ledger").click()
+    page.get_by_text("The bill stands beside the ledger").wait_for()
+    assert "invoice.csv" in visitor.text()
+    assert "64.56" in visitor.text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

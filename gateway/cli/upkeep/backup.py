@@ -59,6 +59,7 @@ def parts_of(policy: Policy) -> Iterator[BackupFile]:
         yield BackupFile("keys.db", Path(store.keys.path), database=True)
     elif store.keys is None and isinstance(store.ledger, LedgerFile):
         yield BackupFile("keys.db", data / "keys.db", database=True)
+    yield BackupFile("bills.db", data / "bills.db", database=True)
     for name in ("ca.pem", "ca.key", "server.pem", "issued.json"):
         yield BackupFile(f"tls/{name}", data / "tls" / name)
 

@@ -126,6 +126,17 @@ def when(instant: float | None, zone: datetime.tzinfo, form: str = "minute") -> 
     )
 
 
+def utc_day(since: float, until: float) -> str:
+    """A day as platforms count it, 'Sun 30 Nov'; 'Sun 30 Nov 10:00 – 12:00' of a part of one, and
+    'Sun 30 Nov – Tue 02 Dec' of several."""
+    first, last = (datetime.datetime.fromtimestamp(at, datetime.UTC) for at in (since, until))
+    name = f"{first:%a %d %b}"
+    if until - since < _DAY_S:
+        return f"{name} {first:%H:%M} – {last:%H:%M}"
+    ending = last - datetime.timedelta(microseconds=1)
+    return name if until - since == _DAY_S else f"{name} – {ending:%a %d %b}"
+
+
 _FORMS = {
     "day": "%a %d %b",
     "minute": "%d %b %H:%M",

@@ -52,6 +52,15 @@ ERROR_WORDS = {
     "context_length_exceeded": "too long",
     "budget_exhausted": "no money left",
 }
+CAUSES = {
+    "fees": "disk and fees",
+    "price": "another price",
+    "starts": "cold starts",
+    "idle": "idle tails",
+    "not_ours": "calls not ours",
+    "rest": "not explained",
+}
+"""What makes a bill differ from the ledger, in short."""
 MEASURES = {"cost": "dollars", "calls": "calls", "gpu": "device time", "tokens": "tokens"}
 """What Spend adds up."""
 _NAMED = {

@@ -1,5 +1,6 @@
 """The console's pages, one file each.
 
 ``now`` is the first, ``spend`` who or what the money went to, ``backends`` what runs behind,
-``calls`` those that fit, and ``call`` one of them; ``keys``, ``policy``, ``jobs``, ``incidents``.
+``calls`` those that fit, and ``call`` one of them; ``keys``, ``policy``, ``jobs``,
+``incidents``; ``bill``, what platforms bill beside the ledger.
 """

@@ -8,24 +8,19 @@ that its key has at each request, and ends with it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import secrets
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.api_keys import digest_of
 from gateway.clock import Clock
-from gateway.storage.base import StorageUnavailable
 from gateway.storage.key_store import KeyStore
+from gateway.storage.small_files import SmallFile
 from gateway.types import Principal
 
 FILE = "console.db"
 LASTS_S = 12 * 3_600.0
 """From the sign-in on, whatever is done meanwhile."""
-_LOCK_WAIT_S = 0.5
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
     name BLOB NOT NULL PRIMARY KEY,
@@ -40,14 +35,14 @@ class Sessions:
     millisecond, and raises StorageUnavailable where the file cannot be used."""
 
     def __init__(self, path: Path, keys: KeyStore, clock: Clock) -> None:
-        self._path = path
+        self._file = SmallFile(path, "sessions", _SCHEMA)
         self._keys = keys
         self._clock = clock
 
     def begin(self, key: str) -> str:
         """A new session of whoever has the key: its name. Those that are over are forgotten."""
         name, now_at = secrets.token_urlsafe(32), self._clock.time()
-        with self._file(create=True) as file:
+        with self._file.opened(create=True) as file:
             file.execute("DELETE FROM sessions WHERE ends_at <= ?", (now_at,))
             row = (_hashed(name), digest_of(key), now_at + LASTS_S)
             file.execute("INSERT INTO sessions VALUES (?, ?, ?)", row)
@@ -55,36 +50,18 @@ class Sessions:
 
     def principal(self, name: str) -> Principal | None:
         """Whose it is; None of one that is over, unknown, or whose key works no longer."""
-        if not name or not self._path.exists():
+        if not name or not self._file.exists():
             return None
         sql = "SELECT key FROM sessions WHERE name = ? AND ends_at > ?"
-        with self._file() as file:
+        with self._file.opened() as file:
             found = file.execute(sql, (_hashed(name), self._clock.time())).fetchone()
         return None if found is None else self._keys.of_digest(found[0])
 
     def end(self, name: str) -> None:
         """For ever, in all processes."""
-        if self._path.exists():
-            with self._file() as file:
+        if self._file.exists():
+            with self._file.opened() as file:
                 file.execute("DELETE FROM sessions WHERE name = ?", (_hashed(name),))
-
-    @contextlib.contextmanager
-    def _file(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        try:
-            if create:
-                self._make()
-            connection = sqlite3.connect(self._path, timeout=_LOCK_WAIT_S, isolation_level=None)
-            with contextlib.closing(connection):
-                yield connection
-        except (sqlite3.Error, OSError) as error:
-            raise StorageUnavailable(f"sessions {self._path}: {error}") from error
-
-    def _make(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        with contextlib.closing(sqlite3.connect(self._path, timeout=_LOCK_WAIT_S)) as connection:
-            connection.execute("PRAGMA journal_mode = wal")
-            connection.execute(_SCHEMA)
 
 
 def form_token(name: str) -> str:

@@ -24,3 +24,13 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     location.reload();
   }
 });
+// A file is read into the form's own text, which is there without a script too.
+for (const input of document.querySelectorAll("input[data-into]")) {
+  input.closest("[hidden]").hidden = false;
+  input.addEventListener("change", async () => {
+    const file = input.files[0];
+    if (!file) return;
+    document.getElementById(input.dataset.into).value = await file.text();
+    input.form.elements[input.dataset.name].value ||= file.name;
+  });
+}

@@ -16,6 +16,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.fake import Fake
 from adapters.types import Bill, BillLine
 from gateway.bills.comparison import Comparison
+from gateway.bills.kept_bills import KeptBills
 from gateway.bills.periods import DAY, HOUR, Period
 from gateway.bills.reconciler import Unpriced, book, compare
 from gateway.bills.watch import BillWatch
@@ -65,6 +66,7 @@ class Books:
             policy=lambda: self.policy,
             backends=lambda: {"burst": self.backend},
             ledger=self.ledger,
+            kept=KeptBills(folder / "bills.db"),
             clock=clock,
         )
         self._calls = 0

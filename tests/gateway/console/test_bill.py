@@ -1,0 +1,125 @@
+"""Bill: the same figures as ``usage --reconcile``, by whom a bill was told, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from adapters.errors import BackendError, FailureClass
+from adapters.types import BillLine
+from gateway.bills.bill_files import bill_from_csv
+from gateway.bills.periods import DAY, Period
+from gateway.bills.reconciler import compare
+from gateway.bills.texts import as_json
+from gateway.clock import FakeClock
+from gateway.console.sign_in.cookies import PREFIX
+from tests.gateway.assembled import AssembledGateway
+from tests.gateway.bills.test_corrections import Billed
+from tests.gateway.console.visitors import browser, called, looked_at, token_of
+
+BILL = f"{PREFIX}/bill"
+
+
+async def sent(client: httpx.AsyncClient, act: str, **fields: str) -> httpx.Response:
+    return await client.post(f"{BILL}/{act}", data={"token": await token_of(client), **fields})
+
+
+def day_of(gateway: AssembledGateway) -> tuple[str, float]:
+    start = gateway.clock.time() // DAY * DAY
+    return "2026-01-01", start
+
+
+async def test_a_bill_that_is_put_in_stands_beside_the_ledger_to_the_nano_dollar(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with looked_at(tmp_path, clock) as gateway:
+        for _ in range(3):
+            await called(gateway, "alice")
+        day, start = day_of(gateway)
+        text = f"day,usd,seconds,fee_usd\n{day},0.25,120,0.01\n"
+        async with browser(gateway, gateway.key("root", admin=True)) as client:
+            answer = await sent(client, "put", backend="burst", text=text, name="invoice.csv")
+            assert answer.status_code == 303
+            page = (await client.get(answer.headers["location"])).text
+            assert "invoice.csv" in page
+            assert "The bill stands beside the ledger" in page
+            table = await client.get(f"{BILL}.csv?backend=burst")
+            lines = await client.get(f"{BILL}.csv?backend=burst&view=lines")
+        policy = gateway.inner.active.policy
+        spec, period = policy.backends["burst"], Period(start, start + DAY)
+        bill = bill_from_csv(text, "invoice.csv")
+        told = as_json(await compare(policy, spec, bill, period, gateway.inner.ledger))
+    (row,) = csv.DictReader(io.StringIO(table.text))
+    (expected,) = told["days"]
+    assert float(row["billed_usd"]) == float(expected["bill"]["usd"]) == 0.25
+    assert float(row["ledger_usd"]) == float(expected["ledger"]["usd"])
+    assert float(row["difference_usd"]) == float(expected["difference_usd"])
+    for cause in expected["causes"]:
+        assert float(row[f"{cause['cause']}_usd"]) == float(cause["usd"])
+    assert "burst,2026-01-01T00:00:00Z,2026-01-02T00:00:00Z,,0.250000000,120.0," in lines.text
+
+
+async def test_a_bill_with_an_error_is_shown_again_and_nothing_is_kept(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with (
+        looked_at(tmp_path, clock) as gateway,
+        browser(gateway, gateway.key("root", admin=True)) as client,
+    ):
+        for text, words in (
+            ("day,usd\n2026-01-01,many\n", "usd &#39;many&#39; is no number"),
+            ("day,usd\n2020-01-01,1\n2026-01-01,1\n", "more than 400 days"),
+            ("", "needs a column day"),
+        ):
+            answer = await sent(client, "put", backend="burst", text=text, name="a.csv")
+            assert (answer.status_code, words in answer.text) == (400, True), answer.text
+            assert text.splitlines()[-1:] == [] or text.splitlines()[-1] in answer.text
+        assert (await sent(client, "put", backend="none", text="")).status_code == 400
+        assert not (tmp_path / "bills.db").exists()
+
+
+async def test_an_empty_page_says_which_setting_and_whom_to_ask(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with (
+        looked_at(tmp_path, clock) as gateway,
+        browser(gateway, gateway.key("root", admin=True)) as client,
+    ):
+        page = (await client.get(BILL)).text
+        assert "No platform of these backends states a bill" in page
+        put_billed(gateway)
+        page = (await client.get(BILL)).text
+        assert "reconcile: {every: 1d" in page
+        assert "Ask for the last 31 days" in page
+
+
+async def test_platforms_are_asked_and_what_one_refuses_is_told(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with (
+        looked_at(tmp_path, clock) as gateway,
+        browser(gateway, gateway.key("root", admin=True)) as client,
+    ):
+        platform = put_billed(gateway)
+        answer = await sent(client, "ask")
+        assert answer.headers["location"] == f"{BILL}?done=asked"
+        page = (await client.get(answer.headers["location"])).text
+        assert "the platform, " in page
+        assert "$1.5" in page
+        platform.failure = BackendError(FailureClass.CREDENTIAL, "no right to read bills")
+        answer = await sent(client, "ask")
+        assert "burst: no right to read bills" in answer.text
+        assert "$1.5" in answer.text
+
+
+def put_billed(gateway: AssembledGateway) -> Billed:
+    backend: Any = gateway.inner.active.backends["burst"]
+    made = Billed("burst", backend.spec.settings, gateway.clock)
+    start = gateway.clock.time() // DAY * DAY - DAY
+    made.lines = (BillLine(start=start, end=start + DAY, cost_nano=1_500_000_000),)
+    backend.adapter = made
+    return made
