@@ -285,6 +285,17 @@ class ChecksAssumptions(Protocol):
         ...
 
 
+@runtime_checkable
+class ReportsRoundTrip(Protocol):
+    """A backend that knows how far away it is."""
+
+    @property
+    def round_trip_s(self) -> float | None:
+        """Seconds from sending a small request to the first byte of its answer, on the way that
+        calls take; None while none was seen. Read after each probe."""
+        ...
+
+
 class AdapterClass(Protocol):
     """What ``KINDS`` names: a class with its settings beside it."""
 

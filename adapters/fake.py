@@ -64,6 +64,8 @@ class Fake:
         """What every ping gets."""
         self.cannot_scale: BackendError | None = None
         """What whoever tells it how many workers to keep gets."""
+        self.round_trip_s: float | None = None
+        """How far away it is."""
         self.closed = False
         self.running = 0
         self.most_running = 0

@@ -16,8 +16,16 @@ from gateway.money.limits import backend_claims, compile_claims, model_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
 from gateway.preferences import Preferences
+from gateway.routing.caller_regions import caller_regions
 from gateway.routing.repeating import RepeatRules
-from gateway.routing.router import Candidate, Decision, RoutingRequest, available, decide
+from gateway.routing.router import (
+    ORDERS_ITSELF,
+    Candidate,
+    Decision,
+    RoutingRequest,
+    available,
+    decide,
+)
 from gateway.storage.claims import ClaimTemplate
 from gateway.types import ApiError, Principal, Priority
 
@@ -78,6 +86,8 @@ class ActivePolicy:
         self._part_tokens = {
             name: model.tokens_per.by_kind() for name, model in policy.models.items()
         }
+        self.caller_regions = caller_regions(policy.regions)
+        """Where callers are; None where no proxy says so."""
         self.demands = Demands(policy, self._serving)
         self._longest = {
             name: max(_longest(backend) for backend in serving)
@@ -161,7 +171,7 @@ class ActivePolicy:
     def binds_late(self, route: str) -> bool:
         """Whether a call that waits takes whatever is free first: a route that orders its backends
         itself, by a list or by lot, has said where the call goes."""
-        return self._named[route].order in ("cheapest", "fastest")
+        return self._named[route].order in ORDERS_ITSELF
 
     def asked_again_in(self, model: str, route: str, user: str, now: float) -> float | None:
         """Seconds until the first of the model's backends may be asked; None where nobody can
@@ -314,6 +324,7 @@ class ActivePolicy:
             bool(preferences.session),
             preferences.needs,
             bounded,
+            preferences.region,
         )
 
     def _in_session(

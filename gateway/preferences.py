@@ -31,6 +31,8 @@ class Preferences(msgspec.Struct, frozen=True):
     session: str = ""
     """The conversation that the call belongs to, by its caller's own name; empty: none is known."""
     needs: Needs = NO_NEEDS
+    region: str = ""
+    """Where the caller is, as a proxy that is trusted says; empty: nobody knows."""
 
     patience: float | None = None
     """Seconds that the call may wait for what is cheap, where those are more than its route's SLO;

@@ -27,6 +27,10 @@ class HttpBackend:
     def slots(self) -> int | None:
         return None
 
+    @property
+    def round_trip_s(self) -> float | None:
+        return self._api.client.round_trips.least
+
     async def start(self) -> None:
         self._api.start()
 

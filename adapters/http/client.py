@@ -20,6 +20,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
 from adapters.http.connection import Exchange, HttpConnection
 from adapters.http.response import Body, Response
+from adapters.round_trips import RoundTrips
 from adapters.shortage import has_room, is_ours, last_for_calls, shortage
 from adapters.trust import trust_context
 from adapters.types import TRACE_HEADER
@@ -113,6 +114,8 @@ class Client:
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
         self._last_for_calls = last_for_calls()
+        self.round_trips = RoundTrips()
+        """Of requests without a body: they ask how something stands, and run no model."""
 
     def __repr__(self) -> str:
         return (
@@ -151,6 +154,8 @@ class Client:
     ) -> Response:
         """One exchange, answered whole. Raises BackendError; any status is an answer."""
         exchange = await self._ask(head, body, deadline, whole=True)
+        if body is None:
+            exchange.sent_at = self._clock.monotonic()
         try:
             return cast("Response", await exchange.answer)
         except BaseException:
@@ -196,6 +201,12 @@ class Client:
         self._open.discard(connection)
         self._idle.pop(connection, None)
         self._offer_place()
+
+    def answering(self, exchange: Exchange) -> None:
+        """The first byte of an answer to a request without a body."""
+        if exchange.sent_at is not None:
+            self.round_trips.observe(self._clock.monotonic() - exchange.sent_at)
+            exchange.sent_at = None  # an interim answer is followed by another one
 
     # --- inside ----------------------------------------------------------------------------
 

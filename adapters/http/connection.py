@@ -45,6 +45,10 @@ class ConnectionOwner(Protocol):
         """The connection is of no more use; told exactly once."""
         ...
 
+    def answering(self, exchange: Exchange) -> None:
+        """The first byte of the answer to a timed exchange is here."""
+        ...
+
 
 class Exchange:
     """One request and its answer: the only hold that whoever asked has on a connection.
@@ -54,7 +58,7 @@ class Exchange:
     that it can still do is to keep a connection from being used again that nobody has used since.
     """
 
-    __slots__ = ("_connection", "answer", "deadline", "over", "whole")
+    __slots__ = ("_connection", "answer", "deadline", "over", "sent_at", "whole")
 
     def __init__(
         self,
@@ -69,6 +73,8 @@ class Exchange:
         self.deadline = deadline
         self.whole = whole
         self.over = False
+        self.sent_at: float | None = None
+        """When it was sent, where it is timed."""
 
     def abort(self) -> None:
         """Nobody waits for the answer any more."""
@@ -233,8 +239,11 @@ class HttpConnection(asyncio.Protocol):
         """httptools: the first byte of an answer."""
         self._headers = []
         self._parts = []
-        if not self.busy:
+        exchange = self.exchange
+        if exchange is None or exchange.over:
             self.abort()
+        elif exchange.sent_at is not None:
+            self._owner.answering(exchange)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: one header."""

@@ -2,7 +2,8 @@
 
 ``live`` is one backend, ``candidates`` how the router sees it, ``demands`` what must be known of a
 call because of what a model's backends take; ``leases`` are the calls that have a
-place at it, ``standing`` whether it may be asked, ``rests`` its health and when it is left alone;
+place at it, ``standing`` whether it may be asked, ``rests`` its health and when it is left alone,
+``outages`` when it comes back;
 ``current_price`` is what it charges now, ``use_reader`` how much it was used, for prices that
 depend on that; ``machine_share`` is whose a shared machine is at every instant. ``learned`` is what
 its calls have taught: run times, starts, warm workers. ``engine_line`` is what an engine says of

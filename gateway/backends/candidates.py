@@ -8,6 +8,7 @@ from adapters.base import LoadsModels
 from gateway.backends.live import LiveBackend
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.planning.line import NORMAL
+from gateway.routing.conversations import NOTHING_KEPT
 from gateway.routing.forecast import BackendLoad
 from gateway.routing.router import Candidate, with_model_load
 
@@ -37,13 +38,14 @@ def candidate_of(
     run = learned.run_time(model)
     if slots is not None and in_flight >= slots:
         run = backend.leases.seen_to_run(run, now)
+    way_s = backend.round_trip_s
     if cold is None:
         ready_in_s = (backend.standing.ready_in() or 0.0) if slots == 0 else 0.0
-        load = BackendLoad(in_flight, slots, 0, None, ready_in_s)
+        load = BackendLoad(in_flight, slots, 0, None, ready_in_s, 0.0, 0.0, way_s)
     else:
         idle, starting_s = workers.idle(now) or 0, workers.starting_for_s(now)
         tail_s = workers.tail_s(now, price)
-        load = BackendLoad(in_flight, slots, idle, starting_s, 0.0, 0.0, tail_s)
+        load = BackendLoad(in_flight, slots, idle, starting_s, 0.0, 0.0, tail_s, way_s)
     blocked, last_resort = backend.standing.of_call(model, user, now)
     candidate = Candidate(
         backend.name,
@@ -62,6 +64,8 @@ def candidate_of(
         None if cold is None else cold.p50,
         backend.spec.common.takes,
         backend.context,
+        NOTHING_KEPT,
+        backend.spec.common.region,
     )
     if model not in backend.loadable:
         return candidate

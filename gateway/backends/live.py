@@ -12,6 +12,7 @@ from adapters.base import (
     Cancellable,
     Clock,
     LoadsModels,
+    ReportsRoundTrip,
     Scalable,
     ScalesItself,
     Warmable,
@@ -23,6 +24,7 @@ from gateway.backends.current_price import CurrentPrice
 from gateway.backends.engine_line import EngineLine
 from gateway.backends.learned import Learned
 from gateway.backends.leases import Lease, Leases
+from gateway.backends.outages import Outage
 from gateway.backends.platform_workers import PlatformWorkers
 from gateway.backends.redaction import Redactor
 from gateway.backends.rests import OURSELVES, Caller, LeftAlone, Rests
@@ -37,6 +39,9 @@ from gateway.shared_timer import SharedTimer
 
 RECONSIDER_EVERY_S = 0.25
 """Calls in line are asked so often whether they would rather go elsewhere."""
+
+NEAR_S = 0.005
+"""A shorter way is none: it is as long as a busy machine's own delays."""
 
 
 class LiveBackend:
@@ -61,6 +66,8 @@ class LiveBackend:
         self.cancellable = adapter if isinstance(adapter, Cancellable) else None
         self.warmable = adapter if isinstance(adapter, Warmable) else None
         self.scalable = adapter if isinstance(adapter, Scalable) else None
+        self.round_trip_s = 0.0
+        """To it and back, as it was at the last probe, where that is worth a thought."""
         self.loadable = adapter.loadable if isinstance(adapter, LoadsModels) else ()
         self.redactor = Redactor(spec.settings)
         self.learned = Learned(spec.common)
@@ -68,7 +75,8 @@ class LiveBackend:
         self.successor: LiveBackend | None = None
         """The one that a reload has put in its place: what was sent here ends here."""
         self.rests = Rests(draw)
-        self.standing = Standing(adapter, self.learned, self.rests)
+        outage = Outage(spec.common.return_after) if spec.common.region else None
+        self.standing = Standing(adapter, self.learned, self.rests, outage)
         self.in_flight = 0
         """Calls that hold a lease or wait for one."""
         self.last_end = clock.monotonic()
@@ -321,10 +329,12 @@ class LiveBackend:
             self.queue.give_back()
         if failure is not None:
             self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
+            if self.standing.outage is not None:
+                self.standing.outage.failed(self.rests.health, now)
             self.learned.observe_failure(failure.failure, now - lease.leased_at)
         elif usage is not None:
             self.rests.add_success(model)
-            self.standing.answered()
+            self.standing.answered(now)
             seconds, cold = now - lease.leased_at, lease.expected_cold
             if self.queue.waiting and usage.exec_s is not None:
                 foreseen_s = self.learned.run_time(model).mean
@@ -340,10 +350,16 @@ class LiveBackend:
 
     def probed(self, probe: Probe) -> None:
         """Takes over what the backend says of itself; its word on warm workers beats ours."""
-        self.standing.hear(probe)
-        self.concurrency.follow()
         now = self._clock.monotonic()
+        self.standing.hear(probe, now)
+        self.round_trip_s = _round_trip_s(self.adapter)
+        self.concurrency.follow()
         self.line.hear(probe, self.queue.running, now)
         if probe.warm_workers is not None:
             self.workers.hear(probe.warm_workers, now, idle=not self.calls_in_all)
             self.queue.fill()
+
+
+def _round_trip_s(adapter: Backend) -> float:
+    took = adapter.round_trip_s if isinstance(adapter, ReportsRoundTrip) else None
+    return 0.0 if took is None or took < NEAR_S else took

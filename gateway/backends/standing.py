@@ -7,11 +7,13 @@ from typing import Literal
 from adapters.base import Backend, ReportsStarts
 from adapters.types import Probe
 from gateway.backends.learned import Learned
+from gateway.backends.outages import Outage
 from gateway.backends.rests import Rests
 
-Blocked = Literal["", "drained", "not_ready", "cooling_down"]
+Blocked = Literal["", "drained", "not_ready", "cooling_down", "returning"]
 _WELL: tuple[Blocked, bool] = ("", False)
 _ILL: tuple[Blocked, bool] = ("not_ready", True)
+_RETURNING: tuple[Blocked, bool] = ("returning", True)
 
 
 class Standing:
@@ -24,12 +26,17 @@ class Standing:
         "_unwell",
         "detail",
         "draining",
+        "outage",
         "probed_ready",
         "starts",
         "stuck",
     )
 
-    def __init__(self, adapter: Backend, learned: Learned, rests: Rests) -> None:
+    def __init__(
+        self, adapter: Backend, learned: Learned, rests: Rests, outage: Outage | None = None
+    ) -> None:
+        self.outage = outage
+        """Of a backend that runs in a region."""
         self.draining = False
         """It is sent no more calls."""
         self.starts = adapter if isinstance(adapter, ReportsStarts) else None
@@ -54,7 +61,11 @@ class Standing:
             return "cooling_down", not resting.hard
         if self._learned.cold is None and self._adapter.slots == 0 and self.ready_in() is None:
             return "not_ready", False
-        return _ILL if self._unwell and self.ill else _WELL
+        if self._unwell and self.ill:
+            return _ILL
+        if self.outage is not None and self.outage.keeps_away(now):
+            return _RETURNING
+        return _WELL
 
     def blocked(self, now: float, model: str = "", user: str = "") -> Blocked:
         """Why it should not be asked now; empty when it may. Without a model: why everybody's calls
@@ -79,13 +90,24 @@ class Standing:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""
         return None if self.starts is None else self.starts.ready_in()
 
-    def hear(self, probe: Probe) -> None:
+    def hear(self, probe: Probe, now: float) -> None:
         """Takes over what the backend says of itself; a good word ends its rests."""
         self.probed_ready, self.detail, self.stuck = probe.ready, probe.detail, probe.stuck
         self._unwell = probe.stuck or not probe.ready
         if probe.ready:
             self._rests.add_good_word()
+        if self.outage is not None:
+            self.outage.hear(now, well=self._word(probe))
 
-    def answered(self) -> None:
+    def _word(self, probe: Probe) -> bool | None:
+        """Whether it says that it is well; None where it says neither."""
+        if self.ill:
+            return False
+        at_zero = self._learned.cold is not None and probe.warm_workers is not None
+        return True if probe.ready or at_zero else None
+
+    def answered(self, now: float) -> None:
         """A worker has answered since it said that it is not ready, if it did."""
+        if self.outage is not None:
+            self.outage.hear(now, well=True)
         self.probed_ready = self.probed_ready or None

@@ -19,6 +19,7 @@ from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.planning.line import Place
+from gateway.routing.regions import is_in
 from gateway.routing.router import Decision, Quote
 from gateway.storage.base import Hold, Ledger
 
@@ -167,9 +168,13 @@ class _Waits(NamedTuple):
         assert state.decision is not None
         refused = {name for name, _ in state.decision.refused}
         refused.update(one.backend for one in state.tried)
+        region = state.decision.region
+        if region and not is_in(self.quote, region):
+            region = ""
         found = {
             active.backends[quote.backend].newest(): quote
             for quote in self.untried
             if self._may_take(quote) and quote.backend not in refused and not quote.delay.load_s
+            if not region or is_in(quote, region)
         }
         return {backend: quote for backend, quote in found.items() if not backend.draining}

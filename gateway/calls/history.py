@@ -67,6 +67,7 @@ def history_of(
         price,
         amounts,
         not_asked[:MOST_KEPT],
+        decision.region,
     )
 
 
@@ -106,4 +107,6 @@ def seen_record(candidate: Candidate) -> SeenRecord:
         candidate.cold_p95,
         round(load.tail_s, 3),
         round(load.load_s, 3),
+        load.round_trip_s and round(load.round_trip_s, 6),
+        candidate.region or "",
     )

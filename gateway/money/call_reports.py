@@ -105,6 +105,7 @@ def _decision(history: CallHistory | None) -> dict[str, Any] | None:
     last_resorts = {name: code for name, code in history.refused if name in candidates}
     return {
         "slo_seconds": history.slo_s,
+        "caller_region": history.region or None,
         "candidates": [
             {
                 "backend": quote.backend,
@@ -139,6 +140,8 @@ def seen_as_json(seen: SeenRecord | None) -> dict[str, Any] | None:
         "cold_p50_seconds": seen.cold_p50_s,
         "cold_p95_seconds": seen.cold_p95_s,
         "wait_after_seconds": seen.tail_s,
+        "round_trip_seconds": seen.round_trip_s,
+        "region": seen.region or None,
     }
 
 

@@ -84,9 +84,19 @@ def _any_backend(kinds: Mapping[str, object]) -> Schema:
 def _backend(kind: str, settings: type[msgspec.Struct], definitions: dict[str, Schema]) -> Schema:
     kind_field: Schema = {"const": kind, "description": "Which platform it is on."}
     schema = _object({**fields_of(settings), **fields_of(BackendCommon)}, definitions)
-    schema["properties"] = {"kind": kind_field, **schema["properties"]}
-    schema["required"] = ["kind", *schema.get("required", [])]
+    schema["properties"] = {"kind": kind_field, **schema["properties"], "regions": _REGIONS}
+    if needed := schema.pop("required", None):  # else each region has them
+        schema["anyOf"] = [{"required": needed}, {"required": ["regions"]}]
+    schema["required"] = ["kind"]
     return schema
+
+
+_REGIONS: Schema = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {"type": "object"},
+    "description": "Region -> the keys that its endpoint has for itself.",
+}
 
 
 def _object(fields: Mapping[str, Field], definitions: dict[str, Schema]) -> Schema:

@@ -18,6 +18,7 @@ from gateway.policy.sections.keys import KeySettings
 from gateway.policy.sections.limits import GatewayLimits, Limits
 from gateway.policy.sections.price import DatedPrices
 from gateway.policy.sections.reconcile import Reconcile
+from gateway.policy.sections.regions import CallerRegionSettings
 from gateway.policy.sections.server import ServerSettings
 from gateway.policy.sections.store import FileSettings, JobSettings, StoreSettings
 from gateway.policy.sections.tokens import TokensPerPart
@@ -96,6 +97,9 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere. Left out: 64 for each call that it runs at once."""
     region: Name | None = None
     """Where it runs, as routes name it; left out: nobody says."""
+    return_after: Duration = 60.0
+    """Of a backend with a region: after an outage it is sent calls that others can take once it
+    was well for so long."""
     required: bool = False
     """/readyz answers 200 only while this backend is warm."""
     max_request: ByteSize | None = None
@@ -333,6 +337,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     backends: dict[str, BackendSpec] = {}
     models: dict[str, ModelSpec] = {}
+    regions: CallerRegionSettings | None = None
     aliases: dict[str, str] = {}
     """Another name -> the model that is called by it."""
     prices: dict[str, DatedPrices] = {}

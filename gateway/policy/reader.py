@@ -31,12 +31,14 @@ from gateway.policy.model import (
 )
 from gateway.policy.sections.aliases import read_aliases, without_aliases
 from gateway.policy.sections.commitments import Commitment
+from gateway.policy.sections.endpoints import without_regions
 from gateway.policy.sections.keys import KeySettings
 from gateway.policy.sections.limits import GatewayLimits
 from gateway.policy.sections.price import DatedPrices, PriceList
 from gateway.policy.sections.price_dates import check_overlaps, dated
 from gateway.policy.sections.price_tables import listed
 from gateway.policy.sections.reconcile import Reconcile
+from gateway.policy.sections.regions import CallerRegionSettings
 from gateway.policy.sections.server import ServerSettings
 from gateway.policy.sections.store import FileSettings, JobSettings, StoreSettings
 from gateway.policy.sections.webhooks import AlertSettings, WebhookSettings
@@ -94,6 +96,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     it is another name."""
     prices: dict[Name, PriceList] = {}
     """Name -> what a backend charges, or a list of what it charged and charges."""
+    regions: CallerRegionSettings | None = None
+    """How it is known where callers are; left out: nobody says."""
     routes: tuple[Route, ...] = ()
     """First match wins; one that matches every call is added where the last has conditions."""
     warm_pool: dict[BackendName, WarmRule] = {}
@@ -179,10 +183,11 @@ class _Reader:
         self._adapters: dict[str, AdapterClass] = {}
 
     def policy(self, document: MapNode, problems: Iterable[Problem]) -> tuple[Policy, Places]:
+        document, found = without_regions(document)
         document, aliases = without_aliases(document)
         tables = listed(document)
         reading = Findings(self._environ, _names(document, tables))
-        reading.problems.extend(problems)
+        reading.problems.extend((*problems, *found))
         fields = fields_of(Document)
         check_keys(document, fields, "", reading)
         read_values = read_fields(document, fields, "", reading)

@@ -12,6 +12,8 @@ from collections.abc import Hashable
 
 import msgspec
 
+from gateway.policy.sections.price import Price
+
 MOST = 20_000
 """Conversations that are remembered of one backend; the one that was used last goes last."""
 KEPT_S = 600.0
@@ -132,6 +134,18 @@ class ReadingPrice(msgspec.Struct, frozen=True, gc=False):
     """What a million tokens cost less from a cache."""
     per_second: int
     """Of the backend's time, where that is bought by the second."""
+
+
+_NOTHING_TO_PAY = ReadingPrice(0, 0)
+
+
+def reading_price(price: Price | None) -> ReadingPrice:
+    """Nothing where the backend is paid for anyhow."""
+    if price is None or price.reserved:
+        return _NOTHING_TO_PAY
+    whole, cached = price.per_million_input or 0, price.per_million_cached_input
+    saved = 0 if cached is None else max(whole - cached, 0)
+    return ReadingPrice(saved, price.per_second or 0)
 
 
 def lost_at(kept: KeptPrefix, most: KeptPrefix, price: ReadingPrice) -> tuple[Lost, int]:

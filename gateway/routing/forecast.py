@@ -106,6 +106,8 @@ class BackendLoad(msgspec.Struct, frozen=True, gc=False):
     tail_s: float = 0.0
     """Seconds that a worker will wait after the call, where these are billed; less what it would
     wait without it."""
+    round_trip_s: float = 0.0
+    """To the backend and back; 0 where it is near, or nobody knows."""
 
 
 class Delay(msgspec.Struct, frozen=True, gc=False):
@@ -117,6 +119,13 @@ class Delay(msgspec.Struct, frozen=True, gc=False):
     """Of these, what a worker's start and the model's load take."""
     load_s: float = 0.0
     """Of these, the load alone."""
+    way_s: float = 0.0
+    """Of these, what the way to the backend and back takes."""
+
+    @property
+    def waits(self) -> bool:
+        """It is more than the way there and back."""
+        return self.seconds > self.way_s
 
     @property
     def cold(self) -> bool:
@@ -136,7 +145,12 @@ def with_load(delay: Delay, load_s: float) -> Delay:
 
 def with_reading(delay: Delay, seconds: float) -> Delay:
     """The same for a call that begins with so much to read that is kept elsewhere."""
-    return Delay(delay.seconds + seconds, delay.cold_s, delay.load_s)
+    return Delay(delay.seconds + seconds, delay.cold_s, delay.load_s, delay.way_s)
+
+
+def with_way(delay: Delay, round_trip_s: float) -> Delay:
+    """The same for a call to a backend that is so far away."""
+    return Delay(delay.seconds + round_trip_s, delay.cold_s, delay.load_s, round_trip_s)
 
 
 def warm_delay(load: BackendLoad, run_s: float) -> Delay:

@@ -15,7 +15,7 @@ from gateway.money.tariffs import PriceInForce
 from gateway.policy.model import Ability, Route
 from gateway.policy.sections.price import Price
 from gateway.routing.codes import ReasonCode, RefusalCode
-from gateway.routing.conversations import NOTHING_KEPT, KeptPrefix, Lost, ReadingPrice, lost_at
+from gateway.routing.conversations import NOTHING_KEPT, KeptPrefix, Lost, lost_at, reading_price
 from gateway.routing.forecast import (
     BackendLoad,
     Delay,
@@ -24,8 +24,10 @@ from gateway.routing.forecast import (
     warm_delay,
     with_load,
     with_reading,
+    with_way,
 )
 from gateway.routing.needs import NO_NEEDS, Needs, is_tight, unmet_by
+from gateway.routing.regions import near_first
 from gateway.types import MICRO
 
 SLO_MARGIN = 0.8
@@ -36,6 +38,9 @@ SHORTEST_HOLD_S = 0.25
 
 LIKELY_PART = 8
 """What is declared for a part is the most; most parts are this many times less."""
+
+ORDERS_ITSELF = frozenset(("cheapest", "fastest"))
+"""With the others the route has said where a call goes: by a list, or by lot."""
 
 _OF_THE_ORDER = frozenset(("LEAST_DELAY", "FASTEST", "LISTED", "WEIGHTED", "LAST_RESORT"))
 """What these say of the first choice holds of whoever is next in its order."""
@@ -62,6 +67,8 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     needs: Needs = NO_NEEDS
     bounded_tokens: int = 0
     """Of output, where its body says a bound."""
+    region: str = ""
+    """Where its caller is, as a proxy that is trusted says; empty: nobody knows."""
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +83,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     cold_p95: float | None
     """``None`` when the backend is never cold while it is ready."""
     max_run: float
-    blocked: Literal["", "drained", "not_ready", "cooling_down", "load_failed"] = ""
+    blocked: Literal["", "drained", "not_ready", "cooling_down", "returning", "load_failed"] = ""
     max_queue: int | None = None
     """Calls that may wait for a slot."""
     more_input: int = 0
@@ -93,6 +100,8 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     """Tokens that the model takes there, where that is known."""
     kept: KeptPrefix = NOTHING_KEPT
     """Of the call's conversation."""
+    region: str | None = None
+    """Where it runs, where the policy says so."""
 
 
 def available(candidate: Candidate) -> Candidate:
@@ -158,6 +167,8 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     reason: ReasonCode
     route: str
     slo: float
+    region: str = ""
+    """Of the caller, where it is known."""
 
 
 def decide(
@@ -195,9 +206,12 @@ def decide(
         if refusal is not None:
             refused.append((candidate.name, refusal))
     ranked, reason = _rank(quotes, route, slo, draw, candidates)
+    if question.region and route.order in ORDERS_ITSELF:
+        near = near_first(ranked, question.region, slo * SLO_MARGIN)
+        ranked, reason = near, reason if near == ranked else "REGION"
     if last:
         ranked, reason = ranked + sorted(last, key=_by_delay), reason if ranked else "LAST_RESORT"
-    return Decision(tuple(ranked), tuple(refused), reason, route.name, slo)
+    return Decision(tuple(ranked), tuple(refused), reason, route.name, slo, question.region)
 
 
 def reason_for(decision: Decision, first: Quote) -> ReasonCode:
@@ -213,7 +227,8 @@ def reason_for(decision: Decision, first: Quote) -> ReasonCode:
         return "LEAST_DELAY"
     if first.reserved:
         return _reserved(first)
-    return _elsewhere(first, decision.reason not in ("WARM", "COLD"))
+    reserved = any(quote.reserved for quote in decision.quotes)
+    return _elsewhere(first, reserved or decision.reason not in ("WARM", "COLD", "REGION"))
 
 
 def taken_from_line(decision: Decision, quote: Quote) -> ReasonCode:
@@ -267,6 +282,8 @@ def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
         delay = cold_delay(load, run.mean, candidate.cold_p95)
     if load.load_s:
         delay = with_load(delay, load.load_s)
+    if load.round_trip_s:
+        delay = with_way(delay, load.round_trip_s)
     price, high = candidate.price, run.high
     if high < SHORTEST_HOLD_S:
         high = SHORTEST_HOLD_S
@@ -311,8 +328,7 @@ def _most_kept(candidates: Sequence[Candidate]) -> KeptPrefix:
 def _in_session(quote: Quote, candidate: Candidate, kept: KeptPrefix) -> Quote:
     """With what it means that some backend has ``kept`` so much of the conversation. The hold stays
     as it is: nothing may be in a cache after all."""
-    price, reserved = candidate.price, quote.reserved
-    found, saved = lost_at(candidate.kept, kept, _NOTHING_TO_PAY if reserved else _reading(price))
+    found, saved = lost_at(candidate.kept, kept, reading_price(candidate.price))
     estimate = quote.estimate
     return msgspec.structs.replace(
         quote,
@@ -320,17 +336,6 @@ def _in_session(quote: Quote, candidate: Candidate, kept: KeptPrefix) -> Quote:
         estimate=msgspec.structs.replace(estimate, marginal=max(estimate.marginal - saved, 0)),
         lost=found,
     )
-
-
-_NOTHING_TO_PAY = ReadingPrice(0, 0)
-
-
-def _reading(price: Price | None) -> ReadingPrice:
-    if price is None:
-        return _NOTHING_TO_PAY
-    whole, cached = price.per_million_input or 0, price.per_million_cached_input
-    saved = 0 if cached is None else max(whole - cached, 0)
-    return ReadingPrice(saved, price.per_second or 0)
 
 
 def _rank(
@@ -384,7 +389,7 @@ def _weighted(
 def _reserved(first: Quote) -> ReasonCode:
     if first.delay.load_s > 0:
         return "RES_LOAD"
-    return "RES_WAIT_OK" if first.delay.seconds > 0 else "RES_FREE"
+    return "RES_WAIT_OK" if first.delay.waits else "RES_FREE"
 
 
 def _elsewhere(first: Quote, has_reserved: bool) -> ReasonCode:

@@ -33,7 +33,8 @@ def delay_spread(
 
 
 def _spread(low: float, high: float, load: BackendLoad) -> Spread:
-    return Spread(low + load.load_s, high + load.load_s)
+    more = load.load_s + load.round_trip_s
+    return Spread(low + more, high + more)
 
 
 def may_begin_within(quotes: Sequence[Quote], seconds: float) -> bool:
@@ -52,7 +53,7 @@ def soonest_s(seen: Candidate) -> float:
         delay = cold_delay(load, run_s, _quick_start_s(seen.cold_p50, seen.cold_p95))
     at_work = min(load.in_flight, load.slots or load.in_flight)
     ends_s = run_s / at_work if at_work and not delay.cold else 0.0
-    return load.load_s + max(0.0, delay.seconds - ends_s)
+    return load.load_s + load.round_trip_s + max(0.0, delay.seconds - ends_s)
 
 
 def _quick_start_s(median: float | None, p95: float) -> float:

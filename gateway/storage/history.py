@@ -33,6 +33,9 @@ class SeenRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cold_p95_s: float | None
     tail_s: float
     load_s: float
+    round_trip_s: float = 0.0
+    region: str = ""
+    """Empty where the policy names none, and in rows of earlier versions."""
 
 
 class QuoteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -95,6 +98,8 @@ class CallHistory(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``audio_ms``, and ``stated`` where the figure is the platform's own."""
     not_asked: tuple[tuple[str, str], ...] = ()
     """Backends that could have been asked, and were not, each with why."""
+    region: str = ""
+    """Of the caller, where a trusted proxy has said it."""
 
 
 def words(message: str) -> str:

@@ -77,11 +77,14 @@ def _standing(backend: LiveBackend, now: float, now_at: float) -> dict[str, Any]
     rests = sorted(backend.rests.health.rests(now), key=lambda rest: rest.until, reverse=True)
     wide = [rest for rest in rests if not rest.user]
     resting = wide[0] if wide and blocked == "cooling_down" else None
+    until = resting.until if resting else None
+    if blocked == "returning" and backend.standing.outage is not None:
+        until = backend.standing.outage.back_at
     return {
         "blocked": blocked or None,
         "blocked_from": resting.cause if resting else backend.standing.detail if blocked else None,
         "blocked_until": iso_or_none(
-            now_at + resting.until - now if resting else None, "milliseconds"
+            None if until is None else now_at + until - now, "milliseconds"
         ),
         "failures_in_a_row": backend.rests.health.failures,
         "rests": [

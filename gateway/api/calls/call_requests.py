@@ -196,6 +196,9 @@ def all_preferences(
     if parsed.session or not names_none(context.headers):
         session = session_in(context.headers) or parsed.session
         preferences = msgspec.structs.replace(preferences, session=session)
+    if active.caller_regions is not None:
+        region = active.caller_regions.region(context.client, context.headers)
+        preferences = msgspec.structs.replace(preferences, region=region)
     return preferences
 
 

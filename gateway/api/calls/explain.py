@@ -188,6 +188,7 @@ def as_json(told: Explanation, policy: str, plans: LastPlan | None = None) -> di
         "reason": reason_for(decision, quotes[0]) if quotes else "NONE",
         "route": decision.route,
         "slo_seconds": decision.slo,
+        "caller_region": decision.region or None,
         "policy": policy,
         "output_bound": told.output_bound,
         "would_be_refused": [_error(error) for error in told.refusals],

@@ -15,6 +15,7 @@ REASONS = {
     "LISTED": "its route lists it first",
     "WEIGHTED": "its route draws by weight",
     "FAILOVER": "the first choice failed before it answered",
+    "REGION": "it runs where the caller is",
     "LAST_RESORT": "not well, and no other can take the call",
     "NONE": "no backend may be asked",
 }
@@ -23,6 +24,7 @@ VERDICTS = {
     "drained": "drained by an operator",
     "not_ready": "not ready",
     "cooling_down": "resting after a failure",
+    "returning": "back from an outage, and not trusted yet",
     "load_failed": "could not load the model",
     "task_unsupported": "cannot do this task",
     "no_streaming": "cannot stream",

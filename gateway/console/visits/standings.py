@@ -84,6 +84,8 @@ def _words(row: dict[str, Any], now_at: float) -> tuple[Light, str]:
         until = row["blocked_until"]
         left = "" if until is None else f" {duration(max(0.0, _instant(until) - now_at))}"
         return "away", f"resting{left}: {why}" if why else f"resting{left}"
+    if blocked == "returning":
+        return "away", "back from an outage: it must have been well for a while"
     if blocked == "not_ready":
         return "away", f"not ready: {why}" if why else "not ready"
     if row["slots"] == 0:

@@ -144,6 +144,13 @@ def _regions(policy: Policy) -> Found:
         for region in route.regions:
             if region not in known:
                 yield f"routes[{index}].regions", f"no backend runs in {region}"
+    if policy.regions is None:
+        return
+    if known <= {None}:
+        yield "regions", "without effect: no backend has a region"
+    for said, region in policy.regions.names.items():
+        if region not in known:
+            yield f"regions.names.{said}", f"no backend runs in {region}"
 
 
 def _weights(policy: Policy) -> Found:

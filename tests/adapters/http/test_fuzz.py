@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import BackendError
-from adapters.http.connection import HttpConnection
+from adapters.http.connection import Exchange, HttpConnection
 from adapters.http.response import Body, Response
 from adapters.http.sse import EventReader
 from adapters.types import Chunk
@@ -52,6 +52,9 @@ class Pool:
 
     def lost(self, connection: HttpConnection) -> None:
         self.heard.append("lost")
+
+    def answering(self, exchange: Exchange) -> None:
+        self.heard.append("answering")
 
 
 class Exchanges:

@@ -24,6 +24,7 @@ from gateway.policy.reader import Document, PolicyError, load_policy
 from gateway.policy.sections.keys import KeySettings
 from gateway.policy.sections.limits import GatewayLimits, Limits, Raise
 from gateway.policy.sections.price import Price, VolumeRates
+from gateway.policy.sections.regions import CallerRegionSettings
 from gateway.policy.sections.server import ClientSettings, ServerSettings, TlsFiles
 from gateway.policy.sections.store import JobSettings, KeepSettings, StoreSettings, WhenLost
 from gateway.policy.sections.telemetry import OtelSettings
@@ -44,6 +45,7 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("### While the shared store is lost", WhenLost, ""),
     ("## backends", BackendCommon, ""),
     ("## backends", ColdStart, "cold_start."),
+    ("### Several regions", CallerRegionSettings, ""),
     ("## models", ModelSpec, ""),
     ("## prices", Price, ""),
     ("## prices", VolumeRates, "by_volume."),

@@ -44,6 +44,17 @@ def test_a_sound_policy_gives_no_warning() -> None:
     assert warned(routes("name: a, use: [burst], when: {plan: free, body: '> 100'}")) == []
 
 
+def test_callers_regions_in_which_nothing_runs_are_told() -> None:
+    said = "regions: {header: X-Region, trusted: [10.0.0.0/8], names: {DE: eu, US: us}}\n"
+    assert warned(said) == [
+        "regions: without effect: no backend has a region",
+        "regions.names.DE: no backend runs in eu",
+        "regions.names.US: no backend runs in us",
+    ]
+    head = HEAD.replace("app: b, price: flex", "app: b, price: flex, region: eu")
+    assert warned(said, head=head) == ["regions.names.US: no backend runs in us"]
+
+
 def test_a_route_of_a_region_in_which_nothing_of_a_model_runs_is_told() -> None:
     head = HEAD.replace("app: b, price: flex", "app: b, price: flex, region: eu")
     assert warned(routes("name: a, use: [burst], regions: [eu]"), head=head) == [

@@ -268,3 +268,55 @@ def test_the_reason_of_the_next_is_what_it_would_be_without_those_before_it(
         alone = decide(QUESTION, left, route, slo, lambda: 0.0).reason
         expected = spills.get(alone, alone) if any_reserved else alone
         assert reason_for(whole, quote) == expected
+
+
+# --- regions ----------------------------------------------------------------------------------
+
+
+def at(name: str, region: str, way_s: float = 0.0, price: Price | None = FLEX) -> Candidate:
+    """A warm backend in a region."""
+    load = BackendLoad(0, None, 1, None, round_trip_s=way_s)
+    return candidate(name, region=region, load=load, price=price)
+
+
+def told(region: str, *candidates: Candidate, route: Route = ROUTE, slo: float = 2.0) -> Any:
+    question = msgspec.structs.replace(QUESTION, region=region)
+    decision = decide(question, candidates, route, slo, lambda: 0.0)
+    return decision.reason, [quote.backend for quote in decision.quotes]
+
+
+DEAR = Price(per_second=9_160_000, bills=("start", "run"))
+
+
+def test_what_runs_where_the_caller_is_goes_first() -> None:
+    """At whatever price, below the route's; where it went first anyhow, its reason stays."""
+    far, near = at("far", "us"), at("near", "eu", price=DEAR)
+    assert told("eu", far, near) == ("REGION", ["near", "far"])
+    assert told("us", far, near) == ("WARM", ["far", "near"])
+    assert told("", far, near) == ("WARM", ["far", "near"])
+    assert told("mars", far, near) == ("WARM", ["far", "near"])
+
+
+def test_a_near_one_that_breaks_the_slo_does_not_go_first() -> None:
+    near = candidate("near", region="eu", load=BackendLoad(0, None, 0, None))
+    assert told("eu", at("far", "us"), near) == ("WARM", ["far", "near"])
+
+
+@pytest.mark.parametrize("order", ["listed", "weighted"])
+def test_a_route_that_says_where_calls_go_asks_for_no_region(order: Any) -> None:
+    route = Route(name="r", use=(), order=order, weights={"far": 1.0})
+    assert told("eu", at("far", "us"), at("near", "eu"), route=route)[1] == ["far", "near"]
+
+
+def test_the_way_there_and_back_is_part_of_the_delay_and_no_wait() -> None:
+    """Of two that are alike the nearer is asked, and a free slot stays one."""
+    far, near = at("far", "us", 0.14), at("near", "eu", 0.02)
+    assert ask(far, near) == ("WARM", ["near", "far"])
+    home = candidate("home", load=BackendLoad(0, 2, 0, None, round_trip_s=0.14))
+    decision = decide(QUESTION, [home], ROUTE, 2.0, lambda: 0.0)
+    assert (decision.reason, decision.quotes[0].delay.seconds) == ("RES_FREE", 0.14)
+
+
+def test_a_way_that_is_too_long_breaks_the_slo() -> None:
+    home = candidate("home", load=BackendLoad(0, 2, 0, None, round_trip_s=0.14))
+    assert ask(home, candidate("burst"), slo=0.15) == ("SPILL_WARM", ["burst", "home"])
