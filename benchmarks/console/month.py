@@ -206,12 +206,18 @@ def _history(
                 platform.name, 0.3 + cold_s, cold_s > 0, 0, False, nano, nano, nano * 3, other
             ),
             QuoteRecord("h100-pod", 3.9, False, 0.0, True, 0, nano // 4, nano, seen),
-            QuoteRecord("modal-spare", 4.6, True, 0, False, nano * 3, nano * 3, nano * 5, other),
+            *_spare(platform, nano, other),
         ),
         refused=(("replicate-eu", "over_max_price"),),
         attempts=attempts,
         price=price,
     )  # fmt: skip
+
+
+def _spare(platform: _Platform, nano: int, seen: SeenRecord) -> Iterator[QuoteRecord]:
+    """A backend that nobody had to ask, where it is not the one that answered."""
+    if platform.name != "modal-spare":
+        yield QuoteRecord("modal-spare", 4.6, True, 0, False, nano * 3, nano * 3, nano * 5, seen)
 
 
 def _unused(hour: float, until: float, weight: float) -> Iterator[LedgerRow]:

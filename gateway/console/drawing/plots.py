@@ -70,14 +70,15 @@ def stacked(
     told: Callable[[float], str],
     summary: str,
     lines: Sequence[Band] = (),
+    least: float = 0.0,
 ) -> Plot:
     """``bands`` from the bottom up; those that are nothing everywhere are left out. ``told`` writes
-    a height."""
+    a height; two that are written are ``least`` apart or more."""
     shown = [band for band in bands if any(band.values)]
     drawn = [line for line in lines if any(line.values)]
     tops = [sum(values) for values in zip(*(band.values for band in shown), strict=True)]
     highest = max([*tops, *(value for line in drawn for value in line.values)], default=0.0)
-    ticks = _ticks(highest)
+    ticks = _ticks(highest, least)
     scale = HEIGHT / (ticks[-1] or 1.0)
     shapes, ends = [], []
     below = [0.0] * len(buckets)
@@ -120,12 +121,13 @@ def _middle(below: Sequence[float], above: Sequence[float]) -> float:
     return (below[-1] + above[-1]) / 2 if below else 0.0
 
 
-def _ticks(highest: float) -> list[float]:
-    """Round heights from nothing to above the highest."""
+def _ticks(highest: float, least: float) -> list[float]:
+    """Round heights from nothing to above the highest, ``least`` apart or more."""
     if highest <= 0:
         return [0.0]
     step = 10 ** math.floor(math.log10(highest))
     size = next(step * part for part in (0.25, 0.5, 1, 2.5) if highest / (step * part) <= 4.001)
+    size = max(size, least)
     return [size * number for number in range(math.ceil(highest / size - 1e-9) + 1)]
 
 

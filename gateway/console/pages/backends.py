@@ -173,6 +173,7 @@ def _starts(samples: list[float]) -> Plot:
         times,
         told=lambda height: f"{height:g}",
         summary=f"How long {len(samples)} starts took, up to {duration(most)}",
+        least=1.0,
     )
 
 

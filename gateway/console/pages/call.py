@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from gateway.api_keys import without_keys
 from gateway.console.drawing.figures import duration
 from gateway.console.drawing.words import REASONS, VERDICTS
+from gateway.console.visits.standings import reserved_names
 from gateway.console.visits.visit import HtmlPage, Visit
 from gateway.money.call_reports import call_json
 from gateway.money.usage_reports import may_see
@@ -45,7 +46,7 @@ async def show(visit: Visit) -> HtmlPage:
             "call": call,
             "told": told,
             "candidates": _candidates(told),
-            "parts_of_time": _parts(call, told),
+            "parts_of_time": _parts(call, told, reserved_names(visit)),
             "total_s": _total_s(call),
             "quote": _quote_of(told),
             "reason": REASONS.get(call.reason, ""),
@@ -78,11 +79,11 @@ def _quote_of(told: dict[str, Any]) -> dict[str, Any] | None:
 # --- the bar of time -----------------------------------------------------------------------------
 
 
-def _parts(call: LedgerRow, told: dict[str, Any]) -> list[TimePart]:
+def _parts(call: LedgerRow, told: dict[str, Any], ours: Collection[str]) -> list[TimePart]:
     total = _total_s(call)
     if not total:
         return []
-    lasted = _lasted(call, told, total)
+    lasted = _lasted(call, told, total, ours)
     shares = [max(_SHORTEST, seconds / total) for _, seconds, _ in lasted]
     parts, left = [], 0.0
     for (name, seconds, meaning), part in zip(lasted, shares, strict=True):
@@ -93,10 +94,10 @@ def _parts(call: LedgerRow, told: dict[str, Any]) -> list[TimePart]:
 
 
 def _lasted(
-    call: LedgerRow, told: dict[str, Any], total: float
+    call: LedgerRow, told: dict[str, Any], total: float, ours: Collection[str]
 ) -> Sequence[tuple[str, float, str]]:
     """(what, seconds, colour), one after the other: attempts that failed, then the one that did
-    not."""
+    not. ``ours`` are reserved backends."""
     found: list[tuple[str, float, str]] = []
     at = 0.0
     for attempt in told["attempts"]:
@@ -109,7 +110,8 @@ def _lasted(
     run, cold = call.exec_us / MICRO, call.cold_us / MICRO
     found.append(("in line, and the gateway", max(0.0, total - at - run - cold), "idle"))
     found.append((f"{call.backend} starts", cold, "cold"))
-    found.append((f"{call.backend} runs", min(run, max(0.0, total - at)), "reserved"))
+    meaning = "reserved" if call.backend in ours else "overflow"
+    found.append((f"{call.backend} runs", min(run, max(0.0, total - at)), meaning))
     return [one for one in found if one[1] > 0]
 
 

@@ -149,4 +149,5 @@ def _plot(report: UsageReport, pieces: Sequence[TimeSlice], bucket: str, visit: 
         times_of(list(pieces), visit.tzinfo),
         told=lambda height: f"{height:g}",
         summary=f"Failed calls by {bucket}, stacked by error: {sum(totals):,} in all",
+        least=1.0,
     )

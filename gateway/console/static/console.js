@@ -5,6 +5,7 @@ if (zone && !document.cookie.includes(said)) {
   document.cookie = `${said}; path=/dashboard; max-age=31536000; samesite=lax`;
   if (document.cookie.includes(said) && document.querySelector("time")) location.reload();
 }
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 document.addEventListener("htmx:beforeRequest", (event) => {
   const region = event.target;
   const isRead = region.contains(document.activeElement) || !getSelection().isCollapsed;

@@ -92,7 +92,8 @@ def _words(row: dict[str, Any], now_at: float) -> tuple[Light, str]:
         return "away", row["detail"] or "has no worker yet"
     if row["warm"]:
         return "well", _busy(row)
-    return "asleep", row["detail"] or "asleep: a call would start it"
+    known = f"asleep, as far as is known: {row['detail']}" if row["detail"] else ""
+    return "asleep", known or "asleep: a call would start it"
 
 
 def _busy(row: dict[str, Any]) -> str:
