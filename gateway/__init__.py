@@ -26,7 +26,7 @@ the command line, ``tls`` makes certificates, ``processes`` is what several of t
 in common, ``together`` what one of these may ask of all.
 
 A key's life: ``key_requests`` is what a request for one may say, ``keys`` what one may be used
-for, ``api_keys`` makes its secret and
+for, ``tokens`` what it lends to browsers, ``api_keys`` makes its secret and
 its hash, ``storage/sqlite/keys`` keeps it, ``api/middleware`` refuses one that is unknown, revoked
 or expired, and ``failed_keys`` bounds how many an address may try. Small things that several share:
 ``store_urls``, ``tag_values`` (how many a key may give a tag), ``access_log`` (a line for each call

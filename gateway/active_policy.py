@@ -222,6 +222,10 @@ class ActivePolicy:
             name = (name, more) if more else name
         found = self._templates.get(name)
         if found is None or found.principal is not principal or found.until <= now_at:
+            if principal.token is not None and (name := (principal.id, name)) in self._templates:
+                found = self._templates[name]
+                if found.principal is principal and found.until > now_at:
+                    return found
             if len(self._templates) >= _TEMPLATES_KEPT:
                 self._templates.clear()
             found = compile_claims(principal, self.policy, now_at, model, dict(more))

@@ -15,12 +15,17 @@ from collections.abc import Callable
 
 _ALPHABET = string.ascii_letters + string.digits
 _LETTERS = 40
-_KEY = re.compile(r"sg-[A-Za-z0-9]{20,}")
+_KEY = re.compile(r"(sgt?-)[A-Za-z0-9]{20,}")
 
 
 def generate_key(choose: Callable[[str], str] = secrets.choice) -> str:
     """``sg-`` and 40 letters and digits; ``choose`` picks one character of a string."""
     return "sg-" + "".join(choose(_ALPHABET) for _ in range(_LETTERS))
+
+
+def generate_token(choose: Callable[[str], str] = secrets.choice) -> str:
+    """A client token's text: ``sgt-``, and as many as a key has."""
+    return "sgt-" + "".join(choose(_ALPHABET) for _ in range(_LETTERS))
 
 
 def digest_of(key: str) -> bytes:
@@ -29,6 +34,6 @@ def digest_of(key: str) -> bytes:
 
 
 def without_keys(text: str) -> str:
-    """What somebody sent, in which a whole key that he put in the wrong place is ``sg-***``: for
-    messages and logs."""
-    return _KEY.sub("sg-***", text)
+    """What somebody sent, in which a whole key that he put in the wrong place is ``sg-***``, and a
+    token ``sgt-***``: for messages and logs."""
+    return _KEY.sub(r"\1***", text)

@@ -22,6 +22,7 @@ from gateway.storage.key_store import KeyStore
 from gateway.types import (
     MICRO,
     NANO,
+    TOKEN_TAG,
     ApiError,
     Limit,
     Permitted,
@@ -97,6 +98,8 @@ def read_request(value: Any, policy: Policy, delegation: Delegation | None = Non
     for name, tag in asked.tags.items():
         _check_name("tags", name)
         _check_name("tags", tag)
+        if name == TOKEN_TAG:
+            raise _invalid(f"the tag {TOKEN_TAG} is the gateway's own", "tags")
     known = (*policy.models, *policy.aliases)
     principal = Principal(
         key_id=f"key_{os.urandom(6).hex()}",

@@ -103,7 +103,8 @@ class Refill:
 async def _spent(gateway: Gateway, policy: Policy) -> list[Counted]:
     """Of all windows in one go: a store that knows only some of them would let calls pass."""
     now_us = round(gateway.clock.time() * MICRO)
-    keys = await asyncio.to_thread(gateway.keys.list)
+    keys = [*await asyncio.to_thread(gateway.keys.list)]
+    keys += await asyncio.to_thread(gateway.keys.tokens)
     counters: list[Counted] = []
     for text, wanted in limited(policy, [record.principal for record in keys]).items():
         window = read_window(text)

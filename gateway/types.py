@@ -52,6 +52,22 @@ class Permitted(msgspec.Struct, frozen=True):
     """Networks, such as 10.0.0.0/8, of the connections that bring it."""
 
 
+TOKEN_TAG = "client_token"  # noqa: S105 - a name
+"""The tag that says by which token a call was made; nobody else may give it."""
+
+
+class ClientToken(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client token is beside its key: what it may do, it does for that key."""
+
+    id: str
+    key_digest: str
+    """SHA-256 in hexadecimal of the key that made it, and with which it ends."""
+    limits: tuple[Limit, ...] = ()
+    """Its own, beside those of the key."""
+    origins: tuple[str, ...] = ()
+    """Pages of browsers that may use it, such as https://app.example.com; empty: any."""
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who is calling. Made from a key; lives as long as the key is not changed."""
 
@@ -65,6 +81,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of this key alone."""
     permitted: Permitted | None = None
     """None: it may be used for everything."""
+    token: ClientToken | None = None
+    """Of a client token; the rest is as its key has it, and ``permitted`` binds it to paths."""
+
+    @property
+    def id(self) -> str:
+        """Of the token or the key: what it is stored, listed and revoked by."""
+        return self.key_id if self.token is None else self.token.id
 
 
 class ApiError(Exception):

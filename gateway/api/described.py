@@ -59,6 +59,8 @@ _MESSAGES = {
     "items": {"type": "object", "required": ["role"], "properties": {"role": _TEXT}},
 }
 
+_TEXTS = {"type": "array", "items": _TEXT}
+
 
 def _object(needed: tuple[str, ...], **properties: Any) -> dict[str, Any]:
     return {"type": "object", "required": [*needed], "properties": properties}
@@ -89,6 +91,15 @@ BODIES: dict[str, tuple[dict[str, Any], Any]] = {
     "/v1/jobs": (
         _object(("model", "input"), model=_TEXT, input={}, deadline=_TEXT, webhook=_TEXT),
         {"model": "minilm", "input": {"input": "a warm GPU"}},
+    ),
+    "/v1/tokens": (
+        _object(
+            ("spend",),
+            **dict.fromkeys(("spend", "expires_in", "requests"), _TEXT),
+            concurrent={"type": "integer"},
+            **dict.fromkeys(("models", "paths", "origins"), _TEXTS),
+        ),
+        {"spend": "0.05 USD", "expires_in": "10m", "models": ["minilm"]},
     ),
     "/v1/route/explain": (_object(("model",), model=_TEXT), {"model": "minilm"}),
     "/admin/keys": (

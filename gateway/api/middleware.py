@@ -28,6 +28,7 @@ from gateway.keys.permitted import check_request
 from gateway.log_lines import REQUEST_ID
 from gateway.storage.base import StorageBusy, StorageUnavailable
 from gateway.storage.key_store import KeyStore
+from gateway.tokens.using import check_token
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
 
@@ -153,6 +154,8 @@ class AuthMiddleware:
                 self._uses[principal.key_id] = received_at
                 if principal.permitted is not None:
                     check_request(principal.permitted, context.path, context.client)
+                    if principal.token is not None:
+                        check_token(principal.token, self._keys, context.headers)
                 identify = scope.get(IDENTIFY)
                 if identify is not None:
                     identify()

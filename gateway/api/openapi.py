@@ -78,11 +78,15 @@ _ROUTES: tuple[tuple[str, str, str, str], ...] = (
     ("post", "/admin/policy/shadow", "Admin", "Try the routes of a policy (YAML) beside"),
     ("delete", "/admin/policy/shadow", "Admin", "Try it no more"),
     ("get", "/admin/policy/{version}", "Admin", "The text of a policy that was in force"),
+    ("get", "/v1/tokens", "Tokens", "The client tokens of the key"),
+    ("post", "/v1/tokens", "Tokens", "A client token of the key; shown this once"),
+    ("delete", "/v1/tokens/{token}", "Tokens", "End one at once"),
     ("get", "/healthz", "Probes", "The process answers"),
     ("get", "/readyz", "Probes", "Every required backend is warm"),
     ("get", "/metrics", "Probes", "Prometheus' text format"),
 )
 _OPEN = ("/healthz", "/readyz", "/metrics", "/v1/files/linked")
+_MAKES = ("/admin/keys", "/v1/tokens")
 _ERRORS = {
     "400": "The request was wrong; the error names what and where",
     "401": "No key, or one that is not known",
@@ -121,6 +125,8 @@ _REFUSES: dict[str, tuple[str, ...]] = {
     "/v1/files/linked": ("400", "404", "410", "501", "503"),
     "/v1/route/explain": (*_KEYED, "400", "403", "404", "413", "503"),
     "/v1/me": (*_KEYED, "400", "403", "504"),
+    "/v1/tokens": (*_KEYED, "400", "403", "413"),
+    "/v1/tokens/{token}": (*_KEYED, "403", "404"),
     "/usage": (*_KEYED, "400", "403", "504"),
     "/usage/calls": (*_KEYED, "400", "403", "504"),
     "/usage/forecast": (*_KEYED, "400", "403", "504"),
@@ -211,9 +217,7 @@ def _operation(method: str, path: str, tag: str, summary: str) -> dict[str, Any]
             *query_parameters(method, path),
         ],
         "responses": {
-            "201" if (method, path) == ("post", "/admin/keys") else "200": {
-                "description": "The answer"
-            },
+            "201" if method == "post" and path in _MAKES else "200": {"description": "The answer"},
             **{
                 code: {"description": _ERRORS[code], **_ERROR_REF}
                 for code in sorted(_REFUSES.get(path, (*_KEYED, *_CALL)))

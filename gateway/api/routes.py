@@ -44,6 +44,7 @@ from gateway.api.probes import (
 )
 from gateway.api.requests.door import Door
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send
+from gateway.api.tokens.pages import TokenEndpoint, TokensEndpoint
 from gateway.api.usage.forecast import ForecastEndpoint
 from gateway.api.usage.me import MeEndpoint
 from gateway.api.usage.usage import CallsEndpoint, CallUsageEndpoint, UsageEndpoint
@@ -170,6 +171,8 @@ def _calls(gateway: Gateway) -> list[Route]:
         *_files(gateway),
         Route("/v1/route/explain", ExplainEndpoint(gateway)),
         Route("/v1/me", MeEndpoint(gateway)),
+        Route("/v1/tokens", TokensEndpoint(gateway)),
+        Route("/v1/tokens/{token}", TokenEndpoint(gateway)),
     ]
 
 

@@ -34,6 +34,8 @@ PATHS = (
     "/v1/files",
     "/v1/files/*",
     "/v1/route/explain",
+    "/v1/tokens",
+    "/v1/tokens/*",
     "/runpod/*",
     "/replicate/*",
     "/banana/*",
@@ -94,10 +96,11 @@ def _refused(kind: _Kind, what: str, param: str | None = None) -> ApiError:
 
 
 def _takes(patterns: Iterable[str], path: str) -> bool:
-    return any(_matches(pattern, path) for pattern in (*patterns, *_ALWAYS))
+    return any(matches(pattern, path) for pattern in (*patterns, *_ALWAYS))
 
 
-def _matches(pattern: str, path: str) -> bool:
+def matches(pattern: str, path: str) -> bool:
+    """Whether a path is what the pattern stands for."""
     return path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern
 
 
@@ -155,7 +158,7 @@ def _model(name: str, known: Collection[str]) -> str:
 
 def _path(path: str) -> str:
     is_there = any(
-        _matches(known, path) or (path.endswith("/*") and known.startswith(path[:-1]))
+        matches(known, path) or (path.endswith("/*") and known.startswith(path[:-1]))
         for known in PATHS
     )
     if not is_there or "*" in path[:-1]:

@@ -3,6 +3,7 @@ which of them there are limits: what a restart fills again."""
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,7 +23,7 @@ from gateway.policy.sections.limits import Bounds
 from gateway.storage.base import LedgerRow
 from gateway.storage.counters import TOTALS
 from gateway.storage.spent import Side, Spent
-from gateway.types import Limit, Principal, Unit
+from gateway.types import TOKEN_TAG, Limit, Principal, Unit
 
 _PLACES = frozenset({"model", "backend"})
 
@@ -90,13 +91,21 @@ def amounts_of(spent: Spent) -> dict[Unit, int]:
 
 
 def limited(policy: Policy, keys: Iterable[Principal]) -> dict[str, set[tuple[str, Unit]]]:
-    """Window -> (kind of scope, unit) of each limit that the policy or a key has in it."""
+    """Window -> (kind of scope, unit) of each limit that the policy, a key or a client token has
+    in it."""
     found: defaultdict[str, set[tuple[str, Unit]]] = defaultdict(set)
-    for kind, limits in (*_of_policy(policy), *(("key", key.limits) for key in keys)):
+    for kind, limits in (*_of_policy(policy), *itertools.chain.from_iterable(map(_of_key, keys))):
         for limit in limits:
             if limit.unit in TOTALS:
                 found[limit.window].add((kind, limit.unit))
     return found
+
+
+def _of_key(key: Principal) -> Iterator[tuple[str, tuple[Limit, ...]]]:
+    if key.token is None:
+        yield "key", key.limits
+    else:
+        yield f"tag:{TOKEN_TAG}", key.token.limits
 
 
 def _of_policy(policy: Policy) -> Iterator[tuple[str, tuple[Limit, ...]]]:

@@ -10,7 +10,7 @@ import msgspec
 from gateway.money.limits import amount_text, is_callers_own, left_header, rate_limit_headers
 from gateway.storage.base import Claim, Refused
 from gateway.storage.claims import TOKENS
-from gateway.types import ApiError, Unit
+from gateway.types import TOKEN_TAG, ApiError, Unit
 from gateway.windows import RATE_US, read_window
 
 _SPANS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
@@ -126,7 +126,12 @@ def _whose(claim: Claim) -> str:
     kind, _, name = claim.scope.partition(":")
     if kind == "tag":
         kind, _, name = name.partition("=")
-    known = {"key": "Your key", "gateway": "This gateway", "warm-pool": "The warm pool"}
+    known = {
+        "key": "Your key",
+        TOKEN_TAG: "This token",
+        "gateway": "This gateway",
+        "warm-pool": "The warm pool",
+    }
     return known.get(kind, f"{kind[:1].upper()}{kind[1:]} {name}")
 
 

@@ -21,6 +21,7 @@ from gateway.money.scopes import (
     backend_scope,
     in_force,
     model_scope,
+    tag_scope,
 )
 from gateway.money.text import usd
 from gateway.policy.model import Policy
@@ -28,11 +29,11 @@ from gateway.policy.sections.limits import Limits
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused
 from gateway.storage.claims import ClaimTemplate, template_of
 from gateway.storage.counters import TOTALS
-from gateway.types import MICRO, Principal, Unit
+from gateway.types import MICRO, TOKEN_TAG, Principal, Unit
 from gateway.windows import RATE_US
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
-_OWN = ("key:", "user:")
+_OWN = ("key:", "user:", f"tag:{TOKEN_TAG}=")
 """Scopes whose figures a caller is shown."""
 NOBODY = Principal(key_id="", user="")
 """For limits that are no caller's."""
@@ -80,13 +81,20 @@ def warm_pool_claims(policy: Policy, now: float) -> ClaimTemplate:
 
 
 def _template(principal: Principal, found: InForce) -> ClaimTemplate:
-    own = {one.scope for one in found.claims if is_callers_own(one)}
+    own = {one.scope for one in found.claims if is_shown(one, principal)}
     return template_of(principal, found.claims, own, found.until)
 
 
 def is_callers_own(claim: Claim) -> bool:
     """Whether its figures are the caller's own to see, not made by other tenants."""
     return claim.scope.startswith(_OWN)
+
+
+def is_shown(claim: Claim, principal: Principal) -> bool:
+    """The same of whoever shows a client token, whose own are the token's alone."""
+    if principal.token is None:
+        return is_callers_own(claim)
+    return claim.scope == tag_scope(TOKEN_TAG, principal.id)
 
 
 # --- headers ----------------------------------------------------------------------------------

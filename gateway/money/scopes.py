@@ -15,7 +15,7 @@ from gateway.policy.model import Plan, Policy
 from gateway.policy.sections.limits import Limits
 from gateway.storage.base import Claim
 from gateway.storage.counters import TOTALS
-from gateway.types import ApiError, Limit, Principal, Unit
+from gateway.types import TOKEN_TAG, ApiError, Limit, Principal, Unit
 
 GATEWAY = "gateway"
 WARM_POOL = "warm-pool"
@@ -75,6 +75,8 @@ def allowed(
     for a plan that the policy does not define: without its limits the caller would have none."""
     key, user = key_scope(principal.key_id), user_scope(principal.user)
     plan, limits = _plan(principal, policy), policy.limits
+    if principal.token is not None:
+        yield Allowed(tag_scope(TOKEN_TAG, principal.id), Limits(), own=principal.token.limits)
     if principal.limits:
         yield Allowed(key, Limits(), own=principal.limits)
     if plan is not None and plan.per_key is not None:

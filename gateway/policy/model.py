@@ -33,7 +33,7 @@ from gateway.policy.syntax.scalars import (
     PriceName,
     parse_condition,
 )
-from gateway.types import Priority
+from gateway.types import TOKEN_TAG, Priority
 
 RepeatRule = Literal["auto", "always", "never"]
 RepeatableFailure = Literal[
@@ -308,6 +308,8 @@ class RequestTags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.metadata and not self.take:
             raise ValueError("metadata: true takes names in `take` alone, and there are none")
+        if TOKEN_TAG in (*self.take, self.user_as):
+            raise ValueError(f"{TOKEN_TAG} is the gateway's own tag: no request may give it")
 
     def places(self) -> Iterator[tuple[str, str]]:
         """(key path, name) of each tag that a request may give."""

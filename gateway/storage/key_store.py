@@ -49,7 +49,7 @@ class KeyStore(AuditLog, Protocol):
         expires_at: float | None = None,
         act: Act | None = None,
     ) -> KeyRecord:
-        """Raises ValueError when the principal's ``key_id`` is taken."""
+        """Raises ValueError when the principal's ``id`` is taken, and TooManyTokens."""
         ...
 
     def revoke(self, key_id: str, *, act: Act | None = None) -> bool:
@@ -68,7 +68,12 @@ class KeyStore(AuditLog, Protocol):
         ...
 
     def list(self) -> list[KeyRecord]:
-        """All keys, revoked ones too, in the order in which they were made."""
+        """All keys, revoked ones too, in the order in which they were made; no client tokens."""
+        ...
+
+    def tokens(self, key_id: str | None = None) -> Sequence[KeyRecord]:
+        """Client tokens of a key, or of all keys, that have not expired, revoked ones too: the
+        newest thousand."""
         ...
 
     def ending(self, until: float) -> Sequence[KeyRecord]:

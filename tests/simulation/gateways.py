@@ -89,6 +89,9 @@ class NoKeys(KeyStore):
     def ending(self, until: float) -> Sequence[KeyRecord]:
         return ()
 
+    def tokens(self, key_id: str | None = None) -> list[KeyRecord]:
+        return []
+
     def list(self) -> list[KeyRecord]:
         return []
 

@@ -37,7 +37,7 @@ ACTS = {
     ("POST", "/admin/policy/rollback"): "policy.roll_back",
 }
 """(method, route) -> how the act is called; whatever is not here changes nothing."""
-_WITH_THE_CHANGE = ("key.create", "key.revoke", "key.rotate")
+_WITH_THE_CHANGE = ("key.create", "key.revoke", "key.rotate", "token.create", "token.revoke")
 """Their entry is written in the transaction of the change itself."""
 
 

@@ -31,7 +31,7 @@ from gateway.calls.stream import SettledStream
 from gateway.clock import Clock, Timer
 from gateway.files.inputs import MARK, FileInputs
 from gateway.money.inputs import TEXT_ALONE, InputParts
-from gateway.money.limits import is_own_budget
+from gateway.money.limits import is_own_budget, is_shown
 from gateway.policy.syntax.scalars import parse_nano_usd
 from gateway.preferences import NO_PREFERENCES, Preferences
 from gateway.service import Gateway
@@ -375,7 +375,11 @@ async def _said(watch: Watch, answer: Answer) -> None:
 
 async def _look_left(gateway: Gateway, state: CallState, answer: Answer) -> None:
     """What the answer will say of its caller's own budgets; nothing while the store is silent."""
-    claims = [claim for claim in state.admission.claims if is_own_budget(claim)]
+    claims = [
+        claim
+        for claim in state.admission.claims
+        if is_own_budget(claim) and is_shown(claim, state.principal)
+    ]
     try:
         if claims:
             state.left = await gateway.shared.statuses(claims)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -11,13 +12,13 @@ from gateway.api.usage.forecast import forecast_of
 from gateway.calls.refusals import store_unavailable
 from gateway.key_requests import permitted_json
 from gateway.money.forecasts import parse_scope
-from gateway.money.limits import is_callers_own, unit_name
+from gateway.money.limits import is_callers_own, is_shown, unit_name
 from gateway.money.text import iso, iso_or_none
 from gateway.service import Gateway
-from gateway.storage.base import LimitStatus, StorageUnavailable
+from gateway.storage.base import Claim, LimitStatus, StorageUnavailable
 from gateway.storage.claims import ClaimTemplate
 from gateway.storage.queries import UsageQuery
-from gateway.types import MICRO, NANO, ApiError, Principal, Unit
+from gateway.types import MICRO, NANO, TOKEN_TAG, ApiError, Principal, Unit
 from gateway.windows import bounds
 
 _PARTS: dict[Unit, int] = {"gpu_us": MICRO, "nano_usd": NANO}
@@ -41,7 +42,7 @@ class MeEndpoint:
         now_at = gateway.clock.time()
         template = gateway.active.template(who, now_at=now_at)
         try:
-            statuses = await gateway.shared.statuses(template.limits)
+            statuses = await gateway.shared.statuses(_told(template, who))
         except StorageUnavailable as unavailable:
             raise store_unavailable(unavailable) from None
         answer = {
@@ -57,15 +58,18 @@ class MeEndpoint:
             "limits_change_at": _changes_at(template),
             "used": {window: await self._used(who, window, now_at) for window in _SPANS},
         }
-        if _wants_forecast(scope):
+        if _wants_forecast(scope) and who.token is None:
             whose = parse_scope(None, who)
             answer["forecast"] = (await forecast_of(gateway, context, whose))["windows"]
         await respond_json(send, context, answer)
 
     async def _used(self, who: Principal, window: str, now_at: float) -> dict[str, Any] | None:
-        """What the key has used in the window that holds now; None while the ledger cannot say."""
+        """What the key, or the token, has used in the window that holds now; None while the ledger
+        cannot say."""
         start_us, _ = bounds(window, round(now_at * MICRO))
         where = {"user": who.user, "key": who.key_id}
+        if who.token is not None:
+            where[f"tag:{TOKEN_TAG}"] = who.id
         query = UsageQuery(since=start_us / MICRO, group_by=(), where=where)
         try:
             [row] = (await self._gateway.ledger.usage(query)).rows
@@ -79,6 +83,13 @@ class MeEndpoint:
             "input_tokens": row.input_tokens,
             "output_tokens": row.output_tokens,
         }
+
+
+def _told(template: ClaimTemplate, who: Principal) -> Sequence[Claim]:
+    """Of a client token its own alone: whoever shows one need not know its key's."""
+    if who.token is None:
+        return template.limits
+    return [claim for claim in template.limits if is_shown(claim, who)]
 
 
 def _changes_at(template: ClaimTemplate) -> str | None:

@@ -35,7 +35,7 @@ class SignIn:
         context: RequestContext = scope["context"]
         secure = not _is_plain_loopback(context)
         principal = self._keys.find(key) if key else None
-        if principal is None:
+        if principal is None or principal.token is not None:
             raise self._refusal(context, key)
         if principal.permitted is not None:
             check_request(principal.permitted, PREFIX, context.client)

@@ -23,7 +23,7 @@ from gateway.storage.audit import Act, AuditEntry, AuditQuery
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.key_records import KeyRecord, record_of
 from gateway.storage.key_store import WhyNot
-from gateway.storage.postgres import audit_table
+from gateway.storage.postgres import audit_table, token_table
 from gateway.storage.postgres.connections import FAILURES, LOST, Connection, connect, reason_of
 from gateway.storage.postgres.known_keys import KeysInMemory
 from gateway.storage.postgres.migrations import migrate
@@ -132,18 +132,21 @@ class PostgresKeys:
         expires_at: float | None = None,
         act: Act | None = None,
     ) -> KeyRecord:
-        """Raises ValueError when the principal's ``key_id`` or the key itself is taken."""
+        """Raises ValueError when the principal's ``id`` or the key itself is taken, and
+        TooManyTokens."""
         now = self._clock.time()
 
         async def change(connection: Connection, revision: int) -> KeyRecord:
             try:
                 await connection.execute(
                     "INSERT INTO keys VALUES ($1, $2, $3, $4, NULL, $5)",
-                    principal.key_id, revision, _json(principal), now, expires_at,
+                    principal.id, revision, _json(principal), now, expires_at,
                 )  # fmt: skip
-                await _add_hash(connection, principal.key_id, key, now)
+                await _add_hash(connection, principal.id, key, now)
+                if principal.token is not None:
+                    await token_table.add(connection, principal, expires_at or now, now)
             except asyncpg.UniqueViolationError:
-                raise ValueError(f"there is a key {principal.key_id!r} already") from None
+                raise ValueError(f"there is a key {principal.id!r} already") from None
             return KeyRecord(
                 principal=principal, created_at=now, expires_at=expires_at, hint=key[:_HINT]
             )
@@ -222,15 +225,27 @@ class PostgresKeys:
 
     def list(self) -> list[KeyRecord]:
         """Every key there ever was, oldest first; the hint is that of its newest secret."""
-        return self._wait_for(self._use(_records), self._timeout_s)
+        every = f"WHERE {token_table.NO_TOKENS}"
+        return self._wait_for(self._use(lambda c: _records(c, every)), self._timeout_s)
+
+    def tokens(self, key_id: str | None = None) -> Sequence[KeyRecord]:
+        """Client tokens of a key, or of all, that have not expired."""
+        now = self._clock.time()
+        read = self._use(lambda c: token_table.live(c, key_id, now))
+        return self._wait_for(read, self._timeout_s)
 
     def ending(self, until: float) -> Sequence[KeyRecord]:
         """Those in use that will end by an instant."""
-        where = "WHERE revoked_at IS NULL AND keys.expires_at > $1 AND keys.expires_at <= $2"
+        where = (
+            "WHERE revoked_at IS NULL AND keys.expires_at > $1 AND keys.expires_at <= $2 "
+            f"AND {token_table.NO_TOKENS}"
+        )
         now = self._clock.time()
         return self._wait_for(self._use(lambda c: _records(c, where, now, until)), self._timeout_s)
 
     def _change(self, change: Callable[[Connection, int], Awaitable[T]], act: Act | None) -> T:
+        now_at = self._clock.time()
+
         async def run(connection: Connection) -> T:
             async with connection.transaction():
                 # The row is locked to the end: revisions are committed in their order.
@@ -241,7 +256,7 @@ class PostgresKeys:
                 if act is not None and result:
                     await audit_table.add(connection, act)
                 await connection.execute("SELECT pg_notify($1, '')", self._channel)
-            await self._known.refresh(connection)
+            await self._known.refresh(connection, now_at)
             return result
 
         return self._wait_for(self._use(run), self._timeout_s)
@@ -302,7 +317,7 @@ class PostgresKeys:
 
     async def _refresh(self, connection: Connection) -> None:
         now = self._clock.monotonic()
-        await self._known.refresh(connection)
+        await self._known.refresh(connection, self._clock.time())
         self._asked_at = now
         self._fault = ""
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 
+from gateway.storage.client_tokens import KEPT_S
 from gateway.storage.postgres.connections import Connection
 from gateway.types import Principal
 
 _PAGE = 1_000
+_FEWEST = 2_000
 _NEVER = float("inf")
 
 REVISION = "SELECT revision FROM key_changes"
@@ -42,9 +44,10 @@ class KeysInMemory:
     def __init__(self) -> None:
         self.by_digest: dict[bytes, Known] = {}
         self._revision = 0
+        self._swept_at = _FEWEST
 
-    async def refresh(self, connection: Connection) -> None:
-        """Reads what has changed, a page at a time."""
+    async def refresh(self, connection: Connection, now_at: float) -> None:
+        """Reads what has changed, a page at a time. ``now_at``: seconds since the epoch."""
         if await connection.fetchval(REVISION) == self._revision:
             return
         while True:
@@ -52,6 +55,7 @@ class KeysInMemory:
             if changed:
                 found = await connection.fetch(_HASHES, [row["id"] for row in changed])
                 self._take(changed, found)
+                self._sweep(now_at)
             if len(changed) < _PAGE:
                 return
 
@@ -65,6 +69,17 @@ class KeysInMemory:
                 until = -_NEVER if revoked else min(_or_never(expires_at), _or_never(ends))
                 self.by_digest[digest] = Known(_principal_of(principal), until, revoked)
             self._revision = revision
+
+    def _sweep(self, now_at: float) -> None:
+        """Forgets client tokens that ended so long ago that the database may have, as often as
+        there are twice as many keys as after the last time."""
+        if len(self.by_digest) < self._swept_at:
+            return
+        ended = now_at - KEPT_S
+        for digest, known in [*self.by_digest.items()]:
+            if known.principal.token is not None and known.expires_at <= ended:
+                del self.by_digest[digest]
+        self._swept_at = max(_FEWEST, 2 * len(self.by_digest))
 
 
 def _or_never(instant: float | None) -> float:

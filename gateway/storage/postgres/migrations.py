@@ -18,6 +18,7 @@ from gateway.storage.postgres.connections import Connection
 from gateway.storage.postgres.outbox_tables import OUTBOX
 from gateway.storage.postgres.rollup_tables import CUBES
 from gateway.storage.postgres.rollup_tables import FIRST as ROLLUPS
+from gateway.storage.postgres.token_table import TOKENS
 from gateway.storage.streams import tables as stream_tables
 
 log = logging.getLogger("spillgate")
@@ -136,7 +137,7 @@ _STREAMS = ";\n\n".join(stream_tables.POSTGRES_TABLES)
 
 STEPS = (
     *(_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS, CUBES),
-    *(_WAITING, _FILES, _POLICIES, _STREAMS, _BATCHES),
+    *(_WAITING, _FILES, _POLICIES, _STREAMS, _BATCHES, TOKENS),
 )
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 

@@ -7,6 +7,7 @@ from another that takes its place, ``dialect`` is how it writes SQL,
 lists of rows; ``readers`` runs them in lanes, so that a large one holds up no small one. ``keys``
 finds keys by their hash, in the memory that is ``known_keys``, and follows the file that is
 ``key_file``;
-``audit_table`` is the log of administrative acts in it.
+``audit_table`` is the log of administrative acts in it, ``token_table`` says which keys are client
+tokens.
 ``outbox`` runs what the outbox asks for in the ledger's file, which has its ``outbox_tables``.
 """

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.sqlite.audit_table import AUDIT
+from gateway.storage.sqlite.token_table import TOKENS
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _SCHEMA = """
 CREATE TABLE keys (
@@ -82,10 +83,10 @@ CREATE TABLE key_uses (key_id TEXT NOT NULL PRIMARY KEY, used_at REAL NOT NULL)
 STRICT, WITHOUT ROWID
 """
 
-_LATER: tuple[tuple[str, ...], ...] = ((), (_USES,), AUDIT)
+_LATER: tuple[tuple[str, ...], ...] = ((), (_USES,), AUDIT, TOKENS)
 """The statements that bring version 1 to 2, and so on. 2: keys may be bound to models, paths and
 addresses, which an older Spillgate would not heed: it must not read the file. 3: when each was used
-last. 4: the audit log."""
+last. 4: the audit log. 5: client tokens, whose own bounds an older Spillgate would not heed."""
 
 _CHANGE_COUNTER = 24
 """Offset of four bytes that SQLite changes in every transaction that writes, where the journal is

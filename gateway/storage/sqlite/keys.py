@@ -18,7 +18,7 @@ from gateway.storage.audit import Act, AuditEntry, AuditQuery
 from gateway.storage.base import StorageBusy, StorageUnavailable, unavailable
 from gateway.storage.key_records import KeyRecord, record_of
 from gateway.storage.key_store import WhyNot
-from gateway.storage.sqlite import audit_table
+from gateway.storage.sqlite import audit_table, token_table
 from gateway.storage.sqlite.key_file import KeyFile, connect, fault_of, is_locked
 from gateway.storage.sqlite.known_keys import REVOKED, KnownKey, KnownKeys, find_key
 from gateway.types import Principal
@@ -201,18 +201,21 @@ class SqliteKeys:
         expires_at: float | None = None,
         act: Act | None = None,
     ) -> KeyRecord:
-        """Raises ValueError when the principal's ``key_id`` or the key itself is taken."""
+        """Raises ValueError when the principal's ``id`` or the key itself is taken, and
+        TooManyTokens."""
         now = self._clock.time()
         with self._change() as connection:
             try:
                 connection.execute(
                     "INSERT INTO keys VALUES (?, ?, ?, NULL, ?)",
-                    (principal.key_id, _json(principal), now, expires_at),
+                    (principal.id, _json(principal), now, expires_at),
                 )
-                self._add_hash(connection, principal.key_id, key)
+                self._add_hash(connection, principal.id, key)
+                if principal.token is not None:
+                    token_table.add(connection, principal, expires_at or now, now)
                 _add(connection, act)
             except sqlite3.IntegrityError:
-                raise ValueError(f"there is a key {principal.key_id!r} already") from None
+                raise ValueError(f"there is a key {principal.id!r} already") from None
         return KeyRecord(
             principal=principal, created_at=now, expires_at=expires_at, hint=key[:_HINT]
         )
@@ -295,13 +298,18 @@ class SqliteKeys:
 
     def list(self) -> list[KeyRecord]:
         """Every key there ever was, oldest first; the hint is that of its newest secret."""
-        return self._records("TRUE")
+        return self._records(token_table.NO_TOKENS)
+
+    def tokens(self, key_id: str | None = None) -> Sequence[KeyRecord]:
+        """Client tokens of a key, or of all, that have not expired."""
+        with self._connected() as connection:
+            return token_table.live(connection, key_id, self._clock.time())
 
     def ending(self, until: float) -> Sequence[KeyRecord]:
         """Those in use that will end by an instant."""
         now = self._clock.time()
         where = "revoked_at IS NULL AND keys.expires_at > ? AND keys.expires_at <= ?"
-        return self._records(where, now, until)
+        return self._records(f"{where} AND {token_table.NO_TOKENS}", now, until)
 
     def close(self) -> None:
         """May be called twice."""

@@ -28,7 +28,11 @@ WORDS = set(re.findall(r"`([^`\n]+)`", PAGE + ERRORS))
 OTHERS = {"doors", "console"}
 """Whose answers are as other platforms have them, or are pages for people."""
 SOURCES = [
-    *(file for file in (ROOT / "gateway").rglob("*.py") if not OTHERS.intersection(file.parts)),
+    *(
+        file
+        for file in (ROOT / "gateway").rglob("*.py")
+        if not OTHERS.intersection(file.relative_to(ROOT).parts)
+    ),
     *(ROOT / "local_runtime" / "http").glob("*.py"),
 ]
 RAISED = {"ApiError": 1, "Refusal": 1, "_too_many": 1}

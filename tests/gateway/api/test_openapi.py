@@ -24,6 +24,7 @@ GOOD: dict[str, Any] = {
     "/v1/infer/{model}": {"any": "JSON"},
     "/v1/route/explain": {"model": "chat"},
     "/admin/keys": {"user": "bob"},
+    "/v1/tokens": {"spend": "1 USD"},
 }
 KNOWN = {
     "version": "0123456789ab",
@@ -34,6 +35,7 @@ KNOWN = {
     "job": "job_1",
     "file": "file_1",
     "batch": "batch_1",
+    "token": "tok_1",
 }
 MORE = """models:
   text: {task: completions, backends: [home]}

@@ -125,6 +125,7 @@ def test_a_file_of_before_changes_were_told_is_taken_and_follows(
         connection.execute("DROP TABLE changes")
         connection.execute("DROP TABLE key_uses")
         connection.execute("DROP TABLE audit")
+        connection.execute("DROP TABLE tokens")
         connection.execute("DROP INDEX hashes_by_key")
         connection.execute("PRAGMA user_version = 1")
         connection.commit()
@@ -135,14 +136,16 @@ def test_a_file_of_before_changes_were_told_is_taken_and_follows(
         assert keys.find(KEY) is None
 
 
-@pytest.mark.parametrize("version", [1, 2, 3], ids=lambda version: f"from {version}")
+@pytest.mark.parametrize("version", [1, 2, 3, 4], ids=lambda version: f"from {version}")
 def test_a_file_of_an_earlier_version_is_brought_up_to_date(
     version: int, path: Path, clock: FakeClock
 ) -> None:
     with contextlib.closing(SqliteKeys(path, clock=clock)) as keys:
         keys.create(ALICE, KEY)
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TABLE audit")
+        connection.execute("DROP TABLE tokens")
+        if version < 4:
+            connection.execute("DROP TABLE audit")
         if version < 3:
             connection.execute("DROP TABLE key_uses")
         connection.execute(f"PRAGMA user_version = {version}")

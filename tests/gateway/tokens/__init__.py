@@ -1,0 +1,1 @@
+"""Client tokens, from the request for one to its end."""
