@@ -1,6 +1,7 @@
 """Warm workers on this machine: one app of the local runtime in worker processes of its own.
 
     home: {kind: local, app: examples/embeddings.py:app, workers: 1}
+    idle: {kind: local, app: examples/embeddings.py:app, workers: {min: 0, max: 2}}
     many: {kind: local, app: examples/embeddings.py:app, workers: {engine: ray, replicas: {max: 8}}}
     warm: {kind: local, sockets: /run/spillgate/embeddings}
 
@@ -23,7 +24,7 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.local.answers import Chunks, done_of, end_of, usage_of
 from adapters.local.hosting import LocalHost, guest_of, host_of
-from adapters.local.ray_settings import PROGRAM
+from adapters.local.ray_settings import PROGRAM, RayWorkers
 from adapters.local.settings import LocalSettings
 from adapters.local.starting import arguments_of
 from adapters.types import (
@@ -77,6 +78,15 @@ class Local:
             for pending in connection.calls.values()
         )
         return f"<Local {self.name}: {waited_for} active>"
+
+    @classmethod
+    def class_of(cls, settings: LocalSettings) -> type[Local]:
+        """Of a backend whose workers come and go: it can be told how many to keep."""
+        elastic = settings.sockets is None and not isinstance(settings.workers, int)
+        return ElasticLocal if elastic else Local
+
+    def __new__(cls, name: str, settings: LocalSettings, clock: Clock) -> Local:
+        return super().__new__(cls.class_of(settings))
 
     @classmethod
     def host(cls, name: str, settings: LocalSettings, clock: Clock) -> LocalHost | None:
@@ -301,6 +311,15 @@ class Local:
         return None if last is None else usage_of(pending, last)
 
 
+class ElasticLocal(Local):
+    """Scalable too: its workers come and go between two bounds."""
+
+    async def keep_workers(self, minimum: int) -> None:
+        """No fewer, within the bounds, from now on."""
+        assert self._autoscaler is not None
+        self._autoscaler.hold(minimum)
+
+
 def _memory_of(memory: Memory) -> WorkerMemory:
     if not memory.device:
         return WorkerMemory(resident=memory.resident or None)
@@ -342,9 +361,13 @@ def _workers(name: str, settings: LocalSettings, clock: Clock) -> tuple[Workers,
         return Workers(name, AttachedWorkers(settings.sockets, clock), limit, clock), None
     arguments = arguments_of(name, settings)
     environment = worker_environment(os.environ, settings.added_environment)
+    if isinstance(settings.workers, RayWorkers):
+        placed = ManagedWorkers(arguments, clock, PROGRAM, environment=environment)
+        workers = Workers(name, placed, limit, clock)
+        return workers, Autoscaler(workers, placed.keep, settings.workers.replicas.bounds, clock)
+    managed = ManagedWorkers(arguments, clock, environment=environment, python=settings.python)
+    workers = Workers(name, managed, limit, clock)
     if isinstance(settings.workers, int):
-        managed = ManagedWorkers(arguments, clock, environment=environment, python=settings.python)
-        return Workers(name, managed, limit, clock), None
-    placed = ManagedWorkers(arguments, clock, PROGRAM, environment=environment)
-    workers = Workers(name, placed, limit, clock)
-    return workers, Autoscaler(workers, placed.keep, settings.workers.replicas.bounds, clock)
+        return workers, None
+    bounds = settings.workers.bounds
+    return workers, Autoscaler(workers, managed.keep, bounds, clock, places=bounds.most)

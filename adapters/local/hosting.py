@@ -8,6 +8,7 @@ import os
 import msgspec
 
 from adapters.base import Clock
+from adapters.local.bounds import LocalWorkers
 from adapters.local.settings import LocalSettings
 from adapters.local.starting import arguments_of
 from adapters.settings import SettingError
@@ -53,6 +54,9 @@ def host_of(name: str, settings: LocalSettings, clock: Clock) -> LocalHost | Non
     cluster, whose number follows the calls of a single process."""
     if settings.sockets is not None:
         return None
+    if isinstance(settings.workers, LocalWorkers):
+        text = "workers between min and max come and go by the calls of a single process"
+        raise SettingError(("workers",), text)
     if not isinstance(settings.workers, int):
         text = "a Ray cluster's workers come and go by the calls of a single process"
         raise SettingError(("workers", "engine"), text)

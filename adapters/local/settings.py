@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from adapters.local.app_files import fault_of_python, lack_of_app
+from adapters.local.bounds import LocalWorkers
 from adapters.local.ray_settings import RayWorkers, refuse_what_ray_decides
 from adapters.settings import (
     ByteSize,
@@ -86,8 +87,9 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sockets: str | None = None
     """A folder with the sockets of workers that run already, which ``python -m local_runtime APP
     --sockets`` started: they are used, and live on when the gateway ends."""
-    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] | RayWorkers = 1
-    """Processes, each with the model loaded; or how Ray is to place them on several machines."""
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] | LocalWorkers | RayWorkers = 1
+    """Processes, each with the model loaded; between what their number moves; or how Ray is to
+    place them on several machines."""
     device: Device = "auto"
     """auto, cpu, mps, cuda:0, or several by commas, which the workers take in turn; the app reads
     it from SPILLGATE_DEVICE."""
@@ -136,6 +138,9 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             raise SettingError(("sockets",), text)
         if isinstance(self.workers, RayWorkers):
             refuse_what_ray_decides(self.device, self.standby)
+        if isinstance(self.workers, LocalWorkers) and self.standby != "none":
+            text = "there are no spares of workers that come and go: give workers a larger min"
+            raise SettingError(("standby",), text)
         self._check_environment()
         if self.memory is not None and (wrong := misfit(self.declared, self.memory)) is not None:
             raise SettingError(("models", wrong.model, wrong.field), wrong.message)
@@ -152,7 +157,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             return "is no name of an environment variable: letters, digits and _"
         if name in _OURS:
             return f"is the runtime's own: {_OURS[name]}"
-        if not isinstance(self.workers, int):
+        if isinstance(self.workers, RayWorkers):
             return "the workers are on Ray's machines: set it where Ray is started there"
         if key == "env" and "\0" in self.env[name]:
             return "holds a character that no environment can"

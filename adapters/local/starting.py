@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapters.local.bounds import LocalWorkers
 from adapters.local.settings import LocalSettings
 from local_runtime.app.model_sizes import to_json
 from local_runtime.client.managed import supervisor_arguments
@@ -11,11 +12,13 @@ def arguments_of(name: str, settings: LocalSettings) -> list[str]:
     """Of the backend ``name``, whose settings name an app."""
     assert settings.app is not None
     placed = settings.workers
-    own: dict[str, object] = (
-        {"workers": placed, "standby": settings.standby}
-        if isinstance(placed, int)
-        else placed.options
-    )
+    own: dict[str, object]
+    if isinstance(placed, int):
+        own = {"workers": placed, "standby": settings.standby}
+    elif isinstance(placed, LocalWorkers):
+        own = {"workers": placed.max, "kept": True}
+    else:
+        own = placed.options
     return supervisor_arguments(
         settings.app,
         {

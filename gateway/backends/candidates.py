@@ -45,7 +45,8 @@ def candidate_of(
     else:
         idle, starting_s = workers.idle(now) or 0, workers.starting_for_s(now)
         tail_s = workers.tail_s(now, price)
-        load = BackendLoad(in_flight, slots, idle, starting_s, 0.0, 0.0, tail_s, way_s)
+        most = slots or None  # with no worker up, it starts some
+        load = BackendLoad(in_flight, most, idle, starting_s, 0.0, 0.0, tail_s, way_s)
     blocked, last_resort = backend.standing.of_call(model, user, now)
     candidate = Candidate(
         backend.name,

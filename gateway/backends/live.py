@@ -92,7 +92,12 @@ class LiveBackend:
             self.concurrency.ready = self.workers.ready_slots
         self._reconsider_at = 0.0
         if isinstance(adapter, ScalesItself):
-            adapter.watch(lambda: self.in_flight)
+            adapter.watch(self._demand)
+
+    def _demand(self) -> int:
+        """Calls for which it should have workers: those in line have somebody who starts them,
+        where workers are started ahead."""
+        return self.queue.running if self.workers.started_ahead else self.in_flight
 
     @property
     def draining(self) -> bool:

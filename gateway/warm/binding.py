@@ -25,7 +25,9 @@ def binding_of(policy: Policy, spec: BackendSpec) -> str:
 
 def can_be_told(spec: BackendSpec) -> bool:
     """Whether its kind's platforms can be told how many workers to keep."""
-    return hasattr(load_kind(spec.kind), "keep_workers")
+    kind = load_kind(spec.kind)
+    class_of = getattr(kind, "class_of", None)
+    return hasattr(kind if class_of is None else class_of(spec.settings), "keep_workers")
 
 
 def plans_in_vain(policy: Policy, places: Mapping[str, Mark]) -> Iterator[Problem]:
@@ -35,4 +37,10 @@ def plans_in_vain(policy: Policy, places: Mapping[str, Mark]) -> Iterator[Proble
         if rule.plan == "act" and not can_be_told(spec):
             path = f"warm_pool.{name}.plan"
             text = f"without effect: a backend of kind {spec.kind} is not told what to keep"
+            if spec.kind == "local":
+                text = "without effect: the number of workers is fixed; say workers: {min, max}"
             yield problem_at(place_of(path, places), path, f"{text}; the plan is shown alone")
+        if rule.plan != "off" and spec.common.cold_start is None:
+            path = f"warm_pool.{name}.plan"
+            text = "without effect: give the backend a cold_start, what a start takes"
+            yield problem_at(place_of(path, places), path, text)

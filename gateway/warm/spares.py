@@ -56,8 +56,6 @@ class Spares:
         gateway's limits have no room for it, or cannot be asked: then no spare may be kept."""
         await self.end(backend.name, now)
         rate = _rate(backend)
-        if not rate:
-            return True
         try:
             expense = await self._account.open(
                 policy,

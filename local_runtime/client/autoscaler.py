@@ -4,12 +4,12 @@ and go. A worker that is to go gets no new calls, and goes when it has answered 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from local_runtime.background import TaskSet
 from local_runtime.client.connection import WorkerConnection
-from local_runtime.client.scaling import Demand, ScalingBounds, Trend, plan
+from local_runtime.client.scaling import Demand, ScalingBounds, Trend, needed, plan
 from local_runtime.clock import Clock
 
 ADJUST_S = 0.25
@@ -37,6 +37,10 @@ class ScaledWorkers(Protocol):
         """Gives a worker no new calls; those that it has go on."""
         ...
 
+    def expect(self, workers: int) -> None:
+        """So many should be there, or on their way."""
+        ...
+
 
 def _unknown() -> int:
     """Nobody has said how many calls there are but those at the workers."""
@@ -53,7 +57,10 @@ class Autoscaler:
         keep: Callable[[tuple[int, ...]], None],
         bounds: ScalingBounds,
         clock: Clock,
+        places: int | None = None,
     ) -> None:
+        """``places``: numbers that workers may have, from 0 on, each with a place of its own; None:
+        any."""
         self.demand: Callable[[], int] = _unknown
         self._workers = workers
         self._keep = keep
@@ -64,6 +71,10 @@ class Autoscaler:
         self._leaving: set[int] = set()
         self._tasks = TaskSet()
         self._started = False
+        self._numbers: Callable[[], Iterator[int]] = itertools.count
+        if places is not None:
+            self._numbers = lambda: iter(range(places))
+        self._held = 0
 
     @property
     def size(self) -> int:
@@ -80,16 +91,26 @@ class Autoscaler:
         """Lets the workers be as they are."""
         await self._tasks.aclose()
 
+    def hold(self, workers: int) -> None:
+        """No fewer there should be, within the bounds. Where these are fewer than before, those
+        that no call needs now go at once."""
+        fewer = workers < self._held
+        self._held = workers
+        if fewer:
+            self._trend = Trend(workers=needed(self._load(), self._bounds.above(workers)))
+
     def adjust(self) -> None:
         """Does what the demand of this instant asks for."""
-        connections = self._workers.connections
-        load = Demand(
-            calls=max(self.demand(), sum(len(one.calls) for one in connections)),
-            slots=max((one.slots for one in connections), default=0),
-        )
-        self._trend = plan(self._trend, load, self._bounds, self._clock.monotonic())
+        bounds = self._bounds.above(self._held)
+        if self._trend.workers < bounds.least:
+            self._trend = Trend(workers=bounds.least)
+        self._trend = plan(self._trend, self._load(), bounds, self._clock.monotonic())
+        self._workers.expect(self._trend.workers)
         while len(self._wanted) < self._trend.workers:
-            self._wanted.append(self._free_index())
+            index = self._free_index()
+            if index is None:
+                break  # one that is about to go has its place still
+            self._wanted.append(index)
         while len(self._wanted) > self._trend.workers:
             self._dismiss(min(reversed(self._wanted), key=self._load_of))
         for index in self._leaving:
@@ -102,10 +123,18 @@ class Autoscaler:
             self.adjust()
             await self._clock.sleep(ADJUST_S)
 
-    def _free_index(self) -> int:
-        """The lowest that no worker has, one that is about to be gone included."""
+    def _load(self) -> Demand:
+        connections = self._workers.connections
+        return Demand(
+            calls=max(self.demand(), sum(len(one.calls) for one in connections)),
+            slots=max((one.slots for one in connections), default=0),
+        )
+
+    def _free_index(self) -> int | None:
+        """The lowest that no worker has, one that is about to be gone included; None: there is
+        none."""
         taken = {*self._wanted, *self._leaving, *self._workers.known}
-        return next(index for index in itertools.count() if index not in taken)
+        return next((index for index in self._numbers() if index not in taken), None)
 
     def _load_of(self, index: int) -> int:
         """One that does not run yet is the first to go, then the one with the fewest calls."""

@@ -21,9 +21,14 @@ REAP_S = 2.0
 
 
 def supervisor_arguments(app: str, options: Mapping[str, object]) -> list[str]:
-    """The supervisor's command line; options that are None are left to it."""
+    """The supervisor's command line; options that are None are left to it,
+    and True is a flag."""
     given = {name: value for name, value in options.items() if value is not None}
-    flags = [text for name, value in given.items() for text in (f"--{name}", str(value))]
+    flags = [
+        text
+        for name, value in given.items()
+        for text in ((f"--{name}",) if value is True else (f"--{name}", str(value)))
+    ]
     return [*flags, "--", app]
 
 

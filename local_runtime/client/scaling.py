@@ -17,6 +17,15 @@ class ScalingBounds(msgspec.Struct, frozen=True, kw_only=True):
     shrink_after_s: float = 300.0
     """So long fewer workers would have done."""
 
+    def above(self, workers: int) -> ScalingBounds:
+        """The same with no fewer than so many, as far as there may be."""
+        least = self.around(workers)
+        return self if least == self.least else msgspec.structs.replace(self, least=least)
+
+    def around(self, workers: int) -> int:
+        """As many, within the bounds."""
+        return max(self.least, min(self.most, workers))
+
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """What there is to do."""
@@ -59,5 +68,11 @@ def plan(trend: Trend, load: Demand, bounds: ScalingBounds, now: float) -> Trend
 
 def _wanted(trend: Trend, load: Demand, bounds: ScalingBounds) -> int:
     """Workers that could run all the calls at once."""
-    wanted = math.ceil(load.calls / load.slots) if load.slots else trend.workers
-    return max(bounds.least, min(bounds.most, wanted))
+    if load.slots:
+        return needed(load, bounds)
+    return bounds.around(max(trend.workers, min(load.calls, 1)))
+
+
+def needed(load: Demand, bounds: ScalingBounds) -> int:
+    """Workers that the calls need; one, while none has said how many it runs at once."""
+    return bounds.around(math.ceil(load.calls / (load.slots or max(load.calls, 1))))

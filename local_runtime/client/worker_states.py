@@ -93,6 +93,10 @@ class WorkerStates:
         self._unreachable.pop(index, None)
         self._none_since = now
 
+    def none_until(self, now: float) -> None:
+        """Until now there should have been none: what starts begins now."""
+        self._none_since = now
+
     def forget_all(self, now: float) -> None:
         """All workers and spares are gone."""
         self._spares.clear()

@@ -12,6 +12,7 @@ from local_runtime.background import TaskSet
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.discovery import Discovery, DiscoveryEvent, Restarted
 from local_runtime.client.residency import LoadTimes
+from local_runtime.client.start_times import waited_for
 from local_runtime.client.worker_states import WorkerStates
 from local_runtime.clock import Clock
 from local_runtime.protocol.events import WorkerChanged
@@ -72,6 +73,8 @@ class Workers:
         """Whose each connection is; that of a worker on its way out may be one of them."""
         self._waiting: dict[asyncio.Future[None], float] = {}
         """Those who wait until a worker takes calls, and until when at the latest."""
+        self._expected = 1
+        """Workers that there should be, where they come and go."""
         self._closing = False
         self._started = False
         self._tasks = TaskSet()
@@ -141,7 +144,11 @@ class Workers:
         None when none will be without another policy."""
         if self.slots:
             return 0.0
-        return None if self._closing else self._states.ready_in(self._clock.monotonic())
+        if self._closing:
+            return None
+        if not self._expected and not self._states.known:
+            return waited_for(self._states.start_stages, "none")
+        return self._states.ready_in(self._clock.monotonic())
 
     async def wait_ready(self, deadline: float) -> bool:
         """Waits until a worker takes calls, to ``deadline`` at the latest; whether one does."""
@@ -170,6 +177,12 @@ class Workers:
         """Gives a worker no new calls; those that it has go on."""
         if (connection := self._connection_of(index)) is not None:
             connection.dismiss()
+
+    def expect(self, workers: int) -> None:
+        """So many should be there, or on their way."""
+        if workers and not self._expected:
+            self._states.none_until(self._clock.monotonic())
+        self._expected = workers
 
     def _connection_of(self, index: int) -> WorkerConnection | None:
         """The last that was made, where there are two."""

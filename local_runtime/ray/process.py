@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from local_runtime.background import TaskSet
 from local_runtime.clock import Clock, SystemClock
 from local_runtime.descriptors import restore_limit
 from local_runtime.protocol.events import WorkerChanged
-from local_runtime.protocol.scale_events import FromSupervisor, Keep, Retired
+from local_runtime.protocol.scale_events import FromSupervisor
 from local_runtime.protocol.wire import frame
+from local_runtime.supervisor.elastic import ElasticWorker, ElasticWorkers, Report
 from local_runtime.supervisor.logs import LogWriter
-from local_runtime.supervisor.monitor import Outside, Process, WorkerMonitor
+from local_runtime.supervisor.monitor import Outside, Process
 from local_runtime.supervisor.options import add_options, launcher_of, policy_of
 from local_runtime.supervisor.orders import Orders
 from local_runtime.supervisor.placement import Placement
-from local_runtime.supervisor.worker_process import REAP_S, Launch
+from local_runtime.supervisor.worker_process import Launch
 
 if TYPE_CHECKING:
     from local_runtime.ray.cluster import Cluster
@@ -42,8 +42,6 @@ END_S = 6.0
 RETRY_S = 1.0
 """Before a cluster that cannot be reached is tried again; doubled up to a minute."""
 
-Report = Callable[[FromSupervisor], None]
-
 
 class AddressedProcess(Process, Protocol):
     """A process that is reached by an address of its own."""
@@ -51,35 +49,16 @@ class AddressedProcess(Process, Protocol):
     address: str
 
 
-class RayWorker:
+class RayWorker(ElasticWorker):
     """One worker: its monitor, and what is known of its process. ``outside.start`` places it in the
     cluster, ``report`` is called with each change, ``needs`` says in words what its machine must
     have."""
 
     def __init__(self, launch: Launch, outside: Outside, report: Report, needs: str) -> None:
-        self._launch = launch
-        self._report = report
         self._needs = needs
         self._process: AddressedProcess | None = None
-        self._dismissed = asyncio.Event()
-        own = msgspec.structs.replace(outside, start=self._start, report=self._report_change)
         self._start_actor = outside.start
-        self._monitor = WorkerMonitor(launch, own)
-
-    async def run(self) -> None:
-        """Keeps the worker running until it is dismissed and gone."""
-        await self._monitor.run()
-        await self._dismissed.wait()  # one that is not started again stays known as that
-        self._report(Retired(self._launch.index))
-
-    def dismiss(self) -> None:
-        """Lets the worker finish what runs; no other is started."""
-        self._monitor.ask_to_end()
-        self._dismissed.set()
-
-    def kill(self) -> None:
-        """Ends its process, if there is one, at once."""
-        self._monitor.kill()
+        super().__init__(launch, msgspec.structs.replace(outside, start=self._start), report)
 
     async def _start(self, launch: Launch) -> Process:
         """Waits for a place, which may never be found, until the worker is dismissed."""
@@ -99,44 +78,19 @@ class RayWorker:
         return self._process
 
     def _report_change(self, changed: WorkerChanged) -> None:
-        if self._dismissed.is_set() and changed.state == "defunct":
-            return  # as it was asked to; Retired says so
         if changed.state == "ready" and self._process is not None:
             changed = msgspec.structs.replace(changed, path=self._process.address)
-        self._report(changed)
+        super()._report_change(changed)
 
 
-class WorkerSet:
+class WorkerSet(ElasticWorkers):
     """The workers that should exist. ``launch`` says how each is started, ``needs`` in words what
     its machine must have."""
 
     def __init__(
         self, launch: Callable[[int], Launch], outside: Outside, report: Report, needs: str
     ) -> None:
-        self._launch = launch
-        self._outside = outside
-        self._report = report
-        self._needs = needs
-        self._workers: dict[int, RayWorker] = {}
-        self._tasks = TaskSet()
-
-    def keep(self, keep: Keep) -> None:
-        """Starts those that are missing, dismisses those that are too many."""
-        for index in set(keep.workers) - set(self._workers):
-            worker = RayWorker(self._launch(index), self._outside, self._report, self._needs)
-            self._workers[index] = worker
-            self._tasks.start(worker.run())
-        for index in set(self._workers) - set(keep.workers):
-            self._workers.pop(index).dismiss()
-
-    async def end(self) -> None:
-        """Dismisses all, and kills those that are late."""
-        workers = list(self._workers.values())
-        self.keep(Keep(()))
-        await self._tasks.wait(END_S)
-        for worker in workers:
-            worker.kill()
-        await self._tasks.wait(2 * REAP_S)
+        super().__init__(lambda index: RayWorker(launch(index), outside, report, needs), END_S)
 
 
 async def join(connect: Callable[[], Awaitable[None]], report: Report, clock: Clock) -> None:

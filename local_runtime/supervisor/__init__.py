@@ -5,5 +5,5 @@
 over to a spare: whether it is started again, and after how long; it is pure. ``monitor`` is the
 loop for one worker that does it; ``worker_process`` is the process and its pipes, ``logs`` what it
 prints. ``placement`` says which devices a worker sees, ``spares`` which processes stand ready to
-take over.
+take over, ``elastic`` which workers come and go as they are asked to.
 """

@@ -2,7 +2,8 @@
 
     python -m local_runtime.supervisor APP --workers 2 --dir DIR
 
-Stdout carries WorkerChanged frames and nothing else; what workers print goes to stderr. The end
+Stdout carries WorkerChanged frames, and Retired ones where workers come and go as the Keep frames
+of stdin ask (``--kept``), and nothing else; what workers print goes to stderr. The end
 of stdin is the order to end the workers and exit, so nothing outlives the gateway, even when that
 is killed. Imports no model code: it stays small and always answers.
 """
@@ -23,8 +24,10 @@ from typing import get_args
 
 from local_runtime.clock import SystemClock
 from local_runtime.descriptors import restore_limit
-from local_runtime.protocol.events import Standby, WorkerChanged
+from local_runtime.protocol.events import Standby
+from local_runtime.protocol.scale_events import FromSupervisor
 from local_runtime.protocol.wire import frame
+from local_runtime.supervisor.elastic import ElasticWorker, ElasticWorkers, Report
 from local_runtime.supervisor.logs import LogWriter
 from local_runtime.supervisor.monitor import Outside, WorkerMonitor
 from local_runtime.supervisor.options import add_options, launcher_of, policy_of
@@ -62,7 +65,17 @@ async def _run_after(spare: WorkerMonitor, workers: Sequence[WorkerMonitor]) -> 
     await spare.run()
 
 
-def _report(changed: WorkerChanged) -> None:
+async def supervise_kept(
+    launches: Sequence[Launch], outside: Outside, report: Report, orders: Orders
+) -> None:
+    """Runs as many of the workers as it is asked to keep, until the order to end."""
+    workers = ElasticWorkers(lambda index: ElasticWorker(launches[index], outside, report), END_S)
+    orders.obey(workers.keep)
+    await orders.ended.wait()
+    await workers.end()
+
+
+def _report(changed: FromSupervisor) -> None:
     with contextlib.suppress(OSError):
         os.write(sys.stdout.fileno(), frame(changed))
 
@@ -84,6 +97,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local_runtime.supervisor", description=__doc__)
     add_options(parser)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--kept", action="store_true", help="they come and go as stdin asks")
     parser.add_argument("--dir", required=True, help="folder for the sockets; removed at the end")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda:0, or several: a,b")
     parser.add_argument("--standby", choices=get_args(Standby), default="none", help="spares")
@@ -101,7 +115,11 @@ async def _main(options: argparse.Namespace) -> None:
             report=_report,
             writer=writer,
         )
-        await supervise(_launches(options), options.standby, outside, Orders().ended)
+        launches, orders = _launches(options), Orders()
+        if options.kept:
+            await supervise_kept(launches, outside, _report, orders)
+        else:
+            await supervise(launches, options.standby, outside, orders.ended)
     finally:
         writer.close()
         shutil.rmtree(options.dir, ignore_errors=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.fake import Fake
 from adapters.types import Probe, Usage
 from gateway.backends.candidates import candidate_of
 from gateway.backends.leases import Lease
@@ -68,3 +70,10 @@ def test_nothing_that_is_passed_over_would_have_said_anything(name: str, steps: 
             assert candidate_of(backend, "chat", now).load == as_its_parts_say(backend, now)
 
     asyncio.run(run())
+
+
+async def test_where_no_worker_is_up_a_call_starts_one(clock: FakeClock) -> None:
+    """Of a backend that starts its own: it has no slots until then."""
+    backend = live_backend(clock, "burst", POLICY)
+    cast(Fake, backend.adapter).slots = 0
+    assert candidate_of(backend, "far", clock.monotonic()).load.slots is None

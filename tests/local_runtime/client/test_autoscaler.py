@@ -17,6 +17,7 @@ class Pretended:
         self.kept: tuple[int, ...] = ()
         self.calls: dict[int, int] = {}
         self.dismissed: set[int] = set()
+        self.expected = 0
         self.known: frozenset[int] = frozenset()
 
     @property
@@ -32,6 +33,9 @@ class Pretended:
 
     def dismiss(self, index: int) -> None:
         self.dismissed.add(index)
+
+    def expect(self, workers: int) -> None:
+        self.expected = workers
 
     def start(self) -> None:
         """Those that should be there are."""
@@ -51,10 +55,12 @@ class Pretended:
 class Scene:
     """An autoscaler whose demand a test sets."""
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: ScalingBounds = BOUNDS, places: int | None = None) -> None:
         self.workers = Pretended()
         self.clock = FakeClock()
-        self.autoscaler = Autoscaler(self.workers, self.workers.keep, BOUNDS, self.clock)
+        self.autoscaler = Autoscaler(
+            self.workers, self.workers.keep, bounds, self.clock, places=places
+        )
         self.demand = 0
         self.autoscaler.demand = lambda: self.demand
         self.autoscaler.adjust()
@@ -110,3 +116,46 @@ async def test_a_number_is_used_again_only_when_its_worker_is_gone() -> None:
     assert scene.look(4) == (0, 2)
     scene.workers.retire(1)
     assert scene.look(6) == (0, 2, 1)
+
+
+IDLE = ScalingBounds(least=0, most=2, grow_after_s=1.0, shrink_after_s=300.0)
+
+
+async def test_where_none_are_needed_a_call_starts_one() -> None:
+    """Which nobody has seen yet, so that nobody knows how many it runs at once."""
+    scene = Scene(IDLE)
+    assert scene.look(0) == ()
+    assert scene.look(3) == ()
+    await scene.clock.advance(1.0)
+    assert scene.look(3) == (0,)
+    assert scene.workers.expected == 1
+
+
+async def test_what_is_held_is_there_at_once_and_what_is_held_no_more_goes_at_once() -> None:
+    """But for what calls need, and within the bounds."""
+    scene = Scene(IDLE)
+    scene.autoscaler.hold(5)
+    assert scene.look(0) == (0, 1)
+    scene.workers.start()
+    scene.workers.calls = {0: 1, 1: 0}
+    scene.demand = 1
+    scene.autoscaler.hold(0)
+    assert scene.look(1) == (0,)
+    scene.workers.calls = {0: 0}
+    assert scene.look(0) == (0,), "it goes when it was not needed for long enough"
+
+
+async def test_a_worker_has_the_place_of_another_only_when_that_is_gone() -> None:
+    scene = Scene(IDLE, places=2)
+    scene.autoscaler.hold(2)
+    scene.look(0)
+    scene.workers.start()
+    scene.workers.calls = {0: 1, 1: 1}
+    scene.autoscaler.hold(1)
+    assert scene.look(1) == (0, 1)
+    scene.autoscaler.hold(2)
+    assert scene.look(1) == (0, 1), "the one that goes has not answered yet"
+    scene.workers.calls[1] = 0
+    scene.look(1)
+    scene.workers.retire(1)
+    assert scene.look(1) == (0, 1)
