@@ -78,6 +78,7 @@ class JobRun:
         """It waits for no backend any more."""
         self.most_run_s = inf
         """How long its caller lets it run at a backend."""
+        self._begun_at = 0.0
         self._answer = read_answer(job.answer)
         self._state: JobState = job.state
         self._store = store
@@ -111,6 +112,10 @@ class JobRun:
             return self.attempt.spent
         return spent_of(self.state, self.job.row)
 
+    def ran_s(self, now: float) -> float | None:
+        """Seconds since a backend was asked first; None: none was. ``now``: monotonic seconds."""
+        return now - self._begun_at if self.begun.is_set() else None
+
     def stop(self, cause: Literal["canceled", "handed_over"]) -> None:
         """Breaks it off, or leaves it to others."""
         if self.state is not None:
@@ -119,7 +124,9 @@ class JobRun:
     # --- at a backend -------------------------------------------------------------------------
 
     async def ask(self, attempt: Attempt) -> Reply:
-        self.begun.set()
+        if not self.begun.is_set():
+            self.begun.set()
+            self._begun_at = self._clock.monotonic()
         if self._answer is not None:
             return self._answer.reply()
         try:

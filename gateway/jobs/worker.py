@@ -18,6 +18,7 @@ from gateway.jobs.large import LargeBodies
 from gateway.jobs.news import JobNews
 from gateway.jobs.one_lease import OneLease
 from gateway.jobs.run import JobRun
+from gateway.jobs.turns import JobTurns
 from gateway.storage.base import LedgerRow, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import LOWEST, JobStore, StoredJob
 from gateway.tasks import BackgroundTasks
@@ -68,6 +69,7 @@ class JobWorker:
         self.large: LargeBodies | None = None
         """Where what is large lies; None: nowhere, so that it is kept inside of its job."""
         self._runs: dict[str, JobRun] = {}
+        self._turns = JobTurns()
         self._full: dict[str, float] = {}
         """Keys whose jobs have to wait -> until when, in monotonic seconds."""
         self._wake = asyncio.Event()
@@ -132,7 +134,7 @@ class JobWorker:
                 most = min(self._waiting[model], self._room(model, least_rank), _AT_ONCE)
                 if most > 0 and not self._closing:
                     taken = await self._store.take(
-                        self._name, model, most, LEASE_S, full, least_rank
+                        self._name, model, most, LEASE_S, full, least_rank, self._owed(model)
                     )
                     self._waiting[model] -= len(taken)
                     self._begin(taken)
@@ -165,6 +167,19 @@ class JobWorker:
             for run in self._runs.values()
         )
 
+    def _owed(self, model: str) -> dict[tuple[int, str], float]:
+        now = self._clock.monotonic()
+        running = ((run.job, run.ran_s(now) or 0.0) for run in self._runs.values())
+        return self._turns.owed(model, self._each_s(model), running)
+
+    def _each_s(self, model: str) -> float:
+        """Seconds that a run takes where it is taken soonest; 0 where nobody knows."""
+        active = self._active()
+        spec = active.policy.models.get(model)
+        backends = () if spec is None else spec.backends
+        times = (active.backends[name].learned.run_time(model).mean for name in backends)
+        return min(times, default=0.0)
+
     def _is_full(self, key_id: str, until: float) -> None:
         self._full[key_id] = until
 
@@ -176,10 +191,14 @@ class JobWorker:
     # --- what is on its way -------------------------------------------------------------------
 
     def _begin(self, jobs: Iterable[StoredJob]) -> None:
+        new = list[StoredJob]()
         for job in jobs:
             if job.id in self._runs:
                 self._begun_late(self._runs[job.id], job)
-                continue
+            else:
+                new.append(job)
+        self._turns.taken(new, self._each_s)
+        for job in new:
             run = self._runs[job.id] = JobRun(job, self._store, self._clock, self.large)
             if job.canceling:
                 self._renew_at = 0.0  # one that a platform has is stopped at the next look
@@ -199,8 +218,8 @@ class JobWorker:
         except StorageUnavailable as unavailable:
             log.error("job %s: %s; it is taken up again later", run.job.id, unavailable)
         finally:
-            if self._runs.get(run.job.id) is run:
-                del self._runs[run.job.id]
+            del self._runs[run.job.id]
+            self._turns.left(run.job, run.ran_s(self._clock.monotonic()))
             self._full.pop(run.job.key_id, None)
             self._news.tell(run.job.id)
             self.wake()

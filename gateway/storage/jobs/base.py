@@ -8,6 +8,7 @@ lease has a number of its own (``epoch``), so that who has lost one can change n
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -21,6 +22,7 @@ WAITS_IN_STORE = "jobs"
 LOWEST = -1
 """The rank of a line of a batch: it begins when no other job of its model may."""
 UNBOUNDED = 2**31 - 1
+NOTHING_OWED: Mapping[tuple[int, str], float] = MappingProxyType({})
 
 
 class LineFull(Exception):
@@ -157,9 +159,11 @@ class JobStore(Protocol):
         lease_s: float,
         full: Collection[str] = (),
         least_rank: int = LOWEST,
+        owed: Mapping[tuple[int, str], float] = NOTHING_OWED,
     ) -> list[StoredJob]:
         """Jobs of a model that may begin, on a lease; those of each key in turn. ``full``: keys
-        whose jobs have to wait."""
+        whose jobs have to wait; ``owed``: rank and key -> jobs that it has had before the others,
+        which have theirs first."""
         ...
 
     async def take_over(self, worker: str, most: int, lease_s: float) -> list[StoredJob]:

@@ -9,6 +9,7 @@ from gateway.storage.base import LedgerRow
 from gateway.storage.jobs import statements
 from gateway.storage.jobs.base import (
     LOWEST,
+    NOTHING_OWED,
     WAITS_IN_STORE,
     HeldJob,
     JobEvent,
@@ -81,8 +82,10 @@ class SqlJobs:
         lease_s: float,
         full: Collection[str] = (),
         least_rank: int = LOWEST,
+        owed: Mapping[tuple[int, str], float] = NOTHING_OWED,
     ) -> list[StoredJob]:
-        return await self._taken(statements.take(worker, model, most, lease_s, full, least_rank))
+        statement = statements.take(worker, model, most, lease_s, full, least_rank, owed)
+        return await self._taken(statement)
 
     async def take_over(self, worker: str, most: int, lease_s: float) -> list[StoredJob]:
         return await self._taken(statements.take_over(worker, most, lease_s))

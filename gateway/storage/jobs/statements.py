@@ -6,7 +6,7 @@ rows are locked, where they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gateway.storage.jobs.base import JobsQuery, NewJob
@@ -31,7 +31,6 @@ _WAITS = f"{_ALIVE} AND state = 'queued' AND batch = ''"
 _NEW_TEXTS = "id, model, task, key_id, caller, idempotency, digest, webhook, request"
 _NEW_WHOLE = "rank, created_at, deadline_at, keep_us"
 _MINE = f"id = ? AND epoch = ? AND {_ALIVE}"
-_BY_TURN = "rank DESC, turn, number"
 _TAKEN_BY_OTHERS = 4
 _TOLD = (
     "INSERT INTO job_events (job, at, kind, data) "
@@ -126,59 +125,118 @@ def ahead(id: str) -> Statement:
 
 
 QUEUED: Statement = (
-    f"SELECT model, COUNT(*) FROM jobs WHERE {_FREE} AND state = 'queued' AND due_at <= {{now}} "  # noqa: S608
+    f"SELECT model, COUNT(*) FROM jobs WHERE {_ALIVE} AND state = 'queued' AND worker = '' "  # noqa: S608
+    "AND due_at <= {now} "
     "GROUP BY model",
     (),
 )
 
 
 def take(
-    worker: str, model: str, most: int, lease_s: float, full: Collection[str], least_rank: int
+    worker: str,
+    model: str,
+    most: int,
+    lease_s: float,
+    full: Collection[str],
+    least_rank: int,
+    owed: Mapping[tuple[int, str], float],
 ) -> Statement:
-    """Within a rank those whose key has the fewest on their way, as if each had its turn."""
-    keys = sorted(full)
-    others = f" AND jobs.key_id NOT IN ({marks(keys)})" if keys else ""
-    turn = (
-        "SELECT number, rank, COALESCE(taken, 0) + ROW_NUMBER() "  # noqa: S608
-        "OVER (PARTITION BY jobs.key_id ORDER BY rank DESC, number) AS turn FROM jobs LEFT JOIN "
-        "(SELECT key_id, COUNT(*) AS taken FROM jobs WHERE ended_at IS NULL AND worker <> '' "
-        "GROUP BY key_id) AS busy ON busy.key_id = jobs.key_id "
-        f"WHERE {_FREE} AND state = 'queued' AND model = ? AND due_at <= {{now}} "
-        f"AND rank >= ?{others}"
-    )
+    """Within a rank those whose key has had the least: ``owed``, what is on its way, and those of
+    it that are chosen before. Of each key's line the head alone is read."""
+    keys, owing = sorted(full), _padded(owed)
     # More than are wanted, as another gateway may be taking the first of them just now.
-    chosen = f"SELECT * FROM ({turn}) AS waiting ORDER BY {_BY_TURN} LIMIT ?"  # noqa: S608
-    found = (
-        "SELECT jobs.number FROM jobs JOIN chosen ON chosen.number = jobs.number "  # noqa: S608
-        f"WHERE {_FREE} ORDER BY chosen.rank DESC, chosen.turn, chosen.number LIMIT ?{{skip}}"
+    values = (
+        *(model, least_rank, model, least_rank, model, model),
+        *(value for owes in owing for value in owes),
+        *(*keys, model, most, _TAKEN_BY_OTHERS * most, most),
     )
-    values = (model, least_rank, *keys, _TAKEN_BY_OTHERS * most, most)
-    return _leased(f"chosen AS MATERIALIZED ({chosen}), ", found, values, worker, lease_s)
+    before = (
+        f"{_KEYS_IN_LINE}, owing(rank, key_id, owed) AS ({_owing(len(owing))}), "
+        f"heads AS ({_heads(len(keys))}), chosen AS MATERIALIZED ({_CHOSEN}), "
+    )
+    return _leased(before, _FOUND, values, worker, lease_s, "RECURSIVE ")
+
+
+_LINE = f"{_ALIVE} AND state = 'queued' AND worker = ''"
+_KEYS_IN_LINE = (
+    "ranks(rank) AS ("  # noqa: S608
+    f"SELECT MAX(rank) FROM jobs WHERE {_LINE} AND model = ? AND rank >= ? "
+    f"UNION ALL SELECT (SELECT MAX(rank) FROM jobs WHERE {_LINE} AND model = ? AND rank >= ? "
+    "AND rank < ranks.rank) FROM ranks WHERE ranks.rank IS NOT NULL), "
+    "lines(rank, key_id) AS ("
+    f"SELECT ranks.rank, (SELECT MIN(key_id) FROM jobs WHERE {_LINE} AND model = ? "
+    "AND jobs.rank = ranks.rank) FROM ranks WHERE ranks.rank IS NOT NULL "
+    f"UNION ALL SELECT lines.rank, (SELECT MIN(key_id) FROM jobs WHERE {_LINE} AND model = ? "
+    "AND jobs.rank = lines.rank AND jobs.key_id > lines.key_id) "
+    "FROM lines WHERE lines.key_id IS NOT NULL)"
+)
+"""A step of an index for each rank and key, however many jobs they have."""
+_CHOSEN = (
+    "SELECT number, rank, turn FROM (SELECT line.number, heads.rank, "  # noqa: S608
+    "COALESCE(owed, 0) + COALESCE(taken, 0) + ROW_NUMBER() "
+    "OVER (PARTITION BY heads.key_id ORDER BY heads.rank DESC, line.number) AS turn "
+    f"FROM heads {{each_of}}(SELECT jobs.number FROM jobs WHERE {_LINE} AND jobs.model = ? "
+    "AND jobs.rank = heads.rank AND jobs.key_id = heads.key_id AND due_at <= {now} "
+    "ORDER BY jobs.number LIMIT ?){each} "
+    "LEFT JOIN (SELECT key_id, COUNT(*) AS taken FROM jobs WHERE ended_at IS NULL "
+    "AND worker <> '' GROUP BY key_id) AS busy ON busy.key_id = heads.key_id "
+    "LEFT JOIN owing ON owing.rank = heads.rank AND owing.key_id = heads.key_id"
+    ") AS waiting ORDER BY rank DESC, turn, number LIMIT ?"
+)
+_FOUND = (
+    "SELECT jobs.number FROM jobs JOIN chosen ON chosen.number = jobs.number "  # noqa: S608
+    f"WHERE {_FREE} ORDER BY chosen.rank DESC, chosen.turn, chosen.number LIMIT ?{{skip}}"
+)
+
+
+_OWING = 8
+
+
+def _padded(owed: Mapping[tuple[int, str], float]) -> list[tuple[int, str, float]]:
+    """In as many rows as few statements have, which are then known to the server."""
+    owing = [(*line, jobs) for line, jobs in owed.items()]
+    room = _OWING
+    while room < len(owing):
+        room *= 4
+    return [*owing, *[(0, "", 0.0)] * (room - len(owing))]
+
+
+def _owing(lines: int) -> str:
+    one = "(CAST(? AS BIGINT), CAST(? AS TEXT), CAST(? AS DOUBLE PRECISION))"
+    return f"VALUES {', '.join([one] * lines)}"
+
+
+def _heads(full: int) -> str:
+    others = f" AND key_id NOT IN ({', '.join('?' * full)})" if full else ""
+    return f"SELECT rank, key_id FROM lines WHERE key_id IS NOT NULL{others}"  # noqa: S608
 
 
 def take_over(worker: str, most: int, lease_s: float) -> Statement:
-    turn = (
-        f"SELECT number FROM jobs WHERE {_FREE} AND (state <> 'queued' OR worker <> '' "  # noqa: S608
-        "OR cancel = 1 OR deadline_at <= {now}) ORDER BY number LIMIT ?"
+    mine = (
+        f"SELECT number FROM jobs WHERE {_ALIVE} AND worker <> '' AND lease_until <= {{now}} "  # noqa: S608
+        f"UNION SELECT number FROM jobs WHERE {_ALIVE} AND worker = '' "
+        "AND (state <> 'queued' OR cancel = 1) "
+        f"UNION SELECT number FROM jobs WHERE {_ALIVE} AND worker = '' AND deadline_at > 0 "
+        "AND deadline_at <= {now}"
     )
-    return _lease(worker, lease_s, f"number IN ({turn})", (most,))
+    found = (
+        f"SELECT number FROM jobs WHERE number IN ({mine}) AND {_FREE} "  # noqa: S608
+        "ORDER BY number LIMIT ?{skip}"
+    )
+    return _leased("", found, (most,), worker, lease_s)
 
 
 def take_one(worker: str, id: str, lease_s: float) -> Statement:
-    return _lease(worker, lease_s, "id = ?", (id,))
-
-
-def _lease(worker: str, lease_s: float, which: str, values: Sequence[Any]) -> Statement:
-    found = f"SELECT number FROM jobs WHERE {which} AND {_FREE}{{skip}}"  # noqa: S608
-    return _leased("", found, values, worker, lease_s)
+    found = f"SELECT number FROM jobs WHERE id = ? AND {_FREE}{{skip}}"  # noqa: S608
+    return _leased("", found, (id,), worker, lease_s)
 
 
 def _leased(
-    before: str, found: str, values: Sequence[Any], worker: str, lease_s: float
+    before: str, found: str, values: Sequence[Any], worker: str, lease_s: float, kind: str = ""
 ) -> Statement:
     """Who is faster has it: another one passes over a row that is locked, or taken meanwhile."""
     sql = (
-        f"WITH {before}found AS MATERIALIZED ({found}) "  # noqa: S608
+        f"WITH {kind}{before}found AS MATERIALIZED ({found}) "  # noqa: S608
         "UPDATE jobs SET worker = ?, lease_until = {now} + ?, epoch = epoch + 1 "
         f"WHERE number IN (SELECT number FROM found) RETURNING {_COLUMNS}, {_ENTRY}"
     )

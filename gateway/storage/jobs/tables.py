@@ -59,5 +59,30 @@ WAITING = (
     "CREATE INDEX jobs_waiting ON jobs (caller) WHERE ended_at IS NULL AND state = 'queued'",
 )
 """By which the jobs of a user are counted that wait."""
+LINES = (
+    """
+CREATE INDEX jobs_in_line ON jobs (model, rank, key_id, number, due_at)
+WHERE ended_at IS NULL AND state = 'queued' AND worker = ''
+""",
+    """
+CREATE INDEX jobs_left ON jobs (number)
+WHERE ended_at IS NULL AND worker = '' AND (state <> 'queued' OR cancel = 1)
+""",
+    """
+CREATE INDEX jobs_late ON jobs (deadline_at)
+WHERE ended_at IS NULL AND worker = '' AND deadline_at > 0
+""",
+    "CREATE INDEX jobs_leased ON jobs (lease_until) WHERE ended_at IS NULL AND worker <> ''",
+    "DROP INDEX jobs_alive",
+    "DROP INDEX jobs_taken",
+    "DROP INDEX jobs_waiting",
+    """
+CREATE INDEX jobs_waiting ON jobs (caller)
+WHERE ended_at IS NULL AND state = 'queued' AND batch = ''
+""",
+)
+"""By which the next jobs are found, and those that somebody must see to, however many wait. Each
+has a condition that no other's questions have: a server that has not counted the rows yet would
+take one for the other, and read all that waits."""
 SQLITE_TABLES = tables("INTEGER PRIMARY KEY", "INTEGER")
 POSTGRES_TABLES = tables("BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "BIGINT")

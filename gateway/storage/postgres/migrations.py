@@ -11,7 +11,7 @@ from gateway.storage.base import StorageUnavailable
 from gateway.storage.batches.tables import POSTGRES_TABLES as BATCH_TABLES
 from gateway.storage.files.tables import POSTGRES_TABLES as FILE_TABLES
 from gateway.storage.jobs.base import WAITS_IN_STORE
-from gateway.storage.jobs.tables import POSTGRES_TABLES, WAITING
+from gateway.storage.jobs.tables import LINES, POSTGRES_TABLES, WAITING
 from gateway.storage.policies import tables as policies
 from gateway.storage.postgres.audit_table import AUDIT
 from gateway.storage.postgres.connections import Connection
@@ -133,11 +133,12 @@ _JOBS = ";\n\n".join((*POSTGRES_TABLES, _OWNER))
 _BATCHES = ";\n\n".join(BATCH_TABLES)
 _FILES = ";\n\n".join(FILE_TABLES)
 _WAITING = ";\n\n".join(WAITING)
+_LINES = ";\n\n".join(LINES)
 _STREAMS = ";\n\n".join(stream_tables.POSTGRES_TABLES)
 
 STEPS = (
     *(_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS, CUBES),
-    *(_WAITING, _FILES, _POLICIES, _STREAMS, _BATCHES, TOKENS),
+    *(_WAITING, _FILES, _POLICIES, _STREAMS, _BATCHES, TOKENS, _LINES),
 )
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 

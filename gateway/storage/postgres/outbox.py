@@ -101,4 +101,14 @@ class PostgresStatements:
 def _numbered(sql: str) -> str:
     numbers = itertools.count(1)
     worded = re.sub(r"\?", lambda _: f"${next(numbers)}", sql)
-    return worded.replace("{lock}", " FOR UPDATE").replace("{skip}", " FOR UPDATE SKIP LOCKED")
+    for word, said in _SAID.items():
+        worded = worded.replace(word, said)
+    return worded
+
+
+_SAID = {
+    "{lock}": " FOR UPDATE",
+    "{skip}": " FOR UPDATE SKIP LOCKED",
+    "{each_of}": "JOIN LATERAL ",
+    "{each}": " AS line ON TRUE",
+}

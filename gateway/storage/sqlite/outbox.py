@@ -75,7 +75,9 @@ class SqliteStatements:
 
     def _worded(self, sql: str) -> str:
         now = NOW if self._now_us is None else str(self._now_us())
-        return sql.replace("{now}", now).replace("{lock}", "").replace("{skip}", "")
+        for word, said in _SAID.items():
+            sql = sql.replace(word, said)
+        return sql.replace("{now}", now)
 
     def _connected(self) -> sqlite3.Connection:
         """To the file that stands at the path now."""
@@ -91,3 +93,11 @@ class SqliteStatements:
         if connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
+
+
+_SAID = {
+    "{lock}": "",
+    "{skip}": "",
+    "{each_of}": "JOIN jobs AS line ON line.number IN ",
+    "{each}": "",
+}

@@ -19,14 +19,14 @@ from gateway.storage import row_archive
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.batches.tables import SQLITE_TABLES as BATCH_TABLES
 from gateway.storage.files.tables import SQLITE_TABLES as FILE_TABLES
-from gateway.storage.jobs.tables import SQLITE_TABLES, WAITING
+from gateway.storage.jobs.tables import LINES, SQLITE_TABLES, WAITING
 from gateway.storage.policies.tables import SQLITE_TABLES as POLICIES
 from gateway.storage.rows import COLUMNS
 from gateway.storage.sqlite import outbox_tables, rollup_tables
 from gateway.storage.sqlite.journals import after_opening, before_opening
 from gateway.storage.streams import tables as stream_tables
 
-SCHEMA_VERSION = 13
+SCHEMA_VERSION = 14
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -98,6 +98,7 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     10: POLICIES,
     11: stream_tables.SQLITE_TABLES,
     12: BATCH_TABLES,
+    13: LINES,
 }
 """What brings the schema of a version to that of the next."""
 _ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10, 11}

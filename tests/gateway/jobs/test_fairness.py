@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from gateway.clock import FakeClock
 from gateway.jobs.accepting import AskedJob
 from gateway.preferences import NO_PREFERENCES, Preferences
@@ -46,15 +48,16 @@ async def begun(gateway: JobsGateway, most: int) -> list[str]:
     return [call.id for call in home.calls[:most]]
 
 
+@pytest.mark.parametrize("slots", [1, 4])
 async def test_ten_users_with_few_jobs_wait_no_longer_than_twice_their_share_behind_one_with_many(
-    tmp_path: Path, clock: FakeClock
+    slots: int, tmp_path: Path, clock: FakeClock
 ) -> None:
     async with with_jobs(tmp_path, clock, text=TEXT) as gateway:
         home = gateway.fake("home")
         home.slots, home.runs_for = 0, 1.0  # nothing begins before all are in line
         many = set(await accept(gateway, "many", MANY))
         few = [id for n in range(USERS) for id in await accept(gateway, f"user{n}", FEW)]
-        home.slots = 4
+        home.slots = slots
 
         first = await begun(gateway, 2 * SHARE)
 
