@@ -151,6 +151,7 @@ async def test_a_running_job_is_stopped_at_its_deadline(tmp_path: Path, clock: F
     platform = FakePlatform(clock, runs_for=3600.0)
     async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
         job = await gateway.post(client, "far", deadline="60s")
+        await gateway.until_state(job["id"], "running", step=0.05)
         ended = await gateway.until_ended(job["id"], step=5.0)
         assert ended.state == "expired"
         assert platform.jobs["p1"].stopped_at is not None
