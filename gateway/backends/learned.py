@@ -20,6 +20,8 @@ _IDLE_TIMEOUT_S = 60.0
 _PREFETCH_S = 0.05
 """Work that an engine holds beside what it runs, so that it never waits for the next call."""
 _DEEPEST = 500
+_ALONE = 0.95
+"""Share of a worker's seconds from which on calls count as run one by one."""
 _TOKENS_PER_S = 50.0
 """Before the first answer: what one stream of a model of some 70 billion parameters writes."""
 _ALPHA = 0.1
@@ -32,6 +34,7 @@ class Learned:
     __slots__ = (
         "_answers",
         "_inputs",
+        "_own_share",
         "_prior",
         "_rates",
         "_readings",
@@ -55,7 +58,9 @@ class Learned:
         """Seconds of calls by user, since somebody has cleared it; None where nobody wants to know.
         """
         self.gaps = GapHistory()
-        self.depth = _depth(common.expect)
+        self._own_share = 0.0
+        """Of a worker, while a call runs: a moving mean, 0 while nobody knows."""
+        self.depth = _depth(common.expect, self._own_share)
         """Rounds of calls that are sent ahead."""
         self._prior = RunTime.prior(common.expect)
         self._runs: dict[str, RunTime] = {}
@@ -98,28 +103,42 @@ class Learned:
         seen.observe(seconds, output_tokens or 0, body_bytes)
 
     def observe_success(
-        self, model: str, usage: Usage, *, seconds: float, body_bytes: int, expected_cold: bool
+        self,
+        model: str,
+        usage: Usage,
+        now: float,
+        *,
+        seconds: float,
+        body_bytes: int,
+        expected_cold: bool,
     ) -> None:
         """A call of the model succeeded, so many seconds after it was sent."""
         if usage.exec_s is not None:
+            if usage.gpu_s is not None and usage.exec_s:
+                self._observe_share(usage.gpu_s / usage.exec_s)
             self.observe_run(model, usage.exec_s)
             if usage.output_tokens:
                 self.observe_output(model, usage.output_tokens, usage.exec_s)
         self.observe_answer(model, seconds, usage.output_tokens, body_bytes)
         start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
-        self.observe_start(start_s, expected=expected_cold)
+        self.observe_start(start_s, now, expected=expected_cold)
 
-    def observe_failure(self, failure: FailureClass, seconds: float) -> None:
+    def observe_failure(self, failure: FailureClass, seconds: float, now: float) -> None:
         """A call failed so many seconds after it was sent."""
         if failure is FailureClass.UNREACHABLE:
-            self.warm.clear()
+            self.warm.clear(now)
         elif failure is FailureClass.NOT_STARTED:
-            self._observe_no_start(seconds)
+            self._observe_no_start(seconds, now)
 
     def observe_run(self, model: str, seconds: float) -> None:
         """A call of the model ran for so long."""
         run = self._runs[model] = self.run_time(model).observe(seconds)
-        self.depth = _depth(run.mean)
+        self.depth = _depth(run.mean, self._own_share)
+
+    def _observe_share(self, share: float) -> None:
+        """So much of its worker was a call's own."""
+        before = self._own_share or share
+        self._own_share = before + _ALPHA * (share - before)
 
     def output_rate(self, model: str) -> float:
         """Tokens a second that a call of the model writes."""
@@ -164,19 +183,19 @@ class Learned:
             reading.observe_run(usage.input_tokens - cached, written, usage.exec_s)
         self.conversations.note(name, usage.input_tokens + written, now)
 
-    def observe_start(self, seconds: float, *, expected: bool) -> None:
+    def observe_start(self, seconds: float, now: float, *, expected: bool) -> None:
         """A call waited so long for a worker's start."""
         if self.cold is None or seconds < COLD_FLOOR_S:
             return
         self.cold.observe(seconds)
         if not expected:
             # The platform took down workers that were believed warm.
-            self.warm.clear()
+            self.warm.clear(now)
 
-    def _observe_no_start(self, seconds: float) -> None:
+    def _observe_no_start(self, seconds: float, now: float) -> None:
         """It was given up before any worker had begun it: none was warm, and a start takes longer
         than that."""
-        self.warm.clear()
+        self.warm.clear(now)
         if self.cold is not None and seconds > self.cold.p95:
             self.cold.observe(seconds)
 
@@ -186,11 +205,14 @@ class Learned:
         if self.cold is None:
             return
         if workers == 0:
-            self.warm.clear()
+            self.warm.clear(now)
         elif idle and not self.warm.idle(now):
             self.warm.give(now)
 
 
-def _depth(run_s: float) -> int:
-    """Rounds of calls that are sent ahead: many short ones, one more of long ones."""
-    return 2 + min(int(_PREFETCH_S / max(run_s, 1e-6)), _DEEPEST)
+def _depth(run_s: float, own_share: float) -> int:
+    """Rounds of calls that are sent ahead, so that no worker waits for its next call: many of short
+    ones, and of long ones none, for a call that is sent can go nowhere else any more. Where calls
+    run together, or nobody knows, one more, of which the next batch is made."""
+    rounds = 1 if own_share >= _ALONE else 2
+    return rounds + min(int(_PREFETCH_S / max(run_s, 1e-6)), _DEEPEST)

@@ -336,7 +336,7 @@ class LiveBackend:
             self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
             if self.standing.outage is not None:
                 self.standing.outage.failed(self.rests.health, now)
-            self.learned.observe_failure(failure.failure, now - lease.leased_at)
+            self.learned.observe_failure(failure.failure, now - lease.leased_at, now)
         elif usage is not None:
             self.rests.add_success(model)
             self.standing.answered(now)
@@ -345,7 +345,7 @@ class LiveBackend:
                 foreseen_s = self.learned.run_time(model).mean
                 self.queue.line.used(user, usage.exec_s - foreseen_s)
             self.learned.observe_success(
-                model, usage, seconds=seconds, body_bytes=len(body), expected_cold=cold
+                model, usage, now, seconds=seconds, body_bytes=len(body), expected_cold=cold
             )
             self.workers.learn(usage, now, expected_cold=cold)
         elif lease.trial:

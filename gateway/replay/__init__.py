@@ -8,6 +8,8 @@ the planner decide over a ``fleet``, whose seconds ``outcome`` sums up, with ``s
 beforehand, and the bound below it; ``comparison`` has them side by side, ``page`` draws them, with
 ``charts``.
 
+``virtual/`` plays a policy instead: the gateway's own code, on a clock that leaps.
+
 ``conversations`` is what it costs that they change their backend, on a clock of their own.
 
 ``advice`` says what to reserve at the ``offers`` of the price tables. ``tuning`` says which way to

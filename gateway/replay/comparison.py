@@ -14,7 +14,6 @@ from gateway.replay.platforms import Platform
 from gateway.replay.references import (
     TARGET,
     fewest_workers,
-    hybrid,
     reserved,
     rule_of_thumb,
     serverless,
@@ -32,10 +31,23 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     platform: Platform
     planned: Outcome
     references: dict[str, Outcome]
-    """``reserved``, ``serverless``, ``rule_of_thumb``, and ``today`` of a policy."""
+    """``reserved``, ``serverless`` and ``rule_of_thumb``."""
     fleet: int
     """Workers of the reserved one."""
     best: Clairvoyant
+    policy: Outcome | None = None
+    """What a policy does, where one is replayed."""
+
+    @property
+    def meant(self) -> Outcome:
+        """What the others are beside: the policy, else the planned fleet."""
+        return self.planned if self.policy is None else self.policy
+
+    @property
+    def beside(self) -> dict[str, Outcome]:
+        """The others by their names."""
+        planned = {} if self.policy is None else {"planned": self.planned}
+        return {**planned, **self.references}
 
     def ratio(self, outcome: Outcome) -> float:
         """Its cost over that of the clairvoyant plan."""
@@ -43,14 +55,14 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def harm(self) -> float | None:
-        """The planned cost over that of the cheaper one of reserved and serverless that keeps 99 %
+        """Its cost over that of the cheaper one of reserved and serverless that keeps 99 %
         of the promises; None where neither does."""
         kept = [
             self.references[name].usd
             for name in ("reserved", "serverless")
             if self.references[name].slo_attainment >= TARGET
         ]
-        return self.planned.usd / min(kept) if kept else None
+        return self.meant.usd / min(kept) if kept else None
 
 
 def compare(
@@ -59,11 +71,9 @@ def compare(
     chosen: Parameters = DEFAULTS,
     *,
     seed: int = 1,
-    gpus: int | None = None,
     advanced: Advanced = lambda _stage, _done: None,
 ) -> Replayed:
-    """Replays the traffic each way. ``gpus``: workers that are reserved today; the traffic is then
-    replayed on them too, with the platform for calls that find none free, as ``today``."""
+    """Replays the traffic each way."""
     total = len(traffic.arrivals)
     found = planned(
         traffic, platform, chosen, seed=seed, advanced=lambda n: advanced("replay", n / total)
@@ -78,8 +88,6 @@ def compare(
     }
     advanced("references", 0.7)
     references["rule_of_thumb"] = rule_of_thumb(traffic, platform, fleet, seed)
-    if gpus is not None:
-        references["today"] = hybrid(traffic, platform, gpus, seed)
     advanced("references", 1.0)
     return Replayed(
         traffic=traffic,
@@ -104,16 +112,16 @@ def as_json(found: Replayed) -> dict[str, Any]:
         "object": "replay",
         "trace": found.traffic.name,
         "platform": found.platform.name,
-        "calls": found.planned.calls,
+        "calls": found.meant.calls,
         "judged_seconds": round(found.traffic.judged_s, 3),
         "slo_seconds": found.traffic.slo_s,
         "usd_per_hour_reserved": found.platform.reserved_per_hour,
         "usd_per_second_serverless": found.platform.per_s,
-        **_outcome(found, found.planned),
+        **_outcome(found, found.meant),
         "do_no_harm": _rounded(found.harm),
         "reserved_fleet": found.fleet,
     }
-    references = {name: _outcome(found, one) for name, one in found.references.items()}
+    references = {name: _outcome(found, one) for name, one in found.beside.items()}
     return {**told, "references": references}
 
 
@@ -146,13 +154,13 @@ _HEADS = ("", "USD/1,000", "x best", "in time", "in surges", "cold", "reserved",
 
 def rows(found: Replayed) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(Heads, lines) of a table for people."""
-    lines = [_row(found, "planned", found.planned)]
+    lines = [_row(found, "planned" if found.policy is None else "the policy", found.meant)]
     names = {
         "reserved": f"reserved ({found.fleet})",
         "serverless": "serverless",
         "rule_of_thumb": "1,000 a day",
     }
-    lines += [_row(found, names.get(name, name), one) for name, one in found.references.items()]
+    lines += [_row(found, names.get(name, name), one) for name, one in found.beside.items()]
     thousands = found.planned.calls / 1000
     for name, usd in (("clairvoyant", found.best.plan), ("lower bound", found.best.bound)):
         ratio = f"{usd / found.best.plan:.3f}"

@@ -64,6 +64,8 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens written; a call then runs 0.1 s and 0.02 s for each."""
     input: str | None = None
     user: str | None = None
+    model: str | None = None
+    plan: str | None = None
 
 
 def named(columns: Columns) -> Format:
@@ -79,8 +81,12 @@ def named(columns: Columns) -> Format:
             if columns.seconds is None
             else _seconds(row, columns.seconds)
         )
-        user = str(row[columns.user]) if columns.user else ""
-        return Arrival(_instant(row, columns.time), runs_s, user, sum(tokens))
+        user, model, plan = (
+            str(row[name]) if name else "" for name in (columns.user, columns.model, columns.plan)
+        )
+        output = tokens[-1] if columns.output else 0
+        at = _instant(row, columns.time)
+        return Arrival(at, runs_s, user, sum(tokens), output, model, plan)
 
     given = frozenset(value for value in msgspec.structs.astuple(columns) if value)
     return Format(
@@ -157,7 +163,8 @@ def _tokens(at: str, read: str, written: str) -> Callable[[Row], Arrival]:
     def arrival(row: Row) -> Arrival:
         output = _count(row, written)
         user = str(row.get("user") or "")
-        return Arrival(_instant(row, at), run_of(output), user, output + _count(row, read))
+        total = output + _count(row, read)
+        return Arrival(_instant(row, at), run_of(output), user, total, output)
 
     return arrival
 
@@ -171,7 +178,7 @@ def _burst(row: Row) -> Arrival | None:
 def _mooncake(row: Row) -> Arrival:
     output = _count(row, "output_length")
     at = float(row["timestamp"]) / 1000
-    return Arrival(at, run_of(output), "", output + _count(row, "input_length"))
+    return Arrival(at, run_of(output), "", output + _count(row, "input_length"), output)
 
 
 def _gpu_seconds(row: Row) -> Arrival | None:
@@ -201,8 +208,12 @@ def _ran(row: Row) -> bool:
 def _ours(row: Row, at: float, seconds: float) -> Arrival | None:
     if not seconds:
         return None
-    tokens = sum(_count(row, name) for name in ("input_tokens", "output_tokens") if row.get(name))
-    return Arrival(at, seconds, str(row.get("user") or ""), tokens)
+    read, written = (
+        _count(row, name) if row.get(name) else 0 for name in ("input_tokens", "output_tokens")
+    )
+    user, model, plan = (str(row.get(name) or "") for name in ("user", "model", "plan"))
+    stream = str(row.get("stream") or "").lower() in ("true", "1")
+    return Arrival(at, seconds, user, read + written, written, model, plan, stream)
 
 
 _OF_LEDGER = frozenset(("kind", "outcome", "started_at", "model"))

@@ -6,11 +6,17 @@ import msgspec
 
 from gateway.replay.readers import from_midnight
 from gateway.replay.traffic import Arrival
-from gateway.storage.base import Ledger
+from gateway.storage.base import Ledger, LedgerRow
 from gateway.storage.queries import CallsCursor, CallsQuery, UsageQuery
 from gateway.types import MICRO
 
 _PAGE = 500
+
+
+def _arrival(row: LedgerRow, us: int) -> Arrival:
+    tokens, written = row.input_tokens + row.output_tokens, row.output_tokens
+    at, seconds = row.started_at, us / MICRO
+    return Arrival(at, seconds, row.user, tokens, written, row.model, row.plan, row.stream)
 
 
 async def calls_of(ledger: Ledger, model: str, since: float, until: float) -> list[Arrival]:
@@ -23,8 +29,7 @@ async def calls_of(ledger: Ledger, model: str, since: float, until: float) -> li
         for row in page:
             us = row.exec_us or row.gpu_us
             if (row.kind, row.outcome) == ("call", "success") and us:
-                tokens = row.input_tokens + row.output_tokens
-                found.append(Arrival(row.started_at, us / MICRO, row.user, tokens))
+                found.append(_arrival(row, us))
         if len(page) < _PAGE:
             break
         cursor = CallsCursor(page[-1].started_at, page[-1].id)

@@ -47,7 +47,7 @@ def page(found: Replayed) -> str:
 def _about(found: Replayed) -> str:
     platform, traffic = found.platform, found.traffic
     return (
-        f"{found.planned.calls:,} calls in {traffic.judged_s / 3600:.1f} hours; a call may wait "
+        f"{found.meant.calls:,} calls in {traffic.judged_s / 3600:.1f} hours; a call may wait "
         f"{traffic.slo_s:g} s. Reserved ${platform.reserved_per_hour:g} an hour, {platform.name} "
         f"${platform.per_s:g} a second. What is shaded was learned from, and is not judged."
     )
@@ -63,7 +63,7 @@ def _line(cells: Sequence[str], tag: str) -> str:
 
 
 def _charts(found: Replayed) -> list[str]:
-    course = found.planned.course
+    course = found.meant.course
     if course is None:
         return []
     end = course.start + course.step_s * len(course.load)
@@ -82,14 +82,15 @@ def _charts(found: Replayed) -> list[str]:
 def _costs(found: Replayed) -> list[Curve]:
     lines = [
         Curve(name.replace("_", " "), _COLOURS.get(name, _VIOLET), _summed(one.course))
-        for name, one in found.references.items()
+        for name, one in found.beside.items()
         if one.course is not None
     ]
     # A fleet that is far dearer would press the others to the ground.
-    most = 3 * found.planned.usd
+    most = 3 * found.meant.usd
     lines = [line for line in lines if line.points[-1] <= most]
-    assert found.planned.course is not None
-    return [*lines, Curve("planned", _GREEN, _summed(found.planned.course))]
+    assert found.meant.course is not None
+    name = "planned" if found.policy is None else "the policy"
+    return [*lines, Curve(name, _GREEN, _summed(found.meant.course))]
 
 
 def _summed(course: Course) -> list[float]:

@@ -72,7 +72,7 @@ def _scenario(policy: Policy, name: str, now: float) -> PolicyScenario | None:
             name=overflow.name,
             per_s=(price.per_second or 0) / NANO,
             per_call=(price.per_call or 0) / NANO,
-            starts=_starts(overflow.common.cold_start),
+            starts=start_samples(overflow.common.cold_start),
             default_idle_s=overflow.common.idle_timeout or _IDLE_S,
             reserved_per_hour=hourly / NANO if hourly else RESERVED_PER_HOUR,
         ),
@@ -93,13 +93,24 @@ def _price(prices: Mapping[str, DatedPrices], spec: BackendSpec, now: float) -> 
 
 
 def _slots(spec: BackendSpec) -> int:
+    return machine_slots(spec) or spec.common.concurrency or 1
+
+
+def machine_slots(spec: BackendSpec) -> int | None:
+    """Workers that the gateway starts for a backend, each of which runs a call; None where it
+    starts none."""
     workers = getattr(spec.settings, "workers", None)
-    if isinstance(workers, int) and not isinstance(workers, bool):
-        return max(1, workers)
-    return spec.common.concurrency or 1
+    bounds = getattr(getattr(workers, "replicas", None), "bounds", None)  # of Ray's
+    most = getattr(bounds, "most", workers)
+    return max(1, most) if isinstance(most, int) and not isinstance(most, bool) else None
 
 
-def _starts(cold: ColdStart) -> tuple[float, ...]:
+def units_of(spec: BackendSpec) -> int:
+    """Machines that are paid for: one each worker that the gateway starts, else one."""
+    return machine_slots(spec) or 1
+
+
+def start_samples(cold: ColdStart) -> tuple[float, ...]:
     """Samples of a log-normal with that median and that 95th percentile."""
     if cold.p95 <= cold.p50 or not cold.p50:
         return (cold.p50,)

@@ -34,6 +34,8 @@ class TraceFile(msgspec.Struct, frozen=True):
     """Calls are of text."""
     left_out: int
     """Lines that are no call that ran, or of another model."""
+    weekday: int | None = None
+    """Of its first day (UTC), 0 for a Monday; None where it does not say."""
 
 
 class BadRecording(ValueError):
@@ -76,6 +78,7 @@ class _Reading:
         self._by_hand = columns is not None
         self._model = model
         self._of_ledger_alone = of_ledger_alone
+        self._of_all = model is None
         self._advanced = advanced
         self._arrivals: list[Arrival] = []
         self._lines = 0
@@ -116,8 +119,11 @@ class _Reading:
             raise BadRecording(f"{name}, line {number}: no value for {error}") from None
         except (ValueError, TypeError, OverflowError) as error:
             raise BadRecording(f"{name}, line {number}: {error}") from None
-        if arrival is not None:
+        if arrival is not None and (self._of_all or self._is_of_model(arrival)):
             self._arrivals.append(arrival)
+
+    def _is_of_model(self, arrival: Arrival) -> bool:
+        return arrival.model in ("", self._model)
 
     def _is_meant(self, form: Format, row: Row) -> bool:
         if self._model is None or (self._of_ledger_alone and not form.ours):
@@ -132,7 +138,11 @@ class _Reading:
             raise BadRecording(f"{place} has no call{of_model} that ran")
         left_out = self._lines - len(self._arrivals)
         return TraceFile(
-            from_midnight(self._arrivals), self._format.name, self._format.text, left_out
+            from_midnight(self._arrivals),
+            self._format.name,
+            self._format.text,
+            left_out,
+            weekday_of(self._arrivals),
         )
 
 
@@ -144,6 +154,13 @@ def from_midnight(arrivals: list[Arrival]) -> list[Arrival]:
         return arrivals
     midnight = first // DAY_S * DAY_S
     return [msgspec.structs.replace(one, at=one.at - midnight) for one in arrivals]
+
+
+def weekday_of(arrivals: list[Arrival]) -> int | None:
+    """Of the first one's day (UTC), 0 for a Monday; None where instants are not since 1970."""
+    first = min(one.at for one in arrivals)
+    # 1970 began with a Thursday.
+    return int(first // DAY_S + 3) % 7 if is_absolute(first) else None
 
 
 def _by_hand(columns: Columns) -> Format:

@@ -3,7 +3,6 @@
 * reserved: the fewest workers that keep the promise in the first part of a recording.
 * serverless: a call takes the idle worker that was at work last, else it waits for one that is
   started for it alone; workers wait for calls as long as the platform does by itself.
-* hybrid: a fleet of a given size, and the platform for a call that finds no worker of it free.
 * rule of thumb: serverless on a day after one of fewer than 1,000 calls, reserved on any other.
 """
 
@@ -51,11 +50,6 @@ def rule_of_thumb(traffic: Traffic, platform: Platform, workers: int, seed: int 
     return _Replay(traffic, platform, seed, on).run()
 
 
-def hybrid(traffic: Traffic, platform: Platform, workers: int, seed: int = 1) -> Outcome:
-    """A fleet of so many workers, and the platform for a call that finds none of them free."""
-    return _Replay(traffic, platform, seed, lambda _: workers, spills=True).run()
-
-
 def fewest_workers(traffic: Traffic, target: float = TARGET) -> int:
     """The fewest that serve the share ``target`` of all its calls in time."""
     low, high = 0, 1
@@ -90,13 +84,10 @@ class _Replay:
         platform: Platform,
         seed: int,
         on: Callable[[int], int],
-        *,
-        spills: bool = False,
     ) -> None:
         # What a day pays for is there when it begins: such a fleet is rented long before.
         there = msgspec.structs.replace(platform, reserved_start_s=0.0)
         self._traffic, self._platform, self._on = traffic, there, on
-        self._spills = spills
         self._fleet = Fleet(there, seed)
         self._meter = ReplayMeter(traffic, there)
         self._day: int | None = None
@@ -132,7 +123,7 @@ class _Replay:
             self._day = day
             self._fleet.reserve(now, self._on(day))
         self._in_system += 1
-        if self._fleet.has_free or (self._on(day) and not self._spills):
+        if self._fleet.has_free or self._on(day):
             self._waiting.append(number)
             return
         self._meter.start(now)

@@ -26,6 +26,13 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     user: str = ""
     tokens: int = 0
     """Read and written; 0 where the recording does not say."""
+    output: int = 0
+    """Of these, those that were written."""
+    model: str = ""
+    """That was called; empty where the recording does not say."""
+    plan: str = ""
+    """Of the user."""
+    stream: bool = False
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +44,8 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """How long a call may wait for its worker."""
     judged_from: float
     judged_until: float
+    weekday: int | None = None
+    """Of its first day, 0 for a Monday; None where the recording does not say."""
 
     @property
     def judged_s(self) -> float:
@@ -91,6 +100,7 @@ def split(
     slo_s: float | None = None,
     train: float | None = None,
     text: bool = False,
+    weekday: int | None = None,
 ) -> Traffic:
     """Traffic of which the share ``train``, 0 to below 1, is learned from. Left out: 20 minutes of
     a recording of up to two hours, a third of one of up to two days, half the days of a longer one.
@@ -112,6 +122,7 @@ def split(
         slo_s=default if slo_s is None else slo_s,
         judged_from=begins,
         judged_until=max(last, begins + 1.0),
+        weekday=weekday,
     )
 
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from gateway.replay.outcome import Outcome
-from gateway.replay.planned import planned
 from gateway.replay.platforms import Platform
-from gateway.replay.references import TARGET, fewest_workers, hybrid, reserved, serverless
+from gateway.replay.references import TARGET, fewest_workers
 from gateway.replay.traffic import Traffic
 
 STRESS = 1.5
@@ -69,27 +68,17 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
         return self.proposed.slo_attainment >= TARGET
 
 
-def ways(fleet: int, gpus: int) -> list[Way]:
-    """Today's first: ``gpus`` reserved workers, and the platform where none of them is free."""
-    return [
-        Way("today", lambda traffic, platform, seed: hybrid(traffic, platform, gpus, seed)),
-        Way("planned", lambda traffic, platform, seed: planned(traffic, platform, seed=seed)),
-        Way("reserved", lambda traffic, platform, _: reserved(traffic, platform, fleet)),
-        Way("serverless", serverless),
-    ]
-
-
 def tune(
     traffic: Traffic,
     platform: Platform,
-    gpus: int,
+    ways: Callable[[int], Sequence[Way]],
     advanced: Callable[[str, float], object] = lambda _stage, _done: None,
 ) -> Tuned:
-    """``gpus``: workers that are reserved today. Raises ValueError where no calls came before the
-    part that is judged."""
+    """``ways``: those that there are, a reserved fleet of so many workers among them; ``today`` is
+    one. Raises ValueError where no calls came before the part that is judged."""
     earlier = _earlier(traffic)
     fleet = fewest_workers(earlier.scaled(STRESS))
-    known = ways(fleet, gpus)
+    known = ways(fleet)
     trials = []
     for number, way in enumerate(known):
         trials.append(_trial(way, earlier, platform))

@@ -256,6 +256,8 @@ class WarmSet:
         """A worker ended its call, which was the user's, and waits."""
         bisect.insort(self._cold_at, (now + self.idle_timeout, user))
 
-    def clear(self) -> None:
-        """None is warm any more."""
+    def clear(self, now: float) -> None:
+        """None is warm any more; each has waited until now at the longest."""
+        for cold_at, user in self._cold_at:
+            self._add(user, min(self.idle_timeout, self.idle_timeout - (cold_at - now)))
         self._cold_at.clear()

@@ -68,6 +68,13 @@ class WorkerPlans:
                 backend.workers.per_worker = rule.calls_per_worker
                 self._last[name] = self._look_at(active, backend, rule)
 
+    def rest(self, looks: int) -> None:
+        """So many looks in a row, up to now, would have seen no call, and no worker but those that
+        are reserved."""
+        now = self._clock.monotonic()
+        for models in self._planned.values():
+            models.planner.rest(now, looks)
+
     def _look_at(self, active: ActivePolicy, backend: LiveBackend, rule: WarmRule) -> BackendPlan:
         now, now_at = self._clock.monotonic(), self._clock.time()
         looks = []

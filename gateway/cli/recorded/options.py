@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
@@ -34,7 +34,7 @@ def add_trace(parser: argparse.ArgumentParser, *, or_ledger: bool = False) -> No
         "--columns",
         type=_columns,
         metavar="NAME=COLUMN,...",
-        help="names of columns: time, and seconds or output; input, user",
+        help="names of columns: time, and seconds or output; input, user, model, plan",
     )
     parser.add_argument("--model", metavar="M", help="the calls of this model alone")
     parser.add_argument(
@@ -110,6 +110,38 @@ def recording_of(options: argparse.Namespace, stages: Stages) -> TraceFile:
     return found
 
 
+class MeantPolicy(NamedTuple):
+    """A policy that is to be played, and the fleets beside it."""
+
+    policy: Policy
+    model: str
+    """Of calls of which the recording does not say it."""
+    platform: Platform
+
+
+def meant_by(options: argparse.Namespace, policy: Policy) -> MeantPolicy:
+    """That of ``--config``, with the promise of ``--slo`` where one is given, or the end of the
+    program. Where its model spills nowhere by the second, the fleets are those of --platform."""
+    if options.slo is not None:
+        models = {
+            name: msgspec.structs.replace(one, slo=options.slo)
+            for name, one in policy.models.items()
+        }
+        policy = msgspec.structs.replace(policy, models=models)
+    if options.model is not None and options.model not in policy.models:
+        _end(f"no model {options.model}: there are {', '.join(policy.models)}")
+    try:
+        found = scenario(policy, options.model, SystemClock().time())
+    except ValueError:
+        model = options.model or next(iter(policy.models))
+        if options.slo is None:
+            options.slo = policy.models[model].slo
+        return MeantPolicy(policy, model, platform_of(options))
+    if options.slo is None:
+        options.slo = found.slo_s
+    return MeantPolicy(policy, found.model, strained(options, found.platform))
+
+
 def scenario_of(options: argparse.Namespace, policy: Policy) -> PolicyScenario:
     """The policy's model that is meant, or the end of the program; ``--slo`` goes before it."""
     try:
@@ -131,6 +163,7 @@ def traffic_of(options: argparse.Namespace, found: TraceFile) -> Traffic:
             slo_s=options.slo,
             train=options.train,
             text=found.text,
+            weekday=found.weekday,
         )
         return traffic.scaled(options.scale)
     except ValueError as error:

@@ -7,20 +7,26 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from gateway.cli.recorded import conversations
 from gateway.cli.recorded.options import (
+    MeantPolicy,
     add_prices,
     add_trace,
+    meant_by,
     platform_of,
     recording_of,
-    scenario_of,
-    strained,
     traffic_of,
 )
 from gateway.cli.recorded.progress import Stages
 from gateway.cli.shared import command, fail, policy_offline, table
+from gateway.clock import SystemClock
 from gateway.replay.comparison import Replayed, as_json, compare, rows
 from gateway.replay.page import page
+from gateway.replay.traffic import Traffic
+from gateway.replay.virtual.played import Assumed, PlayedPolicy, play
+from gateway.replay.virtual.told import details, said
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,20 +35,44 @@ def main(arguments: Sequence[str]) -> int:
         return conversations.main(arguments)
     options = _parser().parse_args(arguments)
     with Stages() as stages:
-        gpus, platform = None, platform_of(options)
-        if options.config is not None:
-            meant = scenario_of(options, policy_offline(options.config))
-            gpus, platform = meant.gpus, strained(options, meant.platform)
+        meant = (
+            None if options.config is None else meant_by(options, policy_offline(options.config))
+        )
+        platform = platform_of(options) if meant is None else meant.platform
         recording = recording_of(options, stages)
         traffic = traffic_of(options, recording)
-        found = compare(traffic, platform, seed=options.seed, gpus=gpus, advanced=stages.advance)
+        played = None if meant is None else _played(options, meant, traffic, stages)
+        found = compare(traffic, platform, seed=options.seed, advanced=stages.advance)
+        if played is not None:
+            found = msgspec.structs.replace(found, policy=played.outcome)
     if options.page is not None:
         _write(options.page, found)
     if options.json:
-        print(json.dumps(as_json(found), indent=2))
+        told = as_json(found) if played is None else {**as_json(found), **details(played)}
+        print(json.dumps(told, indent=2))
     else:
         print(_text(found, recording.format, recording.left_out), end="")
+        print("" if played is None else said(played), end="")
     return 0
+
+
+def _played(
+    options: argparse.Namespace, meant: MeantPolicy, traffic: Traffic, stages: Stages
+) -> PlayedPolicy:
+    """What the policy does, by the code of the gateway."""
+    total = len(traffic.arrivals)
+    assumed = Assumed(
+        model=meant.model, now=SystemClock().time(), reserved_per_hour=options.reserved
+    )
+    found = play(
+        meant.policy,
+        traffic,
+        assumed,
+        seed=options.seed,
+        advanced=lambda calls: stages.advance("the policy", calls / total),
+    )
+    stages.advance("the policy", 1.0)
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         "--config",
         type=Path,
         metavar="POLICY",
-        help="instead of --platform: prices, starts, promise and reserved workers of this policy's "
-        "model (--model); `today` is what it does without a plan",
+        help="play this policy by the gateway's own code, each call by its model, user and plan "
+        "(--model: of one model alone), and hold it against fleets at its prices and starts",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the starts' lengths; default: 1")
     parser.add_argument(
@@ -85,7 +115,7 @@ def _text(found: Replayed, form: str, left_out: int) -> str:
     traffic, platform = found.traffic, found.platform
     learned = (traffic.judged_from - traffic.arrivals[0].at) / 3600
     besides = f", {left_out:,} lines left out" if left_out else ""
-    harm = found.harm
+    harm, name = found.harm, "planned" if found.policy is None else "the policy"
     said = (
         "neither a reserved fleet nor the platform alone keeps 99 %"
         if harm is None
@@ -93,8 +123,8 @@ def _text(found: Replayed, form: str, left_out: int) -> str:
     )
     return (
         f"{traffic.name} ({form}{besides}): {len(traffic.arrivals):,} calls; {learned:.1f} h are "
-        f"learned from, {traffic.judged_s / 3600:.1f} h with {found.planned.calls:,} calls judged\n"
+        f"learned from, {traffic.judged_s / 3600:.1f} h with {found.meant.calls:,} calls judged\n"
         f"{platform.name}: reserved ${platform.reserved_per_hour:g} an hour, serverless "
         f"${platform.per_s:g} a second; a call may wait {traffic.slo_s:g} s for its worker\n\n"
-        f"{table(*rows(found))}\nplanned: {said}\n"
+        f"{table(*rows(found))}\n{name}: {said}\n"
     )

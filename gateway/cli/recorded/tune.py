@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from gateway.replay.policy_scenario import PolicyScenario
 from gateway.replay.readers import TraceFile
 from gateway.replay.traffic import DAY_S
 from gateway.replay.tuning import STRESS, Tuned, tune
+from gateway.replay.virtual.changes import Changes, most_of
 
 Edit = tuple[tuple[str, ...], str]
 """(Where in the policy, what is to stand there)."""
@@ -80,7 +80,8 @@ def _tuned(
         recording = recording_of(options, stages)
     traffic = traffic_of(options, recording)
     try:
-        return tune(traffic, found.platform, found.gpus, stages.advance)
+        changes = Changes(policy, found, SystemClock().time())
+        return tune(traffic, found.platform, changes.ways, stages.advance)
     except ValueError as error:
         fail(str(error))
 
@@ -106,19 +107,11 @@ def _policy_text(path: Path) -> tuple[str, str]:
     return ("", path.name) if path.is_dir() else (path.read_text(encoding="utf-8"), path.name)
 
 
-def _most(tuned: Tuned) -> int:
-    """Workers that the platform may be told to keep: twice the most that the plan had for a while,
-    and no fewer than a policy allows by itself."""
-    course = tuned.proposed.course
-    peak = max(course.overflow, default=0.0) if course is not None else 0.0
-    return max(10, math.ceil(2 * peak))
-
-
 def _edits(tuned: Tuned, found: PolicyScenario) -> list[Edit]:
     way = tuned.way
     rule, backends = ("warm_pool", found.overflow), ("models", found.model, "backends")
     if way == "planned":
-        return [((*rule, "plan"), "act"), ((*rule, "most"), str(_most(tuned)))]
+        return [((*rule, "plan"), "act"), ((*rule, "most"), str(most_of(tuned.fleet)))]
     if way == "reserved" and found.home is not None:
         return [(backends, f"[{found.home}]")]
     if way == "serverless":

@@ -263,6 +263,24 @@ async def test_a_backend_that_refuses_what_it_cannot_run_is_sent_no_more_than_it
         end(backend, await call)
 
 
+@pytest.mark.parametrize(
+    ("run_s", "own_share", "sent"),
+    [(4.0, 1.0, 2), (4.0, 0.5, 4), (0.03, 1.0, 4)],
+    ids=["long ones, alone", "long ones, together", "short ones"],
+)
+async def test_what_is_sent_ahead_is_what_keeps_it_busy(
+    clock: FakeClock, run_s: float, own_share: float, sent: int
+) -> None:
+    """What waits there can go nowhere else any more."""
+    backend = live_backend(clock, text=POLICY)
+    end(backend, await backend.lease(), Usage(exec_s=run_s, gpu_s=own_share * run_s))
+    calls = [asyncio.ensure_future(backend.lease()) for _ in range(6)]
+    await settle()
+    assert sum(call.done() for call in calls) == sent
+    for call in calls:
+        end(backend, await call)
+
+
 # --- workers of its own -----------------------------------------------------------------------
 
 

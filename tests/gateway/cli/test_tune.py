@@ -30,14 +30,19 @@ def test_a_proposal_is_a_diff_that_nobody_applied(capfd: pytest.CaptureFixture[s
     assert f"later part: {told['proposed']} costs" in capfd.readouterr().out
 
 
-def test_a_policy_is_replayed_beside_what_it_does_today(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_policy_is_replayed_beside_what_else_could_be_done(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     assert main(["replay", SAMPLE, *COLUMNS, "--config", str(CONFIG), "--json"]) == 0
     told = json.loads(capfd.readouterr().out)
     policy = yaml.safe_load(CONFIG.read_text())
     assert told["platform"] == "burst"
     assert told["usd_per_hour_reserved"] == policy["prices"]["this-machine"]["per_hour"]
     assert told["slo_seconds"] == 2.0
-    assert told["references"]["today"]["reserved_gpus"] == pytest.approx(1.0)
+    assert told["reserved_gpus"] == pytest.approx(1.0)
+    assert set(told["references"]) == {"planned", "reserved", "serverless", "rule_of_thumb"}
+    assert sum(told["backends"].values()) == sum(told["reasons"].values()) == told["calls"]
+    assert told["charged_per_1000"] <= told["cost_per_1000"]
 
 
 def test_what_cannot_be_tuned_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

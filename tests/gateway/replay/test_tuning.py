@@ -4,17 +4,19 @@ on the later part."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
 from gateway.policy.reader import read_policy_text
 from gateway.replay.ledger import calls_of
+from gateway.replay.planned import planned
 from gateway.replay.platforms import PLATFORMS
 from gateway.replay.policy_scenario import scenario
-from gateway.replay.references import hybrid
-from gateway.replay.traffic import Arrival, Traffic, split
-from gateway.replay.tuning import tune
+from gateway.replay.references import reserved, serverless
+from gateway.replay.traffic import Arrival, split
+from gateway.replay.tuning import Way, tune
 from gateway.storage.base import LedgerRow
 from gateway.storage.sqlite.ledger import SqliteLedger
 
@@ -37,8 +39,20 @@ prices:
 """
 
 
+def ways(gpus: int) -> Callable[[int], list[Way]]:
+    """Today there are so many reserved workers, or none."""
+    today = Way("today", lambda traffic, platform, _: reserved(traffic, platform, gpus))
+    alone = Way("serverless", serverless)
+    return lambda fleet: [
+        today if gpus else Way("today", serverless),
+        Way("planned", lambda traffic, platform, seed: planned(traffic, platform, seed=seed)),
+        Way("reserved", lambda traffic, platform, _: reserved(traffic, platform, fleet)),
+        alone,
+    ]
+
+
 def test_steady_load_needs_no_platform() -> None:
-    found = tune(STEADY, MODAL, gpus=0)
+    found = tune(STEADY, MODAL, ways(0))
     assert found.way in ("planned", "reserved")
     assert found.keeps
     least, middle, most = found.saves
@@ -48,7 +62,7 @@ def test_steady_load_needs_no_platform() -> None:
 
 def test_what_is_proposed_kept_its_promises_under_stress() -> None:
     for traffic, gpus in ((STEADY, 1), (RARE, 1)):
-        found = tune(traffic, MODAL, gpus)
+        found = tune(traffic, MODAL, ways(gpus))
         trial = next(one for one in found.trials if one.way == found.way)
         kept = [one for one in found.trials if one.keeps]
         assert trial.keeps
@@ -56,7 +70,7 @@ def test_what_is_proposed_kept_its_promises_under_stress() -> None:
 
 
 def test_what_is_reserved_for_nothing_is_given_up() -> None:
-    found = tune(RARE, MODAL, gpus=4)
+    found = tune(RARE, MODAL, ways(4))
     assert found.way in ("planned", "serverless")
     assert found.saves[0] > 0.5
 
@@ -64,16 +78,7 @@ def test_what_is_reserved_for_nothing_is_given_up() -> None:
 def test_nothing_can_be_tuned_without_an_earlier_part() -> None:
     whole = msgspec.structs.replace(STEADY, judged_from=0.0)
     with pytest.raises(ValueError, match="no calls before"):
-        tune(whole, MODAL, 1)
-
-
-def test_a_hybrid_spills_what_finds_no_worker_free() -> None:
-    two = Traffic(
-        name="two", arrivals=[Arrival(0.0, 5.0), Arrival(1.0, 5.0)], slo_s=2.0,
-        judged_from=0.0, judged_until=20.0,
-    )  # fmt: skip
-    found = hybrid(two, MODAL, 1)
-    assert (found.cold, found.starts, found.reserved_gpus) == (1, 1, 1.0)
+        tune(whole, MODAL, ways(1))
 
 
 def test_a_policy_says_where_a_model_is_at_home_and_where_it_spills() -> None:
@@ -119,4 +124,4 @@ def test_the_ledger_is_a_recording(tmp_path: object) -> None:
 
     found = sorted(asyncio.run(read()), key=lambda one: one.at)
     assert [one.at for one in found] == [float(number) for number in range(1200)]
-    assert found[0] == Arrival(0.0, 1.5, "ada", 3)
+    assert found[0] == Arrival(0.0, 1.5, "ada", 3, model="m")

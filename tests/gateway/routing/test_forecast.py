@@ -162,6 +162,15 @@ def test_a_call_adds_the_wait_of_its_worker_after_it() -> None:
     assert warm.tail_s(200.0) == pytest.approx(1.9, abs=0.01)
 
 
+def test_workers_that_are_gone_have_waited_until_then_at_the_longest() -> None:
+    warm = WarmSet(idle_timeout=10.0)
+    warm.give(0.0, "ada")
+    warm.give(8.0, "bob")
+    warm.clear(12.0)
+    assert warm.idle(12.0) == 0
+    assert warm.take_waits() == {"ada": 10.0, "bob": 4.0}
+
+
 def test_the_warmest_worker_is_taken_first() -> None:
     """What is left goes cold soonest."""
     warm = WarmSet(idle_timeout=10.0)

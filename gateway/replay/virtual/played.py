@@ -1,0 +1,263 @@
+"""A recording through a policy's gateway, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import random
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from adapters import load_kind
+from gateway.policy.model import BackendSpec, Policy
+from gateway.replay.outcome import Outcome
+from gateway.replay.policy_scenario import units_of
+from gateway.replay.traffic import DAY_S, Arrival, Traffic
+from gateway.replay.virtual.backends import (
+    RunningCall,
+    Simulated,
+    SimulatedMachine,
+    SimulatedPlatform,
+    Surroundings,
+    simulated,
+)
+from gateway.replay.virtual.callers import Callers
+from gateway.replay.virtual.gateway import VirtualGateway
+from gateway.replay.virtual.loop import VirtualClock, VirtualLoop
+from gateway.replay.virtual.measured import Measured
+from gateway.replay.virtual.row_sums import RowSums
+from gateway.storage.base import LedgerRow
+from gateway.types import NANO, ApiError
+
+_TELL_EVERY = 2000
+"""Calls between two words on how far it has come."""
+_TICK_S = 0.5
+"""As a running gateway looks at its warm pool, and asks backends how they are."""
+_QUIET_S = 15.0
+"""Between two looks while there is nothing to look at, and where nothing is kept warm."""
+_BOOK_EVERY_S = 60.0
+
+
+class Assumed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy does not say."""
+
+    model: str
+    """Whose calls are those that the recording names no model of, or one that is not there."""
+    now: float
+    """The instant, in seconds since 1970, whose prices and days of the week hold."""
+    slots: Mapping[str, int] = {}
+    """Calls that a backend runs at once, in the place of what the policy says."""
+    reserved_per_hour: float | None = None
+    """US dollars of one reserved worker, in the place of what the policy says."""
+
+
+class PlayedPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it."""
+
+    outcome: Outcome
+    charged_usd: float
+    """What the gateway's own ledger would have for what platforms bill."""
+    reasons: dict[str, int]
+    """Why calls went where they went: how many of the judged ones."""
+    backends: dict[str, int]
+    """Where they were answered."""
+    refused: dict[str, int]
+    """Those without an answer, by the error's code."""
+
+
+def play(
+    policy: Policy,
+    traffic: Traffic,
+    assumed: Assumed,
+    *,
+    seed: int = 1,
+    advanced: Callable[[int], object] = lambda _: None,
+) -> PlayedPolicy:
+    """Plays all of it; ``advanced`` is told now and then how many calls have come. Raises
+    SettingError where a backend's settings are none of its kind's."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, VirtualLoop)
+        return runner.run(_Play(policy, traffic, assumed, loop, seed, advanced).run())
+
+
+class _Play:
+    def __init__(
+        self,
+        policy: Policy,
+        traffic: Traffic,
+        assumed: Assumed,
+        loop: VirtualLoop,
+        seed: int,
+        advanced: Callable[[int], object],
+    ) -> None:
+        self._policy, self._traffic, self._assumed = policy, traffic, assumed
+        self._advanced = advanced
+        self._begins = traffic.arrivals[0].at
+        self._clock = VirtualClock(loop, _midnight(assumed.now, traffic) + self._begins)
+        self._measured = Measured(traffic)
+        self._running: dict[str, RunningCall] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._called: set[str] = set()
+        """Models."""
+        self._stirred = asyncio.Event()
+        draw = random.Random(seed)
+        around = Surroundings(self._clock, draw, self._measured, self._running, self._begins)
+        self._backends = {
+            name: self._simulated(spec, around) for name, spec in policy.backends.items()
+        }
+        self._gateway = VirtualGateway(
+            policy, self._backends, RowSums(self._settled), self._clock, draw
+        )
+        self._callers = Callers(self._gateway.active, assumed.model, self._clock)
+
+    def _simulated(self, spec: BackendSpec, around: Surroundings) -> Simulated:
+        real = load_kind(spec.kind)(spec.name, spec.settings, self._clock)
+        return simulated(spec, real, around, self._assumed.slots.get(spec.name))
+
+    async def run(self) -> PlayedPolicy:
+        tending = asyncio.create_task(self._tend())
+        for number, arrival in enumerate(self._traffic.arrivals):
+            left_s = arrival.at - self._begins - self._clock.monotonic()
+            if left_s > 0:
+                await asyncio.sleep(left_s)
+            self._come(number, arrival)
+            if number % _TELL_EVERY == 0:
+                self._advanced(number)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        left_s = self._traffic.judged_until - self._begins - self._clock.monotonic()
+        await asyncio.sleep(max(left_s, 0.0))
+        tending.cancel()
+        await asyncio.wait([tending])
+        await self._gateway.aclose()
+        return self._played()
+
+    # --- calls --------------------------------------------------------------------------------
+
+    def _come(self, number: int, arrival: Arrival) -> None:
+        task = asyncio.create_task(self._call(number, arrival))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._stirred.set()
+
+    async def _call(self, number: int, arrival: Arrival) -> None:
+        active, clock = self._gateway.active, self._clock
+        state, code = self._callers.call(number, arrival), ""
+        one = self._running[state.call.id] = RunningCall(arrival)
+        try:
+            await self._gateway.dispatcher.ask(active, state)
+        except ApiError as error:
+            code = error.code
+        del self._running[state.call.id]
+        model = state.asked_model
+        self._called.add(model)
+        slo_s = active.slo(model, state.route) if state.route else self._policy.models[model].slo
+        began = None if code or one.began is None else self._begins + one.began
+        measured = self._measured
+        measured.call(arrival.at, began, self._begins + clock.monotonic(), slo_s, cold=one.cold)
+        if measured.is_judged(arrival.at):
+            measured.reasons[state.reason] += 1
+            if code:
+                measured.refused[code] += 1
+            elif state.backend is not None:
+                measured.backends[state.backend.name] += 1
+
+    def _settled(self, row: LedgerRow) -> None:
+        if row.cost_nano:
+            price = self._gateway.active.backends[row.backend].price
+            if price is not None and not price.reserved:
+                at = self._begins + row.started_at - self._clock.time() + self._clock.monotonic()
+                self._measured.charged(at, row.cost_nano)
+
+    # --- what a gateway does beside them --------------------------------------------------------
+
+    async def _tend(self) -> None:
+        gateway, clock = self._gateway, self._clock
+        keeps = bool(self._policy.warm_pool)
+        booked = 0.0
+        while True:
+            await gateway.prober.tick()
+            if keeps:
+                gateway.keeper.tick()
+            if clock.monotonic() - booked >= _BOOK_EVERY_S:
+                booked = clock.monotonic()
+                await gateway.tails.book()
+            if keeps and not self._is_quiet:
+                await clock.sleep(_TICK_S)
+            else:
+                await self._rest(keeps)
+
+    async def _rest(self, keeps: bool) -> None:
+        """Until a call comes, where the pool would look at it, and not for long."""
+        began = self._clock.monotonic()
+        if not keeps:
+            await self._clock.sleep(_QUIET_S)
+            return
+        self._stirred.clear()
+        try:
+            async with asyncio.timeout(_QUIET_S):
+                await self._stirred.wait()
+        except TimeoutError:
+            pass
+        self._gateway.plans.rest(int((self._clock.monotonic() - began) / _TICK_S))
+
+    @property
+    def _is_quiet(self) -> bool:
+        if self._tasks:
+            return False
+        platforms = (one for one in self._backends.values() if isinstance(one, SimulatedPlatform))
+        return not any(one.pool.up or one.pool.starting or one.pool.minimum for one in platforms)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def _played(self) -> PlayedPolicy:
+        measured = self._measured
+        per_hour, workers = self._reserved()
+        return PlayedPolicy(
+            outcome=measured.outcome(per_hour, workers),
+            charged_usd=measured.charged_usd,
+            reasons=dict(measured.reasons.most_common()),
+            backends=dict(measured.backends.most_common()),
+            refused=dict(measured.refused.most_common()),
+        )
+
+    def _reserved(self) -> tuple[float, int]:
+        """(US dollars an hour, workers) of what is paid for in any case, for the models that were
+        called."""
+        per_hour, workers = 0.0, 0
+        serving = {name for model in self._called for name in self._policy.models[model].backends}
+        for name, backend in self._backends.items():
+            if name not in serving or not isinstance(backend, SimulatedMachine):
+                continue
+            price = self._gateway.active.backends[name].price
+            if price is not None and not price.reserved:
+                continue
+            slots = backend.slots or 1
+            workers += slots
+            per_hour += self._per_hour(name, slots, 0 if price is None else price.per_hour or 0)
+        return per_hour, workers
+
+    def _per_hour(self, name: str, slots: int, nano: int) -> float:
+        given = self._assumed.reserved_per_hour
+        if given is not None:
+            return given * slots
+        committed = [
+            one.hourly_nano for one in self._policy.commitments.values() if one.backend == name
+        ]
+        if committed:
+            return sum(committed) / NANO
+        changed = self._assumed.slots.get(name)
+        units = units_of(self._policy.backends[name]) if changed is None else changed
+        return nano * units / NANO
+
+
+def _midnight(now: float, traffic: Traffic) -> float:
+    """The last midnight (UTC) on a day of the week on which the recording may have begun, where it
+    says so; else today's."""
+    today = now // DAY_S * DAY_S
+    if traffic.weekday is None:
+        return today
+    weekday = datetime.datetime.fromtimestamp(today, datetime.UTC).weekday()
+    return today - (weekday - traffic.weekday) % 7 * DAY_S
