@@ -25,6 +25,7 @@ from gateway.warm.idle_tails import IdleTails
 from gateway.warm.keeper import WarmKeeper
 from gateway.warm.lead import Lead
 from gateway.warm.minimums import WorkerMinimums
+from gateway.warm.pings import Pings
 from gateway.warm.plans import WorkerPlans
 
 
@@ -41,6 +42,9 @@ class LeaderWork:
             clock=gateway.clock,
         )
         gateway.holders.append(self._account.reinstate)
+        self._pings = gateway.pings = Pings(
+            active=lambda: gateway.active, account=self._account, metrics=gateway.metrics
+        )
         self._past_days = _PastDays(gateway)
         self._term: _Term | None = None
         self._ended: list[_Term] = []
@@ -95,6 +99,7 @@ class LeaderWork:
         """This process ends. Where it leads, so do all: what was set at platforms is taken back."""
         async with self._changing:
             await self._tasks.cancel()
+            await self._pings.aclose()
             term, self._term = self._term, None
             for ended in self._ended:
                 await ended.keeper.break_off()

@@ -44,6 +44,7 @@ from gateway.tag_values import TagValues
 from gateway.tasks import BackgroundTasks
 from gateway.together import Readiness, Together
 from gateway.warm.kept import KeptWorkers
+from gateway.warm.pings import Pings
 from gateway.warm.plans import WorkerPlans
 
 log = logging.getLogger("spillgate")
@@ -70,6 +71,7 @@ class Gateway:
     """Holds what runs together; ``gateway.app`` puts it together."""
 
     archivist: Archivist | None = None  # moves old rows out of the ledger
+    pings: Pings | None = None  # to ask a backend at once, once it has started
     plans: WorkerPlans | None = None  # what backends should keep, and why, once it has started
     batches: Batches | None = None  # calls by the thousand, a line of a file each
     file_inputs: FileInputs | None = None  # puts them into calls that name them
@@ -131,8 +133,7 @@ class Gateway:
         """The last reload that changed nothing; None once one has."""
         self._changing = asyncio.Lock()
         self._background = BackgroundTasks()
-        self.loop: asyncio.AbstractEventLoop | None = None
-        """The one that it runs on, once it has started."""
+        self.loop: asyncio.AbstractEventLoop | None = None  # that it runs on, once it has started
         self.active = ActivePolicy(policy, self._backends(policy, {}))
         self.policies: ChangesPolicies = self._changes(PolicyChanges, policies)
 

@@ -68,7 +68,12 @@ ROOMS: dict[str, ConsolePage] = {
         "Backends",
         backends.show,
         backends.sheet,
-        {"drain": backends.drain, "enable": backends.enable, "ask": backends.ask},
+        {
+            "drain": backends.drain,
+            "enable": backends.enable,
+            "ask": backends.ask,
+            "ping": backends.ping,
+        },
         _ADMINS,
     ),
     "calls": ConsolePage("Calls", calls.show, calls.sheet),

@@ -11,7 +11,7 @@ from adapters.types import Usage
 from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
 from gateway.money.limits import backend_claims, warm_pool_claims
-from gateway.money.pricing import Expectation, estimate
+from gateway.money.pricing import Estimate, Expectation, estimate
 from gateway.money.scopes import ACCOUNT
 from gateway.money.settlement import Part, Settler, held_beside
 from gateway.policy.model import Policy
@@ -147,9 +147,19 @@ class WarmAccount:
 
 def ping_hold(backend: LiveBackend) -> tuple[int, float]:
     """(nano-dollars, seconds) that few pings of the backend exceed."""
+    expected = _ping(backend)
+    return estimate(backend.price, expected).hold, expected.exec_high_s + expected.cold_s
+
+
+def ping_estimate(backend: LiveBackend) -> Estimate:
+    """What a ping will cost: probably, and at most."""
+    return estimate(backend.price, _ping(backend))
+
+
+def _ping(backend: LiveBackend) -> Expectation:
     run = backend.learned.run_time("")
     cold = backend.learned.cold
-    expected = Expectation(
+    return Expectation(
         exec_s=run.mean,
         exec_high_s=run.high,
         cold_s=0.0 if cold is None else cold.p95,
@@ -157,7 +167,6 @@ def ping_hold(backend: LiveBackend) -> tuple[int, float]:
         input_high_tokens=0,
         output_tokens=0,
     )
-    return estimate(backend.price, expected).hold, expected.exec_high_s + expected.cold_s
 
 
 def _holding(row: LedgerRow, policy: Policy, nano: int, lasts_s: float) -> LedgerRow:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
-import msgspec
-
 from adapters.base import Warmable
-from adapters.errors import BackendError
-from adapters.types import Usage
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
 from gateway.metrics import Metrics
-from gateway.money.pricing import charge, credible
 from gateway.money.scopes import ACCOUNT
 from gateway.policy.model import WarmRule
-from gateway.storage.base import Outcome, StorageUnavailable
+from gateway.storage.base import StorageUnavailable
 from gateway.tasks import BackgroundTasks
-from gateway.warm.account import WarmAccount, ping_hold
+from gateway.warm.account import WarmAccount
 from gateway.warm.minimums import AGAIN_S, WorkerMinimums
+from gateway.warm.pings import Pings
 from gateway.warm.plan import WarmView, plan
 from gateway.warm.plans import WorkerPlans
 from gateway.warm.spares import Spares
@@ -33,7 +28,6 @@ log = logging.getLogger("spillgate")
 _TICK_S = 0.5
 _PLANNED_PAUSE_S = 1.0
 """Between two changes of what a platform is told by a plan."""
-_PING_TIMEOUT_S = 300.0
 _REFUSED_S = 60.0
 """Until a spare is asked for again that the limits had no room for."""
 
@@ -57,11 +51,10 @@ class WarmKeeper:
         self._leads = leads
         self._active = active
         self._plans = plans
-        self._account = account
         self._minimums = minimums
         self._spares = Spares(account)
         self._clock = clock
-        self._metrics = metrics
+        self._pings = Pings(active=active, account=account, metrics=metrics)
         self._pinged: dict[str, float] = {}
         self._refused_until: dict[str, float] = {}
         self._scaling: set[str] = set()
@@ -174,47 +167,9 @@ class WarmKeeper:
     async def ping(self, backend: LiveBackend, warmable: Warmable, reason: str) -> None:
         """One ping, as a row of its own: admitted and held before the platform is asked."""
         try:
-            price = backend.price
-            nano, lasts_s = ping_hold(backend)
-            expense = await self._account.open(
-                self._active().policy, backend, "ping", reason, nano=nano, lasts_s=lasts_s
-            )
-            if expense is None:
-                self._metrics.pings.labels(backend.name, "refused").inc()
-                return
-            usage, failure = await self._send(backend, warmable)
-            used = usage or credible((failure and failure.usage) or Usage())
-            outcome: Outcome = "success" if usage is not None else "error"
-            await self._account.settle(
-                expense,
-                used,
-                outcome=outcome,
-                error="" if failure is None else failure.failure.slug,
-                nano=charge(price, used) if used.exec_s is not None else 0,
-            )
-            self._metrics.pings.labels(backend.name, outcome).inc()
+            await self._pings.send(backend, warmable, reason)
         except StorageUnavailable as unavailable:
             log.error("the ledger takes no ping of %s: %s", backend.name, unavailable)
-
-    async def _send(
-        self, backend: LiveBackend, warmable: Warmable
-    ) -> tuple[Usage | None, BackendError | None]:
-        lease = await backend.lease(ping=True)
-        usage: Usage | None = None
-        failure: BackendError | None = None
-        try:
-            async with asyncio.timeout(_PING_TIMEOUT_S):
-                usage = credible(await warmable.ping())
-        except BackendError as error:
-            failure = error
-            log.warning("pinging %s failed: %s %s", backend.name, error, error.detail)
-        except TimeoutError:
-            log.warning("pinging %s did not end within %d s", backend.name, _PING_TIMEOUT_S)
-        finally:
-            # A ping's run time says nothing of a call's: only its cold start is learned from.
-            learned = None if usage is None else msgspec.structs.replace(usage, exec_s=None)
-            backend.end(lease, "", learned, failure)
-        return usage, failure
 
     async def drain(self) -> None:
         """Waits for the pings under way; for tests and for the end."""

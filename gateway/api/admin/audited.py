@@ -27,6 +27,7 @@ ACTS = {
     ("POST", "/admin/keys/{key_id}/rotate"): "key.rotate",
     ("POST", "/admin/backends/{backend:path}/drain"): "backend.drain",
     ("POST", "/admin/backends/{backend:path}/enable"): "backend.enable",
+    ("POST", "/admin/backends/{backend:path}/ping"): "backend.ping",
     ("POST", "/admin/webhooks/{webhook:path}/test"): "webhook.test",
     ("POST", "/admin/webhooks/{webhook:path}/redeliver"): "webhook.redeliver",
     ("POST", "/admin/webhooks/{webhook:path}/enable"): "webhook.enable",

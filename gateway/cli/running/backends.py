@@ -1,4 +1,4 @@
-"""``spillgate backends``: how each stands, no more calls to one, and calls again."""
+"""``spillgate backends``: how each stands, no more calls to one, calls again, and a ping."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from gateway.cli.running import ping
 from gateway.cli.running.client import GatewayRefused, RunningGateway, add_gateway, reach
 from gateway.cli.running.snapshot import BACKEND_HEADS, backend_cells
 from gateway.cli.shared import command, example, fail, table
@@ -16,15 +17,19 @@ _ACTIONS = {
     "list": ("how each backend stands", ""),
     "drain": ("send it no more calls; those under way run to their ends", " burst"),
     "enable": ("send a drained backend calls again", " burst"),
+    "ping": ("ask it at once: says what that costs, and what it did", " burst --yes"),
 }
 """What each does, and the arguments of an example."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status 0; 2: nobody could be asked, or there is no such backend."""
+    """Exit status 0; 1: what was pinged did not answer; 2: nobody could be asked, or there is no
+    such backend."""
     options = _parser().parse_args(arguments)
     with reach(options) as gateway:
         try:
+            if options.action == "ping":
+                return ping.run(options, gateway)
             found = _done(options, gateway)
         except GatewayRefused as refused:
             fail(f"{gateway.said}: {refused}")
@@ -43,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         action = example(actions, name, help, f"spillgate backends {name}{arguments}")
         if name != "list":
             action.add_argument("backend", help="its name in the policy")
+        if name == "ping":
+            ping.add_options(action)
         add_gateway(action)
     return parser
 

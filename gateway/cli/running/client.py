@@ -61,9 +61,9 @@ class RunningGateway:
         """The answer's JSON. Raises GatewayRefused, and ends the program where nobody answers."""
         return self._ask("GET", path, params=params)
 
-    def post(self, path: str, value: Any = None) -> Any:
-        """As ``get``."""
-        return self._ask("POST", path, json={} if value is None else value)
+    def post(self, path: str, value: Any = None, *, within_s: float = _TIMEOUT_S) -> Any:
+        """As ``get``; ``within_s`` is how long the answer may take."""
+        return self._ask("POST", path, json={} if value is None else value, timeout=within_s)
 
     def send(self, method: str, path: str, text: str) -> Any:
         """As ``get``, with a text as the body."""

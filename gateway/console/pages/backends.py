@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from gateway.api.admin import backends as admin
+from gateway.api.admin import pings
 from gateway.api.admin.endpoint import Handler
 from gateway.backends.live import LiveBackend
 from gateway.console.drawing.figures import duration
@@ -26,7 +29,8 @@ _BINS = 14
 async def show(visit: Visit) -> HtmlPage:
     """All of them, or the one that the path names."""
     if visit.rest:
-        return await _one(visit)
+        notice = _DONE.get(visit.params.get("done", ""), "")
+        return await _one(visit, notice)
     span = span_of(visit, "24h")
     report, stand = await asyncio.gather(
         report_of(visit, span, ("backend", "kind")), standings(visit)
@@ -78,6 +82,29 @@ async def ask(visit: Visit) -> Given:
     return Onward(link("backends", {}, name) + "?done=asked")
 
 
+async def ping(visit: Visit) -> Given:
+    """Asks it by its cheapest real call, which may take as long as a cold start; says what that did
+    and cost."""
+    name = visit.form.get("backend", "")
+    route = ("POST", "/admin/backends/{backend:path}/ping")
+    told = await done(visit, route, pings.ping, {"backend": name})
+    seen = msgspec.structs.replace(visit, rest=name, params={})
+    return await _one(seen, _came_of(told), told["row"])
+
+
+def _came_of(told: dict[str, Any]) -> str:
+    """What a ping did, in a sentence."""
+    took, paid = duration(told["took_seconds"]), f"It cost ${told['cost_usd']}"
+    if told["means"] == "probe":
+        return f"It was asked, and is {'ready' if told['ready'] else 'not ready'}."
+    if told["outcome"] != "success":
+        why = ": ".join(part for part in (told["error"], told["message"]) if part)
+        return f"It did not answer, after {took}: {why}. {paid}."
+    cold = told["cold_start_seconds"]
+    how = f"a cold start of {duration(cold)}" if cold else "a warm worker"
+    return f"It answered after {took}, by {how}. {paid}."
+
+
 async def _change(visit: Visit, route: tuple[str, str], handler: Handler, word: str) -> Given:
     name = visit.form.get("backend", "")
     await done(visit, route, handler, {"backend": name})
@@ -87,7 +114,7 @@ async def _change(visit: Visit, route: tuple[str, str], handler: Handler, word: 
 # --- one of them ---------------------------------------------------------------------------------
 
 
-async def _one(visit: Visit) -> HtmlPage:
+async def _one(visit: Visit, notice: str, row: str | None = None) -> HtmlPage:
     backend = visit.gateway.active.backends.get(visit.rest)
     if backend is None:
         known = ", ".join(visit.gateway.active.backends) or "none"
@@ -115,7 +142,10 @@ async def _one(visit: Visit) -> HtmlPage:
                 row.group["model"]: row for row in by_model.rows if row.group["kind"] == "call"
             },
             "runs": _runs(visit, backend),
-            "done": _DONE.get(visit.params.get("done", "")),
+            "done": notice,
+            "row": row,
+            "visit": visit,
+            "quote": pings.quote_of(backend),
         },
     )
 

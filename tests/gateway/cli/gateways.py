@@ -1,4 +1,4 @@
-"""A stand-in for a gateway that is asked to explain: it answers what it is told, once a thread."""
+"""A stand-in for a gateway that is asked: it answers what it is told, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ class Asked:
 @contextlib.contextmanager
 def stand_in() -> Iterator[Asked]:
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            length = int(self.headers["content-length"])
+        def do_GET(self) -> None:
             asked.path, asked.headers = self.path, dict(self.headers)
-            asked.body = json.loads(self.rfile.read(length))
             self.send_response(asked.status)
             self.send_header("content-length", str(len(asked.answer)))
             self.end_headers()
             self.wfile.write(asked.answer)
+
+        def do_POST(self) -> None:
+            length = int(self.headers["content-length"])
+            asked.body = json.loads(self.rfile.read(length))
+            self.do_GET()
 
         def log_message(self, format: str, *args: Any) -> None: ...
 

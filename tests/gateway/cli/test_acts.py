@@ -56,6 +56,7 @@ NOTED_ELSEWHERE = {
     ("restore", ""),  # in the log that it brings back
     ("backends", "drain"),
     ("backends", "enable"),
+    ("backends", "ping"),
     ("policy", "apply"),
     ("policy", "rollback"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gateway.console.sign_in.cookies import PREFIX
 from gateway.storage.audit import AuditQuery
 from gateway.types import ApiError
 from tests.gateway.console.visitors import browser, looked_at, token_of
+from tests.waiting import until
 
 ACTS = [f"{name}/{act}" for name, room in ROOMS.items() for act in room.acts]
 FIELDS = {
@@ -124,6 +126,28 @@ async def test_a_draft_of_a_policy_that_is_none_is_explained_and_stays(
         assert answer.status_code == 400
         assert "colour" in answer.text
         assert "colour: red</textarea>" in answer.text.replace("\n</textarea>", "</textarea>")
+
+
+async def test_a_ping_costs_what_its_button_says_and_leads_to_its_row(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with (
+        looked_at(tmp_path, clock) as gateway,
+        browser(gateway, gateway.key("root", admin=True)) as client,
+    ):
+        page = (await client.get(f"{PREFIX}/backends/burst")).text
+        assert re.search(r"A ping of burst costs about \$0\.\d+, at most \$0\.\d+", page)
+        burst = gateway.fake("burst")
+        burst.runs_for = 0.25
+        data = {"token": await token_of(client), "backend": "burst"}
+        asking = asyncio.create_task(client.post(f"{PREFIX}/backends/ping", data=data))
+        await until(lambda: burst.pings > 0, "it is pinged")
+        await clock.advance(burst.runs_for + burst.cold_s)
+        answer = await asking
+        assert re.search(r"It answered after .* It cost \$0\.\d+", answer.text)
+        row = re.search(r"/dashboard/calls/(ping_[0-9a-f]+)", answer.text)
+        assert row is not None
+        assert (await client.get(row[0])).status_code == 200
 
 
 def test_another_amount_changes_that_value_alone_wherever_it_stands() -> None:
