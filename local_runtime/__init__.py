@@ -20,7 +20,7 @@ them), ``status`` (how a worker is doing), ``webhooks`` (results of background c
 Stands alone: knows nothing of the gateway or its adapters.
 """
 
-from local_runtime.app.request import InvalidInput, Request, Response
+from local_runtime.app.request import File, InvalidInput, Request, Response
 from local_runtime.app.runtime import Batch, Runtime, Step, Stepper
 
-__all__ = ["Batch", "InvalidInput", "Request", "Response", "Runtime", "Step", "Stepper"]
+__all__ = ["Batch", "File", "InvalidInput", "Request", "Response", "Runtime", "Step", "Stepper"]

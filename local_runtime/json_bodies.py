@@ -20,8 +20,14 @@ def decoded(body: bytes, type: type[T] | Any = Any) -> T | Any:
     try:
         return msgspec.json.decode(body, type=type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        why = "it nests too deeply" if isinstance(error, RecursionError) else error
-        raise NotJson(f"the request body is not valid JSON: {why}") from None
+        raise not_json(error) from None
+
+
+def not_json(why: Exception | str) -> NotJson:
+    """What is said of a body that cannot be decoded."""
+    if isinstance(why, RecursionError):
+        why = "it nests too deeply"
+    return NotJson(f"the request body is not valid JSON: {why}")
 
 
 def json_or_text(data: bytes) -> Any:

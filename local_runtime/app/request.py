@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import msgspec
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    T = TypeVar("T", default=Any)
+else:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 BODILESS = frozenset((204, 304))
 """Statuses that end with the head (RFC 9110, section 6.4.1): what followed would be read as the
@@ -42,11 +51,25 @@ class Cancellation:
         return self._flag
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One call, as a handler sees it."""
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that came with a call."""
 
-    json: Any
-    """The caller's JSON, decoded."""
+    data: bytes
+    name: str = ""
+    """What its sender calls it: no path to be trusted."""
+    content_type: str = "application/octet-stream"
+    """What its sender says that it is."""
+    field: str = ""
+    """Of a form: which field it is."""
+
+
+class Request(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One call, as a handler sees it. A handler that writes ``Request[Ask]`` is given no other
+    input than an ``Ask``."""
+
+    json: T
+    """The caller's JSON, decoded; of a form, its fields by name; None for a body that is one
+    file."""
     id: str = ""
     """The request id."""
     route: str = "/"
@@ -57,7 +80,18 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The caller takes the result in pieces: a handler may return a generator."""
     headers: Mapping[str, str] = {}
     """The caller's HTTP headers by lower-case name; none where a gateway stands between."""
+    files: tuple[File, ...] = ()
+    """Those of a form, in their order, or the one that is the body."""
     cancellation: Cancellation = msgspec.field(default_factory=Cancellation)
+
+    def file(self, field: str = "") -> File:
+        """The file of a form's field; without a name, the first that came. Raises InvalidInput
+        where there is none."""
+        for file in self.files:
+            if not field or file.field == field:
+                return file
+        text = f"the form has no file {field!r}" if field else "no file came with the call"
+        raise InvalidInput(text, param=field or None)
 
     @property
     def cancelled(self) -> bool:

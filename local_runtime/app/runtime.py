@@ -27,6 +27,7 @@ import msgspec
 
 from local_runtime.app.chats import ROUTE, as_chat
 from local_runtime.app.declared import check_arguments, check_numbers, needs_parentheses
+from local_runtime.app.inputs import InputType, input_of
 from local_runtime.app.model_sizes import bytes_of, names_of
 from local_runtime.app.request import Request
 from local_runtime.app.store import HandlerStore, open_store
@@ -128,6 +129,8 @@ class Handler(msgspec.Struct, frozen=True, kw_only=True):
     """A step that raised may be tried again, each sequence alone."""
     models: tuple[str, ...] = ()
     """Each call needs one of these in memory, and the function is given it; ALL: any."""
+    input: InputType | None = None
+    """What its requests are held to; None: any JSON."""
 
     def takes(self, model: str) -> bool:
         """Its calls may name this model."""
@@ -358,7 +361,8 @@ class Runtime:
             raise ValueError(f"{handler.route}: let each model's loader run the sample")
         if handler.concurrency > 1 and handler.exclusive:
             raise ValueError(f"{handler.route}: only an async handler can run several at once")
-        self.handlers[handler.route] = handler
+        typed = input_of(handler.function)
+        self.handlers[handler.route] = msgspec.structs.replace(handler, input=typed)
 
 
 def _shared_settings(handler: Handler) -> tuple[bool, int, bool, bool]:

@@ -5,7 +5,8 @@
 ``schedule`` what may start now (``shared_schedule`` locks it for both threads, ``batcher`` says
 when a batch leaves). In the model's thread ``startup`` imports the app, loads and warms it up;
 then ``engine`` runs handlers, and ``stepper_loop`` those that advance by steps, together
-(``continuous_batch``); ``results`` turns their values and exceptions into events.
+(``continuous_batch``); ``requests`` makes what they are given, and ``results`` turns their values
+and exceptions into events.
 
 ``models/`` shares memory among several models; ``model_admission`` decides which call has its
 model and which waits (``no_models`` is that for an app without any). ``lifeline`` tells the

@@ -13,7 +13,8 @@ import msgspec
 from local_runtime.app.runtime import Handler, Step, Stepper
 from local_runtime.protocol.events import Done, Output
 from local_runtime.worker.jobs import Job, Meter
-from local_runtime.worker.results import MAX_TOKENS, failed, item, logged, request_of, succeeded
+from local_runtime.worker.requests import request_of
+from local_runtime.worker.results import MAX_TOKENS, failed, item, logged, succeeded
 
 Outcome = Step | BaseException | None
 Raised = BaseException

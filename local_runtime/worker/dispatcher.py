@@ -22,7 +22,8 @@ from local_runtime.protocol.events import (
 from local_runtime.status import Status
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.peer import Peers
-from local_runtime.worker.results import logged, prepare
+from local_runtime.worker.requests import prepare
+from local_runtime.worker.results import logged
 from local_runtime.worker.shared_schedule import LockedSchedule
 
 

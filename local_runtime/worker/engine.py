@@ -24,6 +24,7 @@ from local_runtime.protocol.events import Done
 from local_runtime.protocol.wire import ENVELOPE, MAX_FRAME
 from local_runtime.worker.continuous_batch import ContinuousBatch, make_stepper
 from local_runtime.worker.jobs import Job, Work
+from local_runtime.worker.requests import request_of
 from local_runtime.worker.results import (
     cancelled,
     failed,
@@ -31,7 +32,6 @@ from local_runtime.worker.results import (
     item,
     logged,
     raw_item,
-    request_of,
     succeeded,
 )
 from local_runtime.worker.stepper_loop import Outlet, StepperLoop

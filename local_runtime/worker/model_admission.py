@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from local_runtime.app.model_sizes import model_in, unknown_model
+from local_runtime.app.model_sizes import unknown_model
 from local_runtime.app.request import InvalidInput
 from local_runtime.protocol.events import CacheStatus, Done, ModelStatus
 from local_runtime.worker.jobs import Job
 from local_runtime.worker.models.cache import LoadModel, ModelCache, ModelState, Step
-from local_runtime.worker.results import failed, request_of
+from local_runtime.worker.requests import named_in
+from local_runtime.worker.results import failed
 
 MAX_WAITING = 1024
 """Calls that may wait for models, of one worker."""
@@ -194,14 +195,6 @@ class ModelAdmission:
             job.cold_s = max(0.0, now - job.arrived)
             job.arrived += job.cold_s  # what it waits from here on is the queue
         return jobs
-
-
-def named_in(job: Job) -> str:
-    """The model that the caller names: to the gateway, else in the body's ``model``; "" where it
-    names none. Raises InvalidInput for a body that is not JSON."""
-    if job.run.model:
-        return job.run.model
-    return model_in(request_of(job).json)
 
 
 def _unknown(job: Job) -> Done:

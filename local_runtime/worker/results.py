@@ -1,24 +1,19 @@
-"""A handler's values and exceptions as events: JSON in, JSON out, tokens counted, errors named."""
+"""A handler's values and exceptions as events: JSON out, tokens counted, errors named."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Hashable
 from typing import Any
 
 import msgspec
 
-from local_runtime.app.request import BODILESS, InvalidInput, Request, Response
-from local_runtime.json_bodies import NotJson, decoded
+from local_runtime.app.request import BODILESS, InvalidInput, Response
 from local_runtime.protocol.events import Done, FailureKind, Head, Output
-from local_runtime.worker.jobs import Job
 
 MAX_DETAIL = 8192
 """Characters of a traceback that travel with a failure."""
-_AHEAD = 64 * 1024
-"""Bytes of a body: larger ones would hold up the socket."""
 MAX_MESSAGE = 2000
 """Characters of a message to a caller."""
 MAX_HEADER = 8192
@@ -32,9 +27,11 @@ class ResultTooLarge(Exception):
 
 
 def _plain(value: Any) -> Any:
-    """Arrays, tensors and their scalars as lists and numbers."""
+    """Arrays, tensors and their scalars as lists and numbers; a pydantic model as its fields."""
     if hasattr(value, "tolist"):
         return value.tolist()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
@@ -45,70 +42,6 @@ def encode(value: Any, limit: int | None = None) -> bytes:
     """The value as JSON of at most ``limit`` bytes. Raises TypeError for what JSON has no word
     for, and ResultTooLarge."""
     return _within(_encode(value), limit)
-
-
-def request_of(job: Job) -> Request:
-    """What the handler is given. Raises InvalidInput when the body is not JSON."""
-    if job.request is not None:
-        return job.request
-    try:
-        body = decoded(job.run.body)
-    except NotJson as error:
-        raise InvalidInput(str(error)) from None
-    return Request(
-        json=body,
-        id=job.run.request,
-        route=job.run.route,
-        stream=job.run.stream,
-        headers=headers_of(job.run.headers),
-        model=job.model or job.run.model,
-        cancellation=job.cancellation,
-    )
-
-
-def headers_of(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """By name; the values of one that comes several times with commas between them, as RFC 9110,
-    section 5.3 has it."""
-    headers = dict(pairs)
-    if len(headers) != len(pairs):
-        headers = {}
-        for name, value in pairs:
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
-
-
-def decode_early(job: Job) -> None:
-    """Decodes a modest body before its turn comes, in the socket's thread: the device is busy then,
-    and need not wait for it later. A wrong one is refused when its turn comes."""
-    if len(job.run.body) > _AHEAD:
-        return
-    try:  # noqa: SIM105 # to suppress by a context costs half as much again as to decode
-        job.request = request_of(job)
-    except InvalidInput:
-        pass
-
-
-def assign_bucket(job: Job, bucket: Callable[[Request], Hashable]) -> Done | None:
-    """Puts the job in its bucket; the Done of its failure where that cannot be done."""
-    try:
-        job.request = request_of(job)
-        job.bucket = bucket(job.request)
-        hash(job.bucket)
-    except BaseException as error:
-        return failed(job.run.id, error)
-    return None
-
-
-def prepare(job: Job) -> Done | None:
-    """Puts a call of a batch handler in its bucket; the Done of its failure."""
-    batch = job.handler.batch
-    assert batch is not None
-    refusal = assign_bucket(job, batch.bucket) if batch.bucket is not None else None
-    if job.request is None:
-        decode_early(job)
-    if job.model:
-        job.bucket = (job.model, job.bucket)
-    return refusal
 
 
 def logged(done: Done) -> Done:

@@ -14,7 +14,7 @@ from local_runtime.protocol.events import Done, Piece, Run
 from local_runtime.worker.batcher import Batcher
 from local_runtime.worker.engine import Engine
 from local_runtime.worker.jobs import Job, Work
-from local_runtime.worker.results import assign_bucket
+from local_runtime.worker.requests import assign_bucket
 
 WIDTHS = (5, 17, 3, 8, 30, 12, 6, 9)
 

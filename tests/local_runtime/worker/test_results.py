@@ -11,13 +11,12 @@ from local_runtime import InvalidInput, Response
 from local_runtime.app.runtime import Handler
 from local_runtime.protocol.events import Run
 from local_runtime.worker.jobs import Job
+from local_runtime.worker.requests import headers_of, request_of
 from local_runtime.worker.results import (
     ResultTooLarge,
     encode,
     failed,
-    headers_of,
     item,
-    request_of,
     succeeded,
 )
 
