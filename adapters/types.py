@@ -24,9 +24,11 @@ ModelTask = Literal[
 Task = Literal[
     ModelTask,
     "messages", "count_tokens", "responses", "image_edits", "translations", "tokenize",
+    "infer_file",
 ]  # fmt: skip
 """What is asked of it: also a chat in the words of Anthropic's /v1/messages, how many tokens such a
-request has, or a chat in the words of OpenAI's /v1/responses."""
+request has, a chat in the words of OpenAI's /v1/responses, or an inference whose body is a form or
+a file."""
 
 ALL_TASKS: frozenset[Task] = frozenset(("chat", "completions", "embeddings", "infer"))
 """Those that a backend of any kind may be asked."""
@@ -37,6 +39,7 @@ ASKED_OF: dict[Task, ModelTask] = {
     "count_tokens": "chat",
     "image_edits": "images",
     "translations": "transcriptions",
+    "infer_file": "infer",
 }
 """What a model does of which this may be asked, where that has another name."""
 INFER_ONLY: frozenset[Task] = frozenset(("infer",))

@@ -101,6 +101,7 @@ OUTER = (
     "local_runtime/packaging",
     "local_runtime/pytorch/test_apart.py",
     "local_runtime/pytorch/test_served.py",
+    "local_runtime/server/test_documents.py",
     "local_runtime/server/test_fast_path.py",
     "local_runtime/server/test_job_webhooks.py",
     "local_runtime/server/test_life.py",

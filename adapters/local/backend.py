@@ -28,7 +28,9 @@ from adapters.local.ray_settings import PROGRAM, RayWorkers
 from adapters.local.settings import LocalSettings
 from adapters.local.starting import arguments_of
 from adapters.types import (
+    JSON_TYPE,
     OPENAI_ROUTES,
+    PLAIN_ROUTES,
     Call,
     Capabilities,
     ModelMemory,
@@ -47,10 +49,12 @@ from local_runtime.client.pending_call import CANCELLED, PendingCall
 from local_runtime.client.promises import promise_of
 from local_runtime.client.worker_environment import worker_environment
 from local_runtime.client.workers import KEEP_S, Workers
-from local_runtime.protocol.events import CacheStatus, Done, Memory, Ping
+from local_runtime.protocol.events import CONTENT_TYPE, CacheStatus, Done, Memory, Ping
 from local_runtime.protocol.wire import ENVELOPE, FrameTooLarge
 
 PING_S = 60.0
+_DECLARED: frozenset[Task] = frozenset(("other",))
+"""Calls to routes that the policy names: which of them the app has is known when one comes."""
 _LATE_S = 5.0
 """A start that is later than that, and takes twice as long as it should, is waited for no more."""
 
@@ -64,8 +68,16 @@ class Local:
     def __init__(self, name: str, settings: LocalSettings, clock: Clock) -> None:
         self.name = name
         self._clock = clock
-        self._routes: dict[Task, str] = {**OPENAI_ROUTES, "infer": settings.handler or "/"}
-        self._capabilities = Capabilities(max_request_bytes=settings.max_message - ENVELOPE)
+        own = settings.handler or "/"
+        self._routes: dict[Task, str] = {
+            **OPENAI_ROUTES,
+            **PLAIN_ROUTES,
+            "infer": own,
+            "infer_file": own,
+        }
+        self._capabilities = Capabilities(
+            tasks=_DECLARED.union(self._routes), max_request_bytes=settings.max_message - ENVELOPE
+        )
         self._known: frozenset[str] = frozenset()
         self._patience_s = settings.wait_for_start
         self._attached = settings.sockets is not None
@@ -104,7 +116,7 @@ class Local:
             self._known = connections[0].facts.routes
             self._capabilities = msgspec.structs.replace(
                 self._capabilities,
-                tasks=frozenset(
+                tasks=_DECLARED.union(
                     task for task, route in self._routes.items() if route in self._known
                 ),
                 max_request_bytes=connections[0].facts.max_frame - ENVELOPE,
@@ -140,7 +152,7 @@ class Local:
             self._autoscaler.demand = demand
 
     async def invoke(self, call: Call) -> Reply:
-        route = self._routes[call.task]
+        route = call.path or self._routes[call.task]
         cold_s = 0.0 if self._workers.slots else await self._until_ready(call)
         pending = await self._ask(call, route, cold_s)
         if pending.lost and self._autoscaler is not None and self._workers.slots:
@@ -281,7 +293,13 @@ class Local:
     def _send(self, connection: WorkerConnection, call: Call, route: str) -> PendingCall:
         try:
             pending = connection.run(
-                call.id, route, call.body, call.stream, call.deadline, call.model
+                call.id,
+                route,
+                call.body,
+                call.stream,
+                call.deadline,
+                call.model,
+                () if call.content_type == JSON_TYPE else ((CONTENT_TYPE, call.content_type),),
             )
         except FrameTooLarge:
             limit = self._capabilities.max_request_bytes

@@ -89,7 +89,7 @@ def prompt_tokens(body: bytes, task: Task) -> int:
     """About how many tokens the input of a call is; of a body of no known shape, all of it."""
     if task in FORMS:
         return 0  # what its files are nobody can say by their bytes
-    if task in ("infer", "other"):
+    if task in ("infer", "infer_file", "other"):
         return _tokens(len(body))
     try:
         asked = msgspec.json.decode(body)

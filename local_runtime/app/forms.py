@@ -11,7 +11,6 @@ from local_runtime.app.request import File, InvalidInput
 
 FORM = "multipart/form-data"
 MOST_PARTS = 200
-_LONGEST_HEADERS = 16 * 1024
 _FILES = ("image/", "audio/", "video/", "font/", "model/")
 _MORE = frozenset(("application/octet-stream", "application/pdf", "application/zip"))
 
@@ -65,7 +64,6 @@ class _Parts:
         self._whole = False
         self._headers: dict[bytes, bytes] = {}
         self._header = (bytearray(), bytearray())
-        self._size = 0
         self._data: list[bytes] = []
         self._parser = MultipartParser(
             boundary,
@@ -94,20 +92,13 @@ class _Parts:
     def _begin(self) -> None:
         if len(self._found) == MOST_PARTS:
             raise InvalidInput(f"the form has more than {MOST_PARTS} parts")
-        self._headers, self._data, self._size = {}, [], 0
+        self._headers, self._data = {}, []
 
     def _name(self, data: bytes, start: int, end: int) -> None:
         self._header[0].extend(data[start:end])
-        self._bound(end - start)
 
     def _value(self, data: bytes, start: int, end: int) -> None:
         self._header[1].extend(data[start:end])
-        self._bound(end - start)
-
-    def _bound(self, more: int) -> None:
-        self._size += more
-        if self._size > _LONGEST_HEADERS:
-            raise InvalidInput("a part of the form has headers that are too long")
 
     def _end_header(self) -> None:
         name, value = self._header

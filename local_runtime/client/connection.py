@@ -85,7 +85,14 @@ class WorkerConnection:
         return self.facts is not UNKNOWN
 
     def run(
-        self, call_id: str, route: str, body: bytes, stream: bool, deadline: float, model: str = ""
+        self,
+        call_id: str,
+        route: str,
+        body: bytes,
+        stream: bool,
+        deadline: float,
+        model: str = "",
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> PendingCall:
         """Sends one call, which the worker ends at ``deadline`` too. Of a background call the first
         answer is a Head, and the end has no result. Raises FrameTooLarge, and then nothing was
@@ -95,7 +102,7 @@ class WorkerConnection:
         if deadline != math.inf:
             within = max(deadline - self._now(), 0.0) + _LATER_S
         follows = route in self.facts.background
-        run = Run(id, route, body, call_id, stream, model=model, within=within, follows=follows)
+        run = Run(id, route, body, call_id, stream, False, headers, model, within, follows)
         self.send(run)
         call = self.calls[id] = PendingCall(self, id, call_id, deadline, stream)
         if self.gone:

@@ -21,6 +21,8 @@ class WorkerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Of its background routes that take models: the names."""
     says_started: bool = False
     """Its background calls are promised as Potassium's are."""
+    described: bytes = b""
+    """What its handlers take and give, as OpenAPI in JSON."""
     plain: Mapping[bytes, str] = {}
     """Routes whose calls are answered on their connection, as a request line spells them."""
     start_stages: Mapping[str, float] = {}
@@ -48,6 +50,7 @@ class WorkerFacts(msgspec.Struct, frozen=True, kw_only=True):
             background=background,
             models=ready.models,
             says_started=ready.says_started,
+            described=ready.described,
             plain={route.encode(): route for route in routes - background},
             start_stages=stages_of(ready),
             standby=ready.standby,

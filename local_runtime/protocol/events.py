@@ -48,8 +48,12 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
 # --- gateway -> worker -------------------------------------------------------------------------
 
 
+CONTENT_TYPE = "content-type"
+
+
 class Run(Event, tag=1, frozen=True):
-    """One call. ``body`` is the caller's JSON, not decoded."""
+    """One call. ``body`` is what the caller sent, not decoded: JSON, unless a header says what else
+    it is."""
 
     id: int
     route: str
@@ -119,6 +123,8 @@ class Ready(Event, tag=16, frozen=True):
     """Of the background handlers that take models: the names, by route."""
     says_started: bool = False
     """Its background calls are promised with 200 and ``started``, as Potassium's are."""
+    described: bytes = b""
+    """What its handlers take and give, as OpenAPI in JSON; empty: it does not say."""
 
 
 class Slots(Event, tag=17, frozen=True):

@@ -6,6 +6,7 @@
     GET  /_k/status          gpu_available, sequence_number, idle_time and inference_time in ms
     GET  /_k/jobs/{id}       a background call; POST /_k/jobs/{id}/cancel ends it
     GET  /healthz /readyz /metrics
+    GET  /openapi.json /docs what the handlers take and give, and a page to try them
 
 The paths below ``/_k`` and the status keys are Potassium's
 (https://github.com/bananaml/potassium). The server knows no handler: calls go over the framed
@@ -33,6 +34,7 @@ from local_runtime.http.errors import Refusal
 from local_runtime.json_bodies import NotJson, decoded
 from local_runtime.protocol.events import Done, Run
 from local_runtime.server.dispatcher import CODING, AppDispatcher, succeeded
+from local_runtime.server.documents import Documents
 from local_runtime.server.refusals import refusal_of
 from local_runtime.server.responses import Responder, cancelled_on_disconnect
 
@@ -239,6 +241,7 @@ def application(dispatcher: AppDispatcher, lifespan: Callable[[Starlette], Any])
     return Starlette(
         routes=[
             *ServerPages(dispatcher).routes(),
+            *Documents(dispatcher).routes(),
             Route("/{path:path}", HandlerRoutes(dispatcher)),
         ],
         exception_handlers={Refusal: _refused, Exception: _broken},

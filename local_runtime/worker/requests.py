@@ -10,7 +10,7 @@ from local_runtime.app.model_sizes import model_in
 from local_runtime.app.request import File, InvalidInput, Request
 from local_runtime.app.runtime import Handler
 from local_runtime.json_bodies import NotJson, decoded
-from local_runtime.protocol.events import Done
+from local_runtime.protocol.events import CONTENT_TYPE, Done
 from local_runtime.worker.jobs import Job
 from local_runtime.worker.results import failed
 
@@ -24,7 +24,7 @@ def request_of(job: Job) -> Request:
     if job.request is not None:
         return job.request
     headers = headers_of(job.run.headers)
-    body, files = _read(job, headers.get("content-type", ""))
+    body, files = _read(job, headers.get(CONTENT_TYPE, ""))
     return Request(
         json=body,
         id=job.run.request,
@@ -81,7 +81,7 @@ def named_in(job: Job) -> str:
 
 def _untyped(job: Job) -> Any:
     """The body as it came: a handler's type need not have the model's name."""
-    content_type = headers_of(job.run.headers).get("content-type", "")
+    content_type = headers_of(job.run.headers).get(CONTENT_TYPE, "")
     if kind_of(content_type) == "form":
         return read_form(job.run.body, content_type)[0]
     try:

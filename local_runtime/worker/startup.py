@@ -15,6 +15,7 @@ import msgspec
 
 from local_runtime.app.find_app import AppNotFound, load_app
 from local_runtime.app.model_sizes import ModelSizes
+from local_runtime.app.openapi import openapi_of
 from local_runtime.app.runtime import ALL, Handler, Runtime
 from local_runtime.protocol.events import PROTOCOL, Broken, Done, Ready, Run, Stage, Standby
 from local_runtime.worker.engine import Context, Engine
@@ -22,6 +23,9 @@ from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.models.cache import DoesNotFit, ModelCache
 from local_runtime.worker.models.loader import LoadFailed, ModelLoader
 from local_runtime.worker.results import encode
+
+MOST_DESCRIBED = 64 * 1024
+"""Bytes of what an app says of its handlers."""
 
 
 class StartFailed(Exception):
@@ -152,7 +156,18 @@ def ready_of(
             if handler.background and handler.models
         },
         says_started=app.says_started,
+        described=described(app),
     )
+
+
+def described(app: Runtime) -> bytes:
+    """What the app says of its handlers, as JSON; nothing where that is larger than it is worth on
+    every connection, or cannot be made."""
+    try:
+        document = msgspec.json.encode(openapi_of(app))
+    except Exception:  # of types that are a stranger's
+        return b""
+    return document if len(document) <= MOST_DESCRIBED else b""
 
 
 def _slots_of(app: Runtime, handler: Handler) -> int:

@@ -1,17 +1,24 @@
-"""The native surface: POST /v1/infer/{model}, any JSON in, any JSON out."""
+"""The native surface: POST /v1/infer/{model}, any JSON in, any JSON out; or a form with files, or
+one file, to a backend that takes those."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from adapters.forms import boundary_of, parts_of
+from adapters.types import JSON_TYPE, Task
 from gateway.api.calls.call_requests import serve
 from gateway.api.requests.bodies import parse_json, read_body
 from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Scope, Send, only
 from gateway.service import Gateway
 from gateway.types import ApiError
+from local_runtime.app.forms import kind_of
 
 
 class InferEndpoint:
-    """POST /v1/infer/{model}. Raises ApiError 400 for a body that is no JSON or a model of another
-    task, 404 for an unknown model."""
+    """POST /v1/infer/{model}. Raises ApiError 400 for a body that is not what its Content-Type says
+    or a model of another task, 404 for an unknown model, 415 for a file to a model whose backends
+    take JSON alone."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -30,9 +37,49 @@ class InferEndpoint:
                 param="model",
             )
         body = await read_body(self._gateway, context, receive)
-        parse_json(body)
+        content_type = type_of(context)
+        task: Task = "infer" if content_type == JSON_TYPE else "infer_file"
+        if task == "infer":
+            parse_json(body)
+        else:
+            self._check_file(spec.backends, body, content_type)
         streams = b"text/event-stream" in context.headers.get(b"accept", b"")
         parsed = ParsedRequest(
-            active.target(name), "infer", body, streams, False, spec.max_output_tokens
+            active.target(name),
+            task,
+            body,
+            streams,
+            False,
+            spec.max_output_tokens,
+            content_type=content_type,
         )
         await serve(self._gateway, context, parsed, receive, send)
+
+    def _check_file(self, names: Iterable[str], body: bytes, content_type: str) -> None:
+        backends = self._gateway.active.backends
+        if not any("infer_file" in backends[n].adapter.capabilities.tasks for n in names):
+            raise ApiError(
+                415,
+                "unsupported_media_type",
+                "The backends of this model take JSON alone; send files in it as base64.",
+                param="Content-Type",
+            )
+        boundary = boundary_of(content_type)
+        try:
+            if boundary is not None:
+                parts_of(body, boundary)
+        except ValueError as error:
+            raise ApiError(
+                400, "invalid_body", f"The form is not what its Content-Type says: {error}."
+            ) from None
+
+
+def type_of(context: RequestContext) -> str:
+    """The Content-Type of what is no JSON: a form's with its boundary, or a file's. All else is
+    taken for JSON, as of clients that name nothing."""
+    given = context.headers.get(b"content-type", b"").decode("latin-1")
+    if not given or not (given.isascii() and given.isprintable()):
+        return JSON_TYPE
+    kind = kind_of(given)
+    is_file = kind == "file" or (kind == "form" and boundary_of(given) is not None)
+    return given if is_file else JSON_TYPE
