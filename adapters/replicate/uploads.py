@@ -30,7 +30,7 @@ _SMALLEST_FILE = 1024
 """A shorter ``data:`` URI is no longer than the URL that would stand for it."""
 
 
-class File(msgspec.Struct, frozen=True):
+class InlineFile(msgspec.Struct, frozen=True):
     """One file that was found inside a body."""
 
     name: str
@@ -75,7 +75,7 @@ class Uploads(Api):
             )
         return slim
 
-    async def _put(self, file: File, deadline: float) -> str:
+    async def _put(self, file: InlineFile, deadline: float) -> str:
         """Its URL. Until every file is there nothing was asked of the platform, so whatever goes
         wrong here but the deadline leaves the call free to go elsewhere."""
         head = self.head("PUT", self._target("PUT", file.name), {"Content-Type": file.kind})
@@ -109,9 +109,9 @@ class _Reference(msgspec.Struct, frozen=True):
     name: str
 
 
-def taken_apart(body: bytes) -> tuple[Any, list[File]]:
+def taken_apart(body: bytes) -> tuple[Any, list[InlineFile]]:
     """A JSON body with references in the place of its files, and the files, each once."""
-    files: dict[str, File] = {}
+    files: dict[str, InlineFile] = {}
 
     def apart(value: Any) -> Any:
         if isinstance(value, dict):
@@ -127,7 +127,7 @@ def taken_apart(body: bytes) -> tuple[Any, list[File]]:
     return apart(msgspec.json.decode(body)), list(files.values())
 
 
-def file_in(text: str) -> File | None:
+def file_in(text: str) -> InlineFile | None:
     """The file of a ``data:`` URI that is worth a URL of its own."""
     if len(text) < _SMALLEST_FILE or not text.startswith("data:"):
         return None
@@ -140,7 +140,7 @@ def file_in(text: str) -> File | None:
     kind = head.removesuffix(";base64") or "text/plain"
     if not comma or not kind.isascii() or not kind.isprintable():
         return None
-    return File(hashlib.sha256(data).hexdigest(), kind, data)
+    return InlineFile(hashlib.sha256(data).hexdigest(), kind, data)
 
 
 def _not_stored(kind: FailureClass, why: str) -> BackendError:

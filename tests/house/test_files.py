@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import re
 import sys
+from collections.abc import Iterator
 
 from tests.house.distributions import PROJECT, canonical, named
 from tests.house.tree import (
@@ -46,13 +47,24 @@ def test_every_pin_is_exact_and_every_dependency_is_pinned() -> None:
     assert wanted <= {canonical(line.partition("==")[0]) for line in pins}
 
 
+def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """All but what a type checker alone reads."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for other in node.orelse:
+                yield from at_run_time(other)
+        else:
+            yield node
+            yield from at_run_time(node)
+
+
 def test_what_the_packages_import_is_declared_and_what_is_declared_is_imported() -> None:
     """An undeclared import works here and fails on a fresh machine; a declared one may be idle."""
     distributions = importlib.metadata.packages_distributions()
     top = {
         module.partition(".")[0]
         for path in SOURCE
-        for node in ast.walk(TREES[path])
+        for node in at_run_time(TREES[path])
         if not (isinstance(node, ast.ImportFrom) and node.level)
         for module in imported(node)
     }

@@ -58,7 +58,7 @@ async def test_it_is_a_local_backend_like_any_other(folder: Path) -> None:
         got = await chunks(backend, {}, "chat")
         assert [chunk.kind for chunk in got] == ["data", "data", "usage", "done"]
         assert (await backend.ping()).exec_s
-        assert backend.capabilities.tasks == {"infer", "chat"}
+        assert backend.capabilities.tasks == {"infer", "infer_file", "chat", "other"}
         assert list(backend.start_stages) == ["process", "load", "init", "warmup"]
         await until(lambda: "home-0" in backend.memory())
         probe = await backend.probe()

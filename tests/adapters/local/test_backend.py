@@ -248,7 +248,7 @@ async def test_a_task_without_a_handler_is_unsupported_and_not_in_the_capabiliti
     """The router can know before it asks."""
     async with running("echo.py:app") as backend:
         assert (await failure(backend, {}, "embeddings")).failure is FailureClass.UNSUPPORTED
-        assert backend.capabilities.tasks == {"chat", "infer"}
+        assert backend.capabilities.tasks == {"chat", "infer", "infer_file", "other"}
 
 
 async def test_a_generator_that_fails_breaks_its_stream_with_the_failure() -> None:
