@@ -50,6 +50,7 @@ from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places
 from gateway.preflight.startable import check_startable
 from gateway.readings import readings
+from gateway.responses.keeping import KeptResponses
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
 from gateway.storage.base import Ledger, SharedStore
@@ -63,10 +64,13 @@ from gateway.storage.outbox import Outbox
 from gateway.storage.policies.base import PolicyStore
 from gateway.storage.policies.memory import MemoryPolicies
 from gateway.storage.policies.sql_policies import SqlPolicies
+from gateway.storage.responses.base import ResponseStore
+from gateway.storage.responses.sql_responses import SqlResponses
 from gateway.storage.row_archive import SqlRowArchive
 from gateway.storage.streams.base import StreamStore
 from gateway.storage.streams.sql_streams import SqlStreams
 from gateway.stored_work.serving import StoredWork, serve_stored, stored_running
+from gateway.streams.keeping import KeptStreams
 from gateway.telemetry.started import Telemetry, dispatcher_of
 from gateway.together import Alone, Leadership
 from gateway.warm.kept import KeptWorkers
@@ -134,6 +138,7 @@ def build_gateway(
     stored: StoredWork | None = None,
     policies: PolicyStore | None = None,
     streams: StreamStore | None = None,
+    responses: ResponseStore | None = None,
     bound: MakeBound | None = None,
     use: MakeUse | None = None,
     client: Callable[[], MessageClient] = webhook_client,
@@ -175,12 +180,16 @@ def build_gateway(
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
         gateway.notices = _notices(gateway, outbox, client, random_source)
-    _keep(gateway, jobs, stored, streams)
+    _keep(gateway, jobs, stored, streams, responses)
     return gateway
 
 
 def _keep(
-    gateway: Gateway, jobs: JobStore | None, stored: StoredWork | None, streams: StreamStore | None
+    gateway: Gateway,
+    jobs: JobStore | None,
+    stored: StoredWork | None,
+    streams: StreamStore | None,
+    responses: ResponseStore | None,
 ) -> None:
     """What callers leave here."""
     if jobs is not None:
@@ -188,7 +197,10 @@ def _keep(
     if stored is not None:
         serve_stored(gateway, stored)
     if streams is not None:
-        gateway.keep_streams(streams)
+        gateway.streams = KeptStreams(streams, gateway.clock)
+    settings = gateway.active.policy.store.responses
+    if responses is not None and settings is not None:
+        gateway.responses = KeptResponses(responses, settings, gateway.clock)
 
 
 def _notices(
@@ -243,6 +255,8 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
         finally:
             if gateway.streams is not None:
                 await gateway.streams.aclose()
+            if gateway.responses is not None:
+                await gateway.responses.aclose()
             if gateway.jobs is not None:
                 await gateway.jobs.aclose()
             await leading.aclose()
@@ -314,6 +328,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
             SqlBatches(open_statements(policy)[0]),
         ),
         streams=SqlStreams(open_statements(policy)[0]),
+        responses=SqlResponses(open_statements(policy)[0]) if policy.store.responses else None,
         bound=None if among is None else among.bound,
         use=None if among is None else among.use,
     )

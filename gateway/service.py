@@ -34,11 +34,11 @@ from gateway.policies.followed import FollowedPolicies
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.syntax.problems import PolicyError
 from gateway.preflight.startable import read_startable
+from gateway.responses.keeping import KeptResponses
 from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.key_store import KeyStore
 from gateway.storage.policies.base import PolicyStore
-from gateway.storage.streams.base import StreamStore
 from gateway.streams.keeping import KeptStreams
 from gateway.tag_values import TagValues
 from gateway.tasks import BackgroundTasks
@@ -77,6 +77,7 @@ class Gateway:
     file_inputs: FileInputs | None = None  # puts them into calls that name them
     stored_files: Files | None = None  # what callers store here, with a store for it
     streams: KeptStreams | None = None  # answers to streams that have names
+    responses: KeptResponses | None = None  # what callers may go on from
     jobs: Jobs | None = None  # work that nobody waits for on a connection, with a store for it
 
     def __init__(
@@ -166,8 +167,9 @@ class Gateway:
         if self.jobs is not None:
             await self.jobs.start()
             self.run_forever(self.jobs.run())
-        if self.streams is not None:
-            self.run_forever(self.streams.run())
+        for kept in (self.streams, self.responses):
+            if kept is not None:
+                self.run_forever(kept.run())
 
     def serve_jobs(self, store: JobStore) -> None:
         """Takes jobs, from the start on; ``store`` is in the ledger's own."""
@@ -183,10 +185,6 @@ class Gateway:
             ended=self.log_ending,
         )
         self.holders.append(self.jobs.worker.reinstate)
-
-    def keep_streams(self, store: StreamStore) -> None:
-        """Keeps streams that have names; ``store`` is in the ledger's own."""
-        self.streams = KeptStreams(store, self.clock)
 
     def log_ending(self, state: CallState) -> None:
         """A call that has ended leaves a line in the access log."""

@@ -69,6 +69,7 @@ OUTER = (
     "gateway/storage/redis/test_client.py",
     "gateway/storage/redis/test_groups.py",
     "gateway/storage/redis/test_store.py",
+    "gateway/storage/responses",
     "gateway/storage/rollups/test_first_form.py",
     "gateway/storage/rollups/test_spending.py",
     "gateway/storage/sqlite/test_keys.py",

@@ -5,7 +5,8 @@ routes (request id, size of headers, a key that is unknown, revoked or expired i
 the context of a request; ``routes`` lists every path: a new page begins there. ``requests`` is what
 came, ``answers`` is how it is answered; ``calls`` are the surfaces for calls, ``jobs`` the pages of
 durable jobs, ``files`` those of stored files, ``batches`` those of batches, ``tokens`` those of
-client tokens, ``usage`` what was used, ``admin`` what administrators do. ``owner`` is who needs no
-key, by the gateway's Unix socket; ``probes`` are health, readiness and metrics; ``openapi``
-describes it all, with what ``described`` says of single routes.
+client tokens, ``responses`` those of responses that are kept, ``usage`` what was used, ``admin``
+what administrators do. ``owner`` is who needs no key, by the gateway's Unix socket; ``probes`` are
+health, readiness and metrics; ``openapi`` describes it all, with what ``described`` says of single
+routes.
 """

@@ -44,6 +44,7 @@ from gateway.api.probes import (
 )
 from gateway.api.requests.door import Door
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send
+from gateway.api.responses.pages import ResponseEndpoint, ResponsesEndpoint
 from gateway.api.tokens.pages import TokenEndpoint, TokensEndpoint
 from gateway.api.usage.forecast import ForecastEndpoint
 from gateway.api.usage.me import MeEndpoint
@@ -161,7 +162,8 @@ def _calls(gateway: Gateway) -> list[Route]:
         Route("/v1/completions", OpenAIEndpoint(gateway, "completions")),
         Route("/v1/messages", OpenAIEndpoint(gateway, "messages")),
         Route("/v1/messages/count_tokens", CountEndpoint(gateway)),
-        Route("/v1/responses", OpenAIEndpoint(gateway, "responses")),
+        Route("/v1/responses", ResponsesEndpoint(gateway)),
+        Route("/v1/responses/{response}", ResponseEndpoint(gateway)),
         *(Route(path, PlainEndpoint(gateway, task)) for path, task in _PLAIN),
         Route("/v1/infer/{model:path}", InferEndpoint(gateway)),
         Route("/v1/models", ModelsEndpoint(gateway)),

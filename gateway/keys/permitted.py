@@ -18,6 +18,7 @@ PATHS = (
     "/v1/messages",
     "/v1/messages/*",
     "/v1/responses",
+    "/v1/responses/*",
     "/v1/images/*",
     "/v1/audio/*",
     "/v1/rerank",

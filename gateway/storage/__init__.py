@@ -11,11 +11,11 @@ are sums by time, of which large reports are made, ``durations`` how long calls 
 ``calendar`` has days and hours of time zones; ``spent`` is what a ledger knows of the counters,
 ``row_archive`` how old rows leave it. ``audit`` is the port of the log of administrative acts;
 ``key_records`` is what is known of a key, ``client_tokens`` how many of those are kept, ``owner``
-says which process's open rows are whose.
-``outbox`` is the port of what waits to be sent by webhook: ``outbox_statements`` is its SQL,
-``sql_outbox`` the values around that. ``sqlite/`` has the ledger and the keys of one machine,
-``postgres/`` those of several. ``jobs/`` are durable jobs in the ledger's own store, ``files/``
-what is known there of stored files, ``batches/`` many jobs of one file, ``streams/`` answers to
-streams that have names, ``policies/`` those that were in force. ``outage/`` is what holds while a
-shared store is lost. ``small_files`` are SQLite files of one subject, such as who has signed in.
+says which process's open rows are whose. ``outbox`` is the port of what waits to be sent by
+webhook: ``outbox_statements`` is its SQL, ``sql_outbox`` the values around that. ``sqlite/`` has
+the ledger and the keys of one machine, ``postgres/`` those of several. ``jobs/`` are durable jobs
+in the ledger's own store, ``files/`` what is known there of stored files, ``batches/`` many jobs of
+one file, ``streams/`` answers to streams that have names, ``responses/`` what callers may go on
+from, ``policies/`` those that were in force. ``outage/`` is what holds while a shared store is
+lost. ``small_files`` are SQLite files of one subject, such as who has signed in.
 """

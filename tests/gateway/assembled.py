@@ -30,9 +30,11 @@ from gateway.storage.base import Ledger, LedgerRow, SharedStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.policies.base import PolicyStore
 from gateway.storage.queries import UsageQuery
+from gateway.storage.responses.sql_responses import SqlResponses
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
-from gateway.types import Principal
+from gateway.storage.sqlite.outbox import SqliteStatements
+from gateway.types import MICRO, Principal
 from gateway.warm.kept import FileKept
 from tests.waiting import until
 
@@ -242,6 +244,9 @@ def _built(
         random_source=random.Random(7),
         kept_workers=FileKept(folder / "kept-workers.json"),
         policies=policies,
+        responses=SqlResponses(
+            SqliteStatements(folder / "ledger.db", now_us=lambda: round(clock.time() * MICRO))
+        ),
     )
     gateway.policies.read = read
     return gateway

@@ -37,7 +37,7 @@ async def read_body(gateway: Gateway, context: RequestContext, receive: Receive)
     headers, limit = context.headers, gateway.active.policy.server.max_body
     declared = headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     coding = headers.get(b"content-encoding")
     codings = () if coding is None else _codings(coding)
     message = await receive()
@@ -47,7 +47,7 @@ async def read_body(gateway: Gateway, context: RequestContext, receive: Receive)
     more = message.get("more_body", False)
     if not more and not codings:
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         return body
     template = gateway.active.template(context.principal, now_at=context.received_at)
     with gateway.dispatcher.slow_clients.upload(template) as upload:
@@ -59,7 +59,7 @@ async def _whole(begin: bytes, more: bool, receive: Receive, limit: int, upload:
     parts, size = [begin], len(begin)
     while True:
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         await upload.grow(len(parts[-1]))
         if not more:
             return b"".join(parts)
@@ -71,7 +71,8 @@ async def _whole(begin: bytes, more: bool, receive: Receive, limit: int, upload:
         more = message.get("more_body", False)
 
 
-def _too_large(limit: int) -> ApiError:
+def too_large(limit: int) -> ApiError:
+    """The 413 of a body."""
     return ApiError(
         413,
         "body_too_large",
@@ -101,7 +102,7 @@ async def _decoded(body: bytes, codings: tuple[bytes, ...], limit: int, upload: 
     try:
         return await decode_body(body, codings, limit, upload.grow)
     except TooMuch:
-        raise _too_large(limit) from None
+        raise too_large(limit) from None
     except BadCoding as error:
         raise ApiError(
             400,

@@ -59,6 +59,17 @@ class KeepSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """csv is compressed by gzip; parquet needs the extra ``archive``."""
 
 
+class ResponseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Answers of /v1/responses that callers may go on from by their ids."""
+
+    keep: PositiveDuration = 86_400.0
+    """For how long each is kept."""
+    per_key: Annotated[ByteSize, msgspec.Meta(ge=1_000_000)] = 64 * 1024 * 1024
+    """Of one key together; past it the oldest go."""
+    largest: Annotated[ByteSize, msgspec.Meta(ge=10_000)] = 4 * 1024 * 1024
+    """A longer conversation is not kept."""
+
+
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section ``store``; a change of it takes a restart."""
 
@@ -75,6 +86,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """memory:// for one process; for several redis://HOST:PORT/DB, rediss:// with TLS or
     unix:///SOCKET?db=DB; redis+cluster://HOST,HOST or redis+sentinel://HOST,HOST/NAME for several
     servers; with a password redis://USER:${NAME}@HOST:PORT/DB."""
+    responses: ResponseSettings | None = None
+    """Answers of /v1/responses that callers may go on from, in the ledger's database; left out:
+    none are kept."""
     files: FilesPlace = None
     """Where files lie, and results by reference: a folder, or an S3-compatible bucket as
     s3://KEY_ID:${SECRET}@BUCKET/PREFIX?endpoint=https://HOST&region=REGION; left out: the folder

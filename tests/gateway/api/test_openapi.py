@@ -36,6 +36,7 @@ KNOWN = {
     "file": "file_1",
     "batch": "batch_1",
     "token": "tok_1",
+    "response": "resp_1",
 }
 MORE = """models:
   text: {task: completions, backends: [home]}

@@ -49,6 +49,7 @@ ARCHIVES = ("archives", "archive_lease")
 POLICIES = ("policies", "policy_changes")
 JOBS = (
     *("jobs", "job_events", "files", "file_links", "kept_streams", "kept_pieces"),
+    "kept_responses",
     *("batches", "batch_lines"),
 )
 OUTBOX = ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts")

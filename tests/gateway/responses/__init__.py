@@ -1,0 +1,1 @@
+"""Responses that callers may go on from."""

@@ -1,0 +1,1 @@
+"""Stores of responses that callers may go on from."""
