@@ -12,8 +12,6 @@ import os
 import time
 from pathlib import Path
 
-from gateway.policy.model import Policy
-
 _FILE = "gateway.lock"
 _ENDING = b" ending"
 _EVERY_S = 0.1
@@ -68,12 +66,6 @@ class DataLock:
         with contextlib.suppress(OSError):
             os.ftruncate(self.descriptor, 0)
             os.pwrite(self.descriptor, text, 0)
-
-
-def lock_of(policy: Policy, beside_others: bool) -> DataLock | None:
-    """Where limits are in this machine's memory alone. Raises DataInUse."""
-    alone = policy.store.shared is None and not beside_others
-    return DataLock(Path(policy.server.data)) if alone else None
 
 
 def _words(folder: Path, process: str) -> str:

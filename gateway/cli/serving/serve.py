@@ -18,9 +18,10 @@ from pathlib import Path
 from gateway.app import from_path, web
 from gateway.cli.policy_file import home_of, is_near
 from gateway.cli.serving.banner import announce
-from gateway.cli.serving.data_lock import DataInUse, lock_of
+from gateway.cli.serving.data_lock import DataInUse
 from gateway.cli.serving.local_socket import LocalSocket
 from gateway.cli.serving.server import GatewayServer, certificate_of
+from gateway.cli.serving.serving_lock import HeldLocks
 from gateway.cli.serving.when_ready import say_when_ready
 from gateway.cli.shared import AnySecret, add_config, command, fail
 from gateway.log_lines import LineWriter, all_through, writer_to
@@ -111,7 +112,7 @@ def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
     policy = gateway.active.policy
     # Before a model is loaded or a key is made.
     check_ports_are_free(policy)
-    lock = lock_of(policy, beside_others)
+    locks = HeldLocks(policy, beside_others)
     certificate = certificate_of(gateway)
     material = None if certificate is None else certificate.material
     out = writer_to(sys.stdout.fileno())
@@ -128,7 +129,7 @@ def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
             certificate,
             local=local.socket,
             serving=serving,
-            ending=lambda: None if lock is None else lock.ends(),
+            ending=locks.ends,
         )
         server.run()
     except SystemExit:  # uvicorn has told why it could not begin
@@ -136,6 +137,5 @@ def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
     finally:
         local.close()
         out.close()
-        if lock is not None:
-            lock.close()
+        locks.close()
     return 130 if server.force_exit else 0 if server.started else 2

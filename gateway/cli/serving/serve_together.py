@@ -18,9 +18,9 @@ from gateway.app import backend_maker, from_path, running, web
 from gateway.backends.shared_bound import SharedBound
 from gateway.backends.use_in_all import UseInAll
 from gateway.cli.serving.banner import announce
-from gateway.cli.serving.data_lock import lock_of
 from gateway.cli.serving.local_socket import LocalSocket
 from gateway.cli.serving.server import GatewayServer, certificate_of, material_of
+from gateway.cli.serving.serving_lock import HeldLocks
 from gateway.clock import SystemClock
 from gateway.keys.signals import SignalledActs
 from gateway.log_lines import LineWriter, writer_to
@@ -55,9 +55,7 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
         loader.in_force = policy
         check_ports_are_free(policy)
         keys = stack.enter_context(contextlib.closing(open_keys(policy, clock)))
-        lock = lock_of(policy, beside_others)
-        if lock is not None:
-            stack.callback(lock.close)
+        locks = stack.enter_context(contextlib.closing(HeldLocks(policy, beside_others)))
         material = material_of(policy.server)
         listeners = [stack.enter_context(one) for one in listeners_at(*policy.server.listen)]
         local = stack.enter_context(
@@ -83,12 +81,11 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
             loader=loader,
             listeners=tuple(one.fileno() for one in (*listeners, *([local] if local else ()))),
             counts=counts,
-            inherited=() if lock is None else (lock.descriptor,),
+            inherited=locks.descriptors,
             policies=open_policies(policy),
             acted=SignalledActs(keys, clock).record,
         )
-        ending = (lambda: None) if lock is None else lock.ends
-        return uvloop.run(Parent(count, command, shared, clock, ending).run(say))
+        return uvloop.run(Parent(count, command, shared, clock, locks.ends).run(say))
 
 
 def serve_one(config: Path, lines: LineWriter, argument: str) -> int:

@@ -15,6 +15,7 @@ import msgspec
 from gateway.cli.acts import act_of_this_user
 from gateway.cli.serving.data_lock import DataInUse, DataLock
 from gateway.cli.serving.local_socket import answers
+from gateway.cli.serving.serving_lock import ServingLock
 from gateway.cli.shared import add_config, command, fail, policy_offline
 from gateway.cli.upkeep.archive import ArchiveFault, BackupFile, Manifest, unpack
 from gateway.cli.upkeep.backup import databases_of, parts_of
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with (
             contextlib.closing(DataLock(Path(policy.server.data))),
+            contextlib.closing(ServingLock(Path(policy.server.data), alone=True)),
             tempfile.TemporaryDirectory(dir=policy.server.data) as name,
         ):
             _refuse_beneath_a_gateway(Path(policy.server.data))
@@ -73,7 +75,7 @@ def _refuse_what_is_there(parts: Sequence[BackupFile], force: bool) -> None:
 
 
 def _refuse_beneath_a_gateway(folder: Path) -> None:
-    """One whose limits are in a store of their own holds no lock. Raises DataInUse."""
+    """One of an earlier version, which may hold no lock. Raises DataInUse."""
     if answers(folder):
         raise DataInUse(f"server.data: a gateway serves from {folder}. End it first")
 

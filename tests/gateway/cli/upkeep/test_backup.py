@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.serving.data_lock import DataLock
+from gateway.cli.serving.data_lock import DataInUse, DataLock
 from gateway.cli.serving.local_socket import LocalSocket
+from gateway.cli.serving.serving_lock import HeldLocks, ServingLock
 from gateway.cli.upkeep.archive import BackupFile
 from gateway.cli.upkeep.replacing import replace_all
+from gateway.policy.reader import read_policy_text
 from tests.gateway.cli.shells import POLICY, Shell
+
+LOCKS = {"gateway.lock", "serving.lock"}
 
 
 @pytest.fixture
@@ -93,10 +97,34 @@ def test_not_where_a_gateway_runs(made: Path, elsewhere: str, shell: Shell, tmp_
     assert not (tmp_path / "other" / "keys.db").exists()
 
 
+def test_not_beside_a_gateway_that_shares_its_folder_and_has_no_socket(
+    made: Path, elsewhere: str, shell: Shell, tmp_path: Path
+) -> None:
+    """Its limits are in a Redis, and its folder's file system has no sockets."""
+    text = (
+        Path(elsewhere).read_text().replace("store: {", "store: {shared: 'redis://127.0.0.1:1/0', ")
+    )
+    policy = read_policy_text(text, {"NOT_SET_ANYWHERE": "key"})
+    with (
+        contextlib.closing(HeldLocks(policy, False)),
+        contextlib.closing(HeldLocks(policy, False)),
+    ):
+        shell("restore", str(made), "--config", elsewhere, status=2)
+        assert "a gateway serves" in shell.error
+        assert not (tmp_path / "other" / "keys.db").exists()
+    with (
+        contextlib.closing(ServingLock(tmp_path / "other", alone=True)),
+        pytest.raises(DataInUse, match="spillgate restore"),
+    ):
+        HeldLocks(policy, False)
+    shell("restore", str(made), "--config", elsewhere)
+    assert (tmp_path / "other" / "keys.db").exists()
+
+
 def test_not_beneath_a_gateway_that_holds_no_lock(
     made: Path, elsewhere: str, shell: Shell, tmp_path: Path
 ) -> None:
-    """Its limits are in a Redis, and so it shares its data folder."""
+    """It is of an earlier version, and its limits are in a Redis."""
     (tmp_path / "other").mkdir(mode=0o700)
     with contextlib.closing(LocalSocket(tmp_path / "other")):
         shell("restore", str(made), "--config", elsewhere, status=2)
@@ -114,7 +142,7 @@ def test_where_one_file_cannot_be_put_the_others_stay_as_they_were(
     (data / "tls").touch()
     before = {one.name for one in data.iterdir()}
     shell("restore", str(made), "--config", config, "--force", status=2)
-    assert {one.name for one in data.iterdir()} == before | {"gateway.lock"}
+    assert {one.name for one in data.iterdir()} == before | {"gateway.lock", "serving.lock"}
     assert later["id"] in {one["id"] for one in keys_of(shell, config)}
 
 
@@ -185,7 +213,7 @@ def test_one_that_is_not_whole_changes_nothing(
     harm(made)
     shell("restore", str(made), "--config", elsewhere, status=2)
     assert str(made) in shell.error
-    assert {one.name for one in (tmp_path / "other").iterdir()} == {"gateway.lock"}
+    assert {one.name for one in (tmp_path / "other").iterdir()} == LOCKS
     assert not (tmp_path / "outside").exists()
 
 
