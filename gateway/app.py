@@ -67,6 +67,7 @@ from gateway.storage.policies.sql_policies import SqlPolicies
 from gateway.storage.responses.base import ResponseStore
 from gateway.storage.responses.sql_responses import SqlResponses
 from gateway.storage.row_archive import SqlRowArchive
+from gateway.storage.schedules.sql_schedules import SqlSchedules
 from gateway.storage.streams.base import StreamStore
 from gateway.storage.streams.sql_streams import SqlStreams
 from gateway.stored_work.serving import StoredWork, serve_stored, stored_running
@@ -326,6 +327,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         stored=StoredWork(
             FilePlaces(SqlFiles(open_statements(policy)[0]), open_contents(policy, clock)),
             SqlBatches(open_statements(policy)[0]),
+            SqlSchedules(open_statements(policy)[0]),
         ),
         streams=SqlStreams(open_statements(policy)[0]),
         responses=SqlResponses(open_statements(policy)[0]) if policy.store.responses else None,

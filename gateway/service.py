@@ -35,6 +35,7 @@ from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.syntax.problems import PolicyError
 from gateway.preflight.startable import read_startable
 from gateway.responses.keeping import KeptResponses
+from gateway.schedules.scheduler import Scheduler
 from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.key_store import KeyStore
@@ -79,6 +80,7 @@ class Gateway:
     streams: KeptStreams | None = None  # answers to streams that have names
     responses: KeptResponses | None = None  # what callers may go on from
     jobs: Jobs | None = None  # work that nobody waits for on a connection, with a store for it
+    schedules: Scheduler | None = None  # jobs and batches that begin by the clock
 
     def __init__(
         self,
@@ -103,11 +105,8 @@ class Gateway:
         backend, ``use``: its calls in all, where other processes serve."""
         self.shared, self.ledger, self.keys = shared, ledger, keys
         self.last_uses = LastUses(keys, clock)
-        self.dispatcher = dispatcher
-        self.settler = settler
-        self.metrics = metrics
-        self.access_log = access_log
-        self.clock = clock
+        self.dispatcher, self.settler = dispatcher, settler
+        self.metrics, self.access_log, self.clock = metrics, access_log, clock
         self.load_policy = load_policy
         self.kept_workers, self.tag_values = kept_workers, TagValues()
         self.replaced: Replaced | None = None

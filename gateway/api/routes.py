@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
 from adapters.types import PLAIN_ROUTES
-from gateway.api.admin import backends, keys, pings, policy, trials, webhooks
+from gateway.api.admin import backends, keys, pings, policy, schedules, trials, webhooks
 from gateway.api.admin.audited import list_acts
 from gateway.api.admin.endpoint import AdminEndpoint, Handler
 from gateway.api.answers.refused import log_refused
@@ -215,6 +215,7 @@ def _admin(gateway: Gateway) -> list[Route]:
         "/admin/backends/{backend:path}/drain": {"POST": backends.drain},
         "/admin/backends/{backend:path}/enable": {"POST": backends.enable},
         "/admin/backends/{backend:path}/ping": {"GET": pings.quote, "POST": pings.ping},
+        "/admin/schedules": {"GET": schedules.list_schedules},
         "/admin/webhooks": {"GET": webhooks.list_webhooks},
         "/admin/webhooks/{webhook:path}/deliveries": {"GET": webhooks.list_deliveries},
         "/admin/webhooks/{webhook:path}/test": {"POST": webhooks.test_webhook},

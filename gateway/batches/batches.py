@@ -94,6 +94,14 @@ class Batches:
 
     async def accept(self, asked: AskedBatch) -> StoredBatch:
         """In the store when this returns. Raises StorageUnavailable."""
+        batch = await self.prepared(asked)
+        await self.store.add(batch)
+        self.worker.wake()
+        return batch
+
+    async def prepared(self, asked: AskedBatch) -> StoredBatch:
+        """A batch whose input stays until its end, to be put into the store. Raises
+        StorageUnavailable."""
         now_at = self._clock.time()
         batch = StoredBatch(
             id=f"batch_{int(now_at * 1000):012x}{secrets.randbits(48):012x}",
@@ -109,8 +117,6 @@ class Batches:
             request=msgspec.json.encode(BatchRequest(principal=asked.principal)).decode(),
         )
         await self._files.records.stay(batch.input_file, batch.deadline + _INPUT_STAYS_S)
-        await self.store.add(batch)
-        self.worker.wake()
         return batch
 
     async def view(self, batch: StoredBatch) -> dict[str, Any]:

@@ -38,6 +38,7 @@ COMMANDS = {
     "top": Command("running.top", "the same, drawn again and again"),
     "backends": Command("running.backends", "how backends stand; drain one, enable it"),
     "policy": Command("running.policy", "what is in force; compare, apply, roll back"),
+    "schedules": Command("running.schedules", "what begins by the clock, and what became of it"),
     "calls": Command("running.calls", "calls that have ended, and all of one"),
     "init": Command("upkeep.init", "write a first policy"),
     "doctor": Command("upkeep.doctor", "what would keep a gateway from working, and what to do"),

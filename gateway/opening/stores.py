@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gateway.clock import Clock
+from gateway.clock import Clock, SystemClock
 from gateway.policy.model import Policy
 from gateway.preflight.startable import keys_file
 from gateway.restore import Refill
 from gateway.storage.base import Ledger, SharedStore
+from gateway.storage.key_records import KeyRecord
 from gateway.storage.key_store import KeyStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.outage.answers import LostAnswers
@@ -33,16 +34,35 @@ _KEYS_TRUSTED_S = 0.001
 def open_keys(policy: Policy, clock: Clock) -> KeyStore:
     """The policy's keys, whose folder is made where it is missing. Raises StorageUnavailable when
     they cannot be read."""
-    place = policy.store.keys
-    if place is None and isinstance(policy.store.ledger, Database):
-        place = policy.store.ledger
+    place = _keys_place(policy)
     if isinstance(place, Database):
         # Imported here because asyncpg is an extra.
         from gateway.storage.postgres.keys import PostgresKeys
 
         return PostgresKeys(place, clock=clock)
-    path = keys_file(policy) if place is None else Path(place.path)
-    return SqliteKeys(path, clock=clock, trust_s=_KEYS_TRUSTED_S)
+    return SqliteKeys(place, clock=clock, trust_s=_KEYS_TRUSTED_S)
+
+
+def _keys_place(policy: Policy) -> Database | Path:
+    place = policy.store.keys
+    if place is None and isinstance(policy.store.ledger, Database):
+        return policy.store.ledger
+    if isinstance(place, Database):
+        return place
+    return keys_file(policy) if place is None else Path(place.path)
+
+
+def list_keys(policy: Policy) -> list[KeyRecord]:
+    """The policy's keys as they are; no file is made. Raises StorageUnavailable when they cannot be
+    read."""
+    place = _keys_place(policy)
+    if isinstance(place, Path) and not place.exists():
+        return []
+    keys = open_keys(policy, SystemClock())
+    try:
+        return keys.list()
+    finally:
+        keys.close()
 
 
 def open_ledger(policy: Policy) -> Ledger:

@@ -19,6 +19,7 @@ from gateway.policy.sections.limits import GatewayLimits, Limits
 from gateway.policy.sections.price import DatedPrices
 from gateway.policy.sections.reconcile import Reconcile
 from gateway.policy.sections.regions import CallerRegionSettings
+from gateway.policy.sections.schedules import ScheduleSpec
 from gateway.policy.sections.server import ServerSettings
 from gateway.policy.sections.store import FileSettings, JobSettings, StoreSettings
 from gateway.policy.sections.tokens import TokensPerPart
@@ -356,5 +357,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     tags: RequestTags = RequestTags()
     jobs: JobSettings = JobSettings()
     files: FileSettings = FileSettings()
+    schedules: dict[str, ScheduleSpec] = {}
     webhooks: WebhookSettings = WebhookSettings()
     alerts: AlertSettings = AlertSettings()

@@ -29,6 +29,7 @@ from gateway.policy.model import (
     Route,
     WarmRule,
 )
+from gateway.policy.schedule_section import check_schedules
 from gateway.policy.sections.aliases import read_aliases, without_aliases
 from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.endpoints import without_regions
@@ -39,6 +40,7 @@ from gateway.policy.sections.price_dates import check_overlaps, dated
 from gateway.policy.sections.price_tables import listed
 from gateway.policy.sections.reconcile import Reconcile
 from gateway.policy.sections.regions import CallerRegionSettings
+from gateway.policy.sections.schedules import ScheduleSpec
 from gateway.policy.sections.server import ServerSettings
 from gateway.policy.sections.store import FileSettings, JobSettings, StoreSettings
 from gateway.policy.sections.webhooks import AlertSettings, WebhookSettings
@@ -118,6 +120,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Work that nobody waits for on a connection."""
     files: FileSettings = FileSettings()
     """What callers store here."""
+    schedules: dict[Name, ScheduleSpec] = {}
+    """Name -> a job or a batch that begins by the clock."""
     webhooks: WebhookSettings = WebhookSettings()
     """Who is told of what by POST."""
     alerts: AlertSettings = AlertSettings()
@@ -199,6 +203,7 @@ class _Reader:
         values["routes"] = _routes(document, values.get("routes", ()), tuple(backends), reading)
         check_overlaps(values.get("commitments", {}), reading)
         check_limits(values, reading)
+        check_schedules(values, reading)
         for name, model in values.get("models", {}).items():
             self._check_task(name, model, backends, reading)
         _check_larger(values.get("models", {}), reading)

@@ -19,6 +19,7 @@ pytestmark = needs_git
 
 # Imports inside functions, and why each is worth it.
 LAZY = {
+    "cronsim": "few policies have schedules",
     "gateway.console.desk": "a gateway that nobody looks at must not pay for Jinja2",
     "gateway.telemetry.calls": "a gateway that is not traced must not pay for it",
     "gateway.telemetry.middleware": "the same",

@@ -37,6 +37,11 @@ def read_call(active: ActivePolicy, principal: Principal, endpoint: str, body: b
             "The answer to a line is whole: leave `stream` out of its body.",
             param="body.stream",
         )
+    return call_of(active, parsed)
+
+
+def call_of(active: ActivePolicy, parsed: ParsedRequest) -> LineCall:
+    """With nothing asked for beside the body."""
     preferences = Preferences(None, None, parsed.output_tokens, parsed.unbounded, parsed.parts)
     if parsed.model in active.demands.models:
         needs = active.demands.needs(parsed, parsed.abilities)

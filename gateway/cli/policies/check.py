@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -17,13 +18,23 @@ from gateway.cli.policy_file import config_path
 from gateway.cli.shared import AnySecret, command
 from gateway.clock import SystemClock
 from gateway.environment import Environment
-from gateway.opening.stores import open_kept
+from gateway.opening.stores import list_keys, open_kept
 from gateway.policy.model import Policy, WarmRule
 from gateway.policy.reader import load_with_places
-from gateway.policy.syntax.problems import Mark, PolicyError, Problem, problem_at
+from gateway.policy.syntax.problems import (
+    Mark,
+    PolicyError,
+    Problem,
+    join,
+    place_of,
+    problem_at,
+)
 from gateway.policy.warnings.every import warnings_of
 from gateway.preflight.listening import certificate_warnings
 from gateway.preflight.startable import check_startable, exposed_files
+from gateway.schedules.payers import payer_of
+from gateway.storage.base import StorageUnavailable
+from gateway.types import ApiError
 from gateway.warm.binding import binding_of, plans_in_vain
 
 
@@ -48,6 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         *(() if options.without_secrets else exposed_files(policy, places)),
         *_left_behind(policy, kept),
         *plans_in_vain(policy, places),
+        *(() if options.without_secrets else _nobody_pays(policy, places)),
     ]
     _print(options.json, policy, (), warnings, kept)
     return 1 if warnings and options.strict else 0
@@ -116,6 +128,23 @@ def _left_behind(policy: Policy, kept: Mapping[str, int]) -> Iterator[Problem]:
         else:
             continue
         yield problem_at(Mark("policy"), f"backends.{name}", text)
+
+
+def _nobody_pays(policy: Policy, places: Mapping[str, Mark]) -> Iterator[Problem]:
+    """Schedules whose key is not there, or may not use their model; told where the keys can be
+    read."""
+    if not policy.schedules:
+        return
+    try:
+        keys = list_keys(policy)
+    except StorageUnavailable:
+        return
+    for name, schedule in policy.schedules.items():
+        path = join(join("schedules", name), "user" if schedule.key is None else "key")
+        try:
+            payer_of(schedule, keys, time.time())
+        except ApiError as error:
+            yield problem_at(place_of(path, places), path, error.message)
 
 
 def _keeps(rule: WarmRule) -> bool:

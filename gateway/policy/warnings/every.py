@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from gateway.policy.limit_section import limits_in_vain
 from gateway.policy.model import Policy
+from gateway.policy.schedule_section import schedules_in_vain
 from gateway.policy.sections.limits import Limits
 from gateway.policy.sections.price import DatedPrices, epoch_s
 from gateway.policy.sections.webhooks import AlertSettings, doubtful
@@ -40,6 +41,7 @@ def warnings_of(
         *_pinged_too_late(policy),
         *_keys(policy),
         *limits_in_vain(policy, today),
+        *schedules_in_vain(policy),
         *_listener(policy),
         *stores_in_doubt(policy),
         *doubtful(policy.webhooks, policy.alerts),

@@ -55,7 +55,7 @@ def accept(job: NewJob, entry: Encoded) -> list[Statement]:
     whole = (job.rank, us(job.created_at), us(job.deadline), us(job.keep_s))
     add = (
         f"INSERT INTO jobs ({_NEW_TEXTS}, {_NEW_WHOLE}, state, due_at) SELECT "  # noqa: S608
-        f"{_cast(texts, 'TEXT')}, {_cast(whole, 'BIGINT')}, 'queued', {{now}} "
+        f"{cast(texts, 'TEXT')}, {cast(whole, 'BIGINT')}, 'queued', {{now}} "
         f"WHERE (SELECT COUNT(*) FROM jobs WHERE caller = ? AND {_WAITS}) < ? "
         "ON CONFLICT DO NOTHING"
     )
@@ -74,7 +74,7 @@ def accept(job: NewJob, entry: Encoded) -> list[Statement]:
     ]
 
 
-def _cast(values: Collection[object], kind: str) -> str:
+def cast(values: Collection[object], kind: str) -> str:
     """As many values of a type that a server cannot see by itself."""
     return ", ".join([f"CAST(? AS {kind})"] * len(values))
 

@@ -20,6 +20,7 @@ from gateway.storage.postgres.rollup_tables import CUBES
 from gateway.storage.postgres.rollup_tables import FIRST as ROLLUPS
 from gateway.storage.postgres.token_table import TOKENS
 from gateway.storage.responses import tables as response_tables
+from gateway.storage.schedules.tables import POSTGRES_TABLES as SCHEDULE_TABLES
 from gateway.storage.streams import tables as stream_tables
 
 log = logging.getLogger("spillgate")
@@ -132,6 +133,7 @@ _OWNER = f"INSERT INTO owners (token) VALUES ('{WAITS_IN_STORE}')"  # noqa: S608
 _JOBS = ";\n\n".join((*POSTGRES_TABLES, _OWNER))
 
 _BATCHES = ";\n\n".join(BATCH_TABLES)
+_SCHEDULES = ";\n\n".join(SCHEDULE_TABLES)
 _FILES = ";\n\n".join(FILE_TABLES)
 _WAITING = ";\n\n".join(WAITING)
 _LINES = ";\n\n".join(LINES)
@@ -140,7 +142,7 @@ _STREAMS = ";\n\n".join(stream_tables.POSTGRES_TABLES)
 
 STEPS = (
     *(_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS, CUBES),
-    *(_WAITING, _FILES, _POLICIES, _STREAMS, _BATCHES, TOKENS, _LINES, _RESPONSES),
+    *(_WAITING, _FILES, _POLICIES, _STREAMS, _BATCHES, TOKENS, _LINES, _RESPONSES, _SCHEDULES),
 )
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 

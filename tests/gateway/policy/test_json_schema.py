@@ -138,6 +138,7 @@ BEYOND_A_SCHEMA = (
     "a device that stands twice",
     "tiers in the wrong order",
     "a price that no table has",
+    "schedules that",
 )
 """References, arithmetic, the environment and YAML itself are for ``spillgate check``; a kind
 that the schema does not know may be a third party's."""

@@ -20,6 +20,8 @@ from gateway.storage.outbox import Outbox
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.postgres.ledger import PostgresLedger
 from gateway.storage.postgres.outbox import PostgresStatements
+from gateway.storage.schedules.base import ScheduleStore
+from gateway.storage.schedules.sql_schedules import SqlSchedules
 from gateway.storage.sql_outbox import RunsStatements, SqlOutbox
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.storage.sqlite.outbox import SqliteStatements
@@ -40,6 +42,7 @@ class Books(NamedTuple):
     jobs: JobStore
     streams: StreamStore
     batches: BatchStore
+    schedules: ScheduleStore
 
 
 OpenBooks = Callable[[], contextlib.AbstractAsyncContextManager[Books]]
@@ -86,10 +89,12 @@ def books_opener(
             SqlJobs(statements()),
             SqlStreams(statements()),
             SqlBatches(statements()),
+            SqlSchedules(statements()),
         )
         try:
             yield books
         finally:
+            await books.schedules.aclose()
             await books.batches.aclose()
             await books.streams.aclose()
             await books.jobs.aclose()

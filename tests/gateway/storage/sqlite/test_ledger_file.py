@@ -50,7 +50,7 @@ POLICIES = ("policies", "policy_changes")
 JOBS = (
     *("jobs", "job_events", "files", "file_links", "kept_streams", "kept_pieces"),
     "kept_responses",
-    *("batches", "batch_lines"),
+    *("batches", "batch_lines", "schedules", "schedule_runs"),
 )
 OUTBOX = ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts")
 

@@ -1,0 +1,1 @@
+"""How far schedules have come, in stores of both kinds."""
