@@ -8,15 +8,23 @@ written down, tells them again and goes on. The last one takes it back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.bills.kept_bills import FILE, KeptBills
 from gateway.bills.watch import BillWatch
 from gateway.metrics import Reading
 from gateway.money.idle_books import IdleBooks
+from gateway.policy.sections.commitments import Commitment
+from gateway.policy.sections.reserve import Reserve
+from gateway.reserve.advised import advised_by
+from gateway.reserve.hooks import RealHooks
+from gateway.reserve.keeper import ReserveKeeper
+from gateway.reserve.rented import FILE as RENTED
+from gateway.reserve.rented import RentedFile
 from gateway.service import Gateway
 from gateway.tasks import BackgroundTasks
 from gateway.together import Leadership
@@ -45,7 +53,7 @@ class LeaderWork:
         self._pings = gateway.pings = Pings(
             active=lambda: gateway.active, account=self._account, metrics=gateway.metrics
         )
-        self._past_days = _PastDays(gateway)
+        self._past_days = _PastDays(gateway, self._rented)
         self._term: _Term | None = None
         self._ended: list[_Term] = []
         self._changing = asyncio.Lock()
@@ -81,6 +89,7 @@ class LeaderWork:
     def _begin(self) -> None:
         self._term = term = _Term(self._gateway, self._account, self._leadership)
         term.tasks.run(term.keeper.run())
+        term.tasks.run(term.reserve.run())
         for work in self._past_days.work():
             term.tasks.run(work)
 
@@ -93,6 +102,7 @@ class LeaderWork:
             self._ended.append(term)
             await term.tasks.cancel()
             await self.tails.book()
+            await term.reserve.hand_over()
             await term.keeper.hand_over(self._leadership.until)
 
     async def aclose(self) -> None:
@@ -105,13 +115,18 @@ class LeaderWork:
                 await ended.keeper.break_off()
             if term is not None:
                 await term.tasks.cancel()
-                await term.keeper.aclose()
+                await asyncio.gather(term.reserve.aclose(), term.keeper.aclose())
                 await self.tails.aclose()
             self._leadership.leave()
 
     def _readings(self) -> Iterator[Reading]:
         text = "1: this process does what one alone does for all"
         yield "spillgate_leads", text, {}, float(self._leads())
+        if self._term is not None:
+            yield from self._term.reserve.readings()
+
+    def _rented(self) -> Mapping[str, Commitment]:
+        return {} if self._term is None else self._term.reserve.commitments()
 
     def _hear_kept(self, name: str, workers: int) -> None:
         backend = self._gateway.active.backends.get(name)
@@ -146,9 +161,22 @@ class _Term:
             leads=lambda: leadership.until > gateway.clock.monotonic(),
             plans=self._plans_of(gateway),
         )
+        self.reserve = ReserveKeeper(
+            active=lambda: gateway.active,
+            advised=self._advised,
+            leads=lambda: leadership.until > gateway.clock.monotonic() and self._plans.lead.leads,
+            store=RentedFile(Path(gateway.active.policy.server.data) / RENTED),
+            hooks=RealHooks(),
+            shared=gateway.shared,
+            clock=gateway.clock,
+        )
+
+    def _advised(self, active: ActivePolicy, rule: Reserve) -> int:
+        plan = self._plans.last(rule.plan)
+        return 0 if plan is None else advised_by(active, plan, rule)
 
     def _plans_of(self, gateway: Gateway) -> WorkerPlans:
-        plans = gateway.plans = WorkerPlans(
+        plans = gateway.plans = self._plans = WorkerPlans(
             active=lambda: gateway.active,
             calls=gateway.dispatcher.admitting.held,
             lead=Lead(gateway.shared, gateway.clock),
@@ -162,9 +190,12 @@ class _PastDays:
     """What goes over hours and days that have ended: what nobody used, and bills. Of one process,
     for whichever leads."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, rented: Callable[[], Mapping[str, Commitment]]) -> None:
         self._idle_books = IdleBooks(
-            policy=lambda: gateway.active.policy, ledger=gateway.ledger, clock=gateway.clock
+            policy=lambda: gateway.active.policy,
+            ledger=gateway.ledger,
+            clock=gateway.clock,
+            rented=rented,
         )
         self._bill_watch = BillWatch(
             policy=lambda: gateway.active.policy,

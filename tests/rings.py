@@ -58,6 +58,7 @@ OUTER = (
     "gateway/cli/upkeep/test_init.py",
     "gateway/events/test_budgets.py",
     "gateway/events/test_keeping.py",
+    "gateway/reserve/test_hooks.py",
     "gateway/events/test_key_endings.py",
     "gateway/events/test_sender.py",
     "gateway/jobs/test_kills.py",

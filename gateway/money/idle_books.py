@@ -42,8 +42,17 @@ Commitments = dict[str, Commitment]
 class IdleBooks:
     """Books for the policy in force."""
 
-    def __init__(self, *, policy: Callable[[], Policy], ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        policy: Callable[[], Policy],
+        ledger: Ledger,
+        clock: Clock,
+        rented: Callable[[], Mapping[str, Commitment]] = dict,
+    ) -> None:
+        """``rented``: what was rented by the hour, beside the policy's commitments."""
         self._policy = policy
+        self._rented = rented
         self._ledger = ledger
         self._clock = clock
         self._looked = False
@@ -62,7 +71,7 @@ class IdleBooks:
         StorageUnavailable."""
         policy, now = self._policy(), int(self._clock.time())
         by_backend: defaultdict[str, Commitments] = defaultdict(dict)
-        for name, commitment in policy.commitments.items():
+        for name, commitment in {**policy.commitments, **self._rented()}.items():
             by_backend[commitment.backend][name] = commitment
         back_s = _AGAIN_S if self._looked else _FIRST_S
         for backend, commitments in by_backend.items():

@@ -19,6 +19,7 @@ from gateway.policy.sections.limits import GatewayLimits, Limits
 from gateway.policy.sections.price import DatedPrices
 from gateway.policy.sections.reconcile import Reconcile
 from gateway.policy.sections.regions import CallerRegionSettings
+from gateway.policy.sections.reserve import Reserve
 from gateway.policy.sections.schedules import ScheduleSpec
 from gateway.policy.sections.server import ServerSettings
 from gateway.policy.sections.store import FileSettings, JobSettings, StoreSettings
@@ -349,6 +350,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     ``default`` that uses each model's own backends, cheapest first, is added."""
     warm_pool: dict[str, WarmRule] = {}
     commitments: dict[str, Commitment] = {}
+    reserve: dict[str, Reserve] = {}
     reconcile: Reconcile | None = None
     plans: dict[str, Plan] = {}
     limits: GatewayLimits = GatewayLimits()

@@ -40,6 +40,8 @@ from gateway.policy.sections.price_dates import check_overlaps, dated
 from gateway.policy.sections.price_tables import listed
 from gateway.policy.sections.reconcile import Reconcile
 from gateway.policy.sections.regions import CallerRegionSettings
+from gateway.policy.sections.reserve import Reserve
+from gateway.policy.sections.reserve_checks import check_reserve
 from gateway.policy.sections.schedules import ScheduleSpec
 from gateway.policy.sections.server import ServerSettings
 from gateway.policy.sections.store import FileSettings, JobSettings, StoreSettings
@@ -106,6 +108,8 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """Backend -> when to keep it warm."""
     commitments: dict[Name, Commitment] = {}
     """Name -> capacity that is paid for whether or not anybody calls."""
+    reserve: dict[Name, Reserve] = {}
+    """Name -> instances that are rented by the hour, as many as a plan advises."""
     reconcile: Reconcile | None = None
     """When platforms' bills are put beside the ledger; left out: when somebody asks."""
     plans: dict[Name, Plan] = {}
@@ -202,6 +206,7 @@ class _Reader:
         values["prices"] = _with_listed(own, backends.values(), tables)
         values["routes"] = _routes(document, values.get("routes", ()), tuple(backends), reading)
         check_overlaps(values.get("commitments", {}), reading)
+        check_reserve(values, reading)
         check_limits(values, reading)
         check_schedules(values, reading)
         for name, model in values.get("models", {}).items():

@@ -68,14 +68,20 @@ class FileKept:
 
     def write(self, kept: dict[str, int]) -> None:
         """In the place of those before. Raises OSError."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
-            with open(os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
-                file.write(msgspec.json.encode(kept))
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                beside.unlink()
+        write_whole(self._path, msgspec.json.encode(kept))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Puts the data in the place of what a file held: it is on the disk when this returns, and
+    whoever reads it sees the one or the other. Raises OSError."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            beside.unlink()

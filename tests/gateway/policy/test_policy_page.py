@@ -25,6 +25,7 @@ from gateway.policy.sections.keys import KeySettings
 from gateway.policy.sections.limits import GatewayLimits, Limits, Raise
 from gateway.policy.sections.price import Price, VolumeRates
 from gateway.policy.sections.regions import CallerRegionSettings
+from gateway.policy.sections.reserve import Reserve
 from gateway.policy.sections.schedules import ScheduledBatch, ScheduledJob, ScheduleSpec
 from gateway.policy.sections.server import ClientSettings, ServerSettings, TlsFiles
 from gateway.policy.sections.store import JobSettings, KeepSettings, StoreSettings, WhenLost
@@ -54,6 +55,7 @@ PARTS: list[tuple[str, type[msgspec.Struct], str]] = [
     ("## routes", Retries, "retries."),
     ("## routes", When, ""),
     ("## warm_pool", WarmRule, ""),
+    ("## reserve", Reserve, ""),
     ("## keys", KeySettings, ""),
     ("## tags", RequestTags, ""),
     ("## jobs", JobSettings, ""),
