@@ -9,8 +9,16 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.outbox_statements import Statement
-from gateway.storage.postgres.connections import FAILURES, Connection, connect, unreachable
+from gateway.storage.postgres.connections import (
+    FAILURES,
+    LOST,
+    Connection,
+    connect,
+    unreachable,
+)
+from gateway.storage.postgres.group_commit import Batch, GroupCommit, Outcome
 from gateway.storage.postgres.migrations import migrate
 from gateway.storage.postgres.outbox_tables import NOW
 from gateway.storage.sql_outbox import Rows
@@ -22,7 +30,7 @@ class PostgresStatements:
 
     ``timeout_s``    the longest that a transaction may take, or a connection to be made.
     ``now_us``       the time instead of the server's, for tests.
-    ``connections``  the most transactions at a time.
+    ``connections``  the most transactions at a time, of which one writes.
     """
 
     def __init__(
@@ -40,8 +48,28 @@ class PostgresStatements:
         self._free: list[Connection] = []
         self._migrating = asyncio.Lock()
         self._migrated = False
+        self._writes = GroupCommit(self._group)
 
     async def run(self, batch: Sequence[Statement]) -> list[Rows]:
+        if all(sql.startswith("SELECT") for sql, _ in batch):
+            return await self._once(batch)
+        return await self._writes.write(batch)
+
+    async def _group(self, batches: list[Batch]) -> list[Outcome]:
+        """All of them in one transaction; where that is refused, for a fault of one or because two
+        gateways waited for each other, each by itself."""
+        try:
+            found = await self._once([statement for batch in batches for statement in batch])
+        except StorageUnavailable as unavailable:
+            if len(batches) == 1 or _is_lost(unavailable.__cause__):
+                return [unavailable] * len(batches)
+            return [(await self._group([batch]))[0] for batch in batches]
+        except Exception as error:
+            return [error] * len(batches)
+        rows = iter(found)
+        return [[next(rows) for _ in batch] for batch in batches]
+
+    async def _once(self, batch: Sequence[Statement]) -> list[Rows]:
         async with self._turn:
             connection: Connection | None = None
             try:
@@ -93,8 +121,14 @@ class PostgresStatements:
         return _numbered(sql).replace("{now}", now)
 
     async def aclose(self) -> None:
+        await self._writes.aclose()
         while self._free:
             self._free.pop().terminate()
+
+
+def _is_lost(error: BaseException | None) -> bool:
+    """Whether the server cannot be asked, so that to ask again would take as long again."""
+    return isinstance(error, LOST) and not isinstance(error, ValueError)
 
 
 @functools.lru_cache(maxsize=256)
