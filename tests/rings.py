@@ -82,7 +82,6 @@ OUTER = (
     "gateway/storage/test_audit.py",
     "gateway/storage/test_calls.py",
     "gateway/storage/test_client_tokens.py",
-    "gateway/storage/test_job_lines.py",
     "gateway/storage/test_jobs.py",
     "gateway/storage/test_key_store.py",
     "gateway/storage/test_ledger.py",
