@@ -104,6 +104,8 @@ class CallState:
         self.backend: LiveBackend | None = None
         """That answers, or was turned to last."""
         self.attempt: Attempt | None = None
+        self.has_begun = False
+        """A backend has had a slot for it, and may have been asked."""
         self.in_force: PriceInForce | None = None
         """By what the last attempt is charged: what held when it was quoted."""
         self.ending: Ending | None = None
@@ -293,6 +295,7 @@ class CallState:
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""
         self.waited_s += waited_s
+        self.has_begun = True
         if self.not_asked:
             self.not_asked = tuple(one for one in self.not_asked if one[0] != backend.name)
         call, in_force = self.call, quote.in_force

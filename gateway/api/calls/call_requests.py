@@ -227,6 +227,10 @@ async def serve(
     await _serve(gateway, context, parsed, preferences, receive, send, waiting)
 
 
+class _NothingAsked(asyncio.CancelledError):
+    """Raised where the server ends before any backend had a slot for the call."""
+
+
 def kept_call(
     gateway: Gateway, context: RequestContext, parsed: ParsedRequest, preferences: Preferences
 ) -> KeptAnswer:
@@ -236,6 +240,9 @@ def kept_call(
         own = context.again()
         try:
             state = await _serve(gateway, own, parsed, preferences, _nobody, record, None)
+        except _NothingAsked:  # whoever was told of it sends it again, to another gateway
+            take_back_cancellation()
+            return False
         except ApiError as error:  # of what it refers to: nobody was asked
             await respond_error(record, own, error)
             return False
@@ -308,8 +315,10 @@ async def _serve(
     except asyncio.CancelledError:
         if state.stop_cause != "disconnected":
             await watch.answered()
-            if not context.begun and receive is not _nobody:  # what is kept is cut, and says so
+            if not context.begun and not (receive is _nobody and state.has_begun):  # it is cut
                 await respond_error(send, context, shutting_down(), decision_headers(state))
+            if not state.has_begun:
+                raise _NothingAsked from None
             raise
         take_back_cancellation()
     finally:

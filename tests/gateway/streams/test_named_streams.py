@@ -12,6 +12,7 @@ from adapters.types import Chunk
 from gateway.clock import FakeClock
 from tests.gateway.batches.gateways import with_batches
 from tests.gateway.jobs.gateways import POLICY, JobsGateway, with_jobs
+from tests.waiting import until
 
 KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
 BODY = {"model": "chat", "messages": [{"role": "user", "content": "?"}], "stream": True}
@@ -114,15 +115,43 @@ async def test_a_stream_that_a_shutdown_stops_before_its_first_byte_is_cut_and_n
         gateway.fake("home").runs_for = 5.0
         asking = asyncio.ensure_future(client.post(CHATS, json=BODY, headers=KEY))
         await gateway.until_asked("home")
-        for task in asyncio.all_tasks():
-            if "KeptStreams._ask" in repr(task.get_coro()):
-                task.cancel()
+        stop_streams()
         await gateway.until_done([asking], 0.25)
         again = await ask(gateway, client)
 
         for answer in (asking.result(), again):
             assert (answer.status_code, answer.json()["error"]["code"]) == (502, "interrupted")
         assert len(gateway.fake("home").calls) == 1
+
+
+async def test_a_stream_that_a_shutdown_stops_in_line_leaves_its_name_free(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    one_at_once = POLICY.replace("slots: 1, price", "slots: 1, concurrency: 1, price")
+    async with with_jobs(tmp_path, clock, text=one_at_once) as gateway, gateway.client() as client:
+        home, queue = gateway.fake("home"), gateway.inner.active.backends["home"].queue
+        home.runs_for = 5.0
+        home.tell([*PIECES, DONE])
+        before = asyncio.ensure_future(client.post(CHATS, json=BODY))
+        await gateway.until_asked("home")
+        asking = asyncio.ensure_future(client.post(CHATS, json=BODY, headers=KEY))
+        await until(lambda: queue.waiting == 1, "it waits")
+        stop_streams()
+        await gateway.until_done([before, asking], 0.25)
+        home.tell([*PIECES, DONE])
+        again = await ask(gateway, client)
+
+        stopped = asking.result()
+        assert (stopped.status_code, stopped.json()["error"]["code"]) == (503, "shutting_down")
+        assert again.content == WHOLE
+        assert len(home.calls) == 2
+
+
+def stop_streams() -> None:
+    """As the end of a gateway does."""
+    for task in asyncio.all_tasks():
+        if "KeptStreams._ask" in repr(task.get_coro()):
+            task.cancel()
 
 
 async def test_a_call_that_failed_is_answered_by_its_failure_each_time(
