@@ -15,6 +15,9 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from adapters.proxies import parse_proxy
+from adapters.trust import certificate_of, trust_context
+
 _DURATION = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>ms|s|m|h|d)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SIZE = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>B|KB|KiB|MB|MiB|GB|GiB)?\Z")
@@ -260,6 +263,16 @@ HttpUrl = Annotated[
 ]
 """Where a server is: scheme, host, port and path."""
 
+ProxyUrl = Annotated[
+    str,
+    Scalar(
+        parse=parse_proxy,
+        expects="a proxy such as http://10.0.0.1:3128, or off",
+        pattern=r"^([Oo][Ff][Ff]|[Hh][Tt][Tt][Pp]://[^\s/?#@]+/?)$",
+    ),
+]
+"""Where a proxy is, or that there is none."""
+
 UrlPath = Annotated[
     str, Scalar(parse=parse_path, expects="a path such as /generate", pattern=r"^/[^\s#]*$")
 ]
@@ -306,6 +319,20 @@ def unfit_ca_file(path: str | None) -> list[SettingError]:
     return [] if _PEM in text else [SettingError(("ca_file",), f"{path} holds no PEM certificate")]
 
 
+def unfit_certificate(settings: ConnectionSettings) -> list[SettingError]:
+    """What is wrong with the ``client_cert`` and ``client_key`` of a backend's settings."""
+    found = certificate_of(settings.client_cert, settings.client_key)
+    if found is None:
+        alone = settings.client_key is not None
+        return [SettingError(("client_key",), "it goes with a client_cert")] if alone else []
+    try:
+        trust_context(None, found)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        return [SettingError(("client_cert",), f"{found.cert} with {found.key}: {why}")]
+    return []
+
+
 class ConnectionSettings(Protocol):
     """The settings that say how connections are made and kept; see ``HttpSettings``."""
 
@@ -323,6 +350,14 @@ class ConnectionSettings(Protocol):
     def max_event(self) -> int: ...
     @property
     def ca_file(self) -> str | None: ...
+    @property
+    def client_cert(self) -> str | None: ...
+    @property
+    def client_key(self) -> str | None: ...
+    @property
+    def proxy(self) -> str | None: ...
+    @property
+    def proxy_auth(self) -> Secret | None: ...
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -348,6 +383,15 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A larger event of a stream is an error."""
     ca_file: str | None = None
     """PEM file of the authority that signed the server's certificate; left out: the system's."""
+    client_cert: str | None = None
+    """PEM file of the certificate that the server is shown, with its chain."""
+    client_key: str | None = None
+    """PEM file of its key; left out: it is in the same file."""
+    proxy: ProxyUrl | None = None
+    """http://HOST:PORT of a proxy to the server; off: none; left out: HTTPS_PROXY's of the
+    environment, where the server has TLS and NO_PROXY does not name it."""
+    proxy_auth: SecretStr | None = None
+    """USER:PASSWORD for that proxy."""
 
     def missing(self) -> list[SettingError]:
-        return unfit_ca_file(self.ca_file)
+        return [*unfit_ca_file(self.ca_file), *unfit_certificate(self)]

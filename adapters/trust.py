@@ -1,27 +1,54 @@
-"""Whom an HTTPS backend's certificate is believed by: the system's authorities, or a file's."""
+"""By whom an HTTPS backend's certificate is believed, and what it is shown of us."""
 
 from __future__ import annotations
 
 import ssl
+from typing import NamedTuple
 
-_CONTEXTS: dict[str | None, ssl.SSLContext] = {}
+
+class ClientCertificate(NamedTuple):
+    """PEM files of what a backend is shown: the certificate with its chain, and its key."""
+
+    cert: str
+    key: str
 
 
-def trust_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """The process's one TLS context (one more for each private authority): making it is slow.
+def certificate_of(cert: str | None, key: str | None) -> ClientCertificate | None:
+    """Of two settings; without a ``key`` it is in the same file."""
+    return None if cert is None else ClientCertificate(cert, key or cert)
+
+
+_CONTEXTS: dict[tuple[str | None, ClientCertificate | None], ssl.SSLContext] = {}
+
+
+def trust_context(
+    ca_file: str | None = None, certificate: ClientCertificate | None = None
+) -> ssl.SSLContext:
+    """The process's one TLS context (one more for each private authority, and each certificate of
+    ours): making it is slow.
 
     Raises OSError, of which ssl.SSLError is one, for a file that is of no use.
     """
-    found = _CONTEXTS.get(ca_file)
-    return read_trust(ca_file) if found is None else found
+    found = _CONTEXTS.get((ca_file, certificate))
+    return _read(ca_file, certificate) if found is None else found
 
 
 def read_trust(ca_file: str | None) -> ssl.SSLContext:
-    """Reads the file again; connections that are made from now on believe what it says now.
+    """Reads the file again; connections that are made from now on believe what it says now, and are
+    shown what the files of certificates hold now.
 
     Raises OSError, and then what was read before stays in force.
     """
+    for known, certificate in [*_CONTEXTS]:
+        if known == ca_file and certificate is not None:
+            _read(ca_file, certificate)
+    return _read(ca_file, None)
+
+
+def _read(ca_file: str | None, certificate: ClientCertificate | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     context.set_alpn_protocols(["http/1.1"])
-    _CONTEXTS[ca_file] = context
+    if certificate is not None:
+        context.load_cert_chain(certificate.cert, certificate.key, password="")
+    _CONTEXTS[ca_file, certificate] = context
     return context

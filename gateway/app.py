@@ -160,7 +160,6 @@ def build_gateway(
         random_source=random_source,
         slow_clients=slow,
     )
-    log = AccessLog(lines if policy.server.access_log else None, clock)
     gateway = Gateway(
         policy=policy,
         shared=shared,
@@ -169,7 +168,7 @@ def build_gateway(
         dispatcher=dispatcher,
         settler=settler,
         metrics=metrics,
-        access_log=log,
+        access_log=AccessLog(lines if policy.server.access_log else None, clock),
         clock=clock,
         make_backend=make_backend,
         load_policy=load,

@@ -11,7 +11,9 @@ from adapters.errors import BackendError
 from adapters.http.client import NEVER, Client, Origin, render_head
 from adapters.http.failures import refused
 from adapters.http.response import Body, Response
+from adapters.proxies import usual_proxy
 from adapters.settings import ConnectionSettings, Secret
+from adapters.trust import certificate_of
 from adapters.types import Task
 
 EVENTS = {"Accept": "text/event-stream"}
@@ -56,10 +58,19 @@ class Api:
             stall_timeout=settings.stall_timeout,
             max_response=settings.max_response,
             ca_file=settings.ca_file,
+            certificate=certificate_of(settings.client_cert, settings.client_key),
+            proxy=usual_proxy(
+                self.origin.host,
+                self.origin.secure,
+                settings.proxy,
+                None if settings.proxy_auth is None else settings.proxy_auth.reveal(),
+            ),
         )
         self.clock = clock
         self.headers = {"Content-Type": "application/json", **(headers or {})}
-        self.secrets = tuple(secret for secret in secrets if secret is not None)
+        self.secrets = tuple(
+            secret for secret in (*secrets, settings.proxy_auth) if secret is not None
+        )
 
     @classmethod
     def keyed(

@@ -1,6 +1,6 @@
 """A pooled HTTP/1.1 client for one backend host.
 
-No redirects, no cookies, no proxies from the environment. It asks for no compression, and undoes
+No redirects, no cookies. It asks for no compression, and undoes
 what comes all the same.
 Nothing is ever sent twice: a pooled connection that is found closed before a byte was written
 is replaced, and after that a lost answer is AMBIGUOUS. All time comes from the Clock; deadlines
@@ -20,9 +20,11 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
 from adapters.http.connection import Exchange, HttpConnection
 from adapters.http.response import Body, Response
+from adapters.proxies import Proxy
 from adapters.round_trips import RoundTrips
 from adapters.shortage import has_room, is_ours, last_for_calls, shortage
-from adapters.trust import trust_context
+from adapters.trust import ClientCertificate, trust_context
+from adapters.tunnel import connect
 from adapters.types import TRACE_HEADER
 from adapters.waiting import before, mark_seen
 
@@ -94,6 +96,8 @@ class Client:
         stall_timeout: float = NEVER,
         max_response: int = 64 * 1024 * 1024,
         ca_file: str | None = None,
+        certificate: ClientCertificate | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """Raises ValueError where no call could ever get a connection."""
         if max_connections < 1:
@@ -106,6 +110,8 @@ class Client:
         self._stall_timeout = stall_timeout
         self._max_response = max_response
         self._ca_file = ca_file
+        self._certificate = certificate
+        self._proxy = proxy
         self._idle: dict[HttpConnection, None] = {}
         self._open: set[HttpConnection] = set()
         self._connecting = 0
@@ -319,12 +325,8 @@ class Client:
 
     async def _reach(self, connection: HttpConnection) -> None:
         origin = self._origin
-        await self._loop.create_connection(
-            lambda: connection,
-            origin.host,
-            origin.port,
-            ssl=trust_context(self._ca_file) if origin.secure else None,
-        )
+        context = trust_context(self._ca_file, self._certificate) if origin.secure else None
+        await connect(lambda: connection, origin.host, origin.port, context, self._proxy)
 
     async def _sweep(self) -> None:
         while True:

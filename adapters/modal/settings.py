@@ -14,11 +14,13 @@ from adapters.settings import (
     HttpUrl,
     PositiveDuration,
     PositiveSize,
+    ProxyUrl,
     Secret,
     SecretStr,
     SettingError,
     UrlPath,
     unfit_ca_file,
+    unfit_certificate,
 )
 
 NaturalNumber = Annotated[int, msgspec.Meta(ge=0)]
@@ -88,6 +90,13 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_response: PositiveSize = 64 * 1024 * 1024
     ca_file: str | None = None
     """PEM file of the authority that signed the endpoint's certificate; left out: the system's."""
+    client_cert: str | None = None
+    client_key: str | None = None
+    """PEM files of what the endpoint is shown."""
+    proxy: ProxyUrl | None = None
+    """http://HOST:PORT of a proxy to the endpoint; off: none; left out: HTTPS_PROXY's of the
+    environment."""
+    proxy_auth: SecretStr | None = None
 
     def __post_init__(self) -> None:
         if sum(one is not None for one in (self.url, self.function, self.cls)) != 1:
@@ -99,7 +108,7 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             self._check_function()
 
     def missing(self) -> list[SettingError]:
-        return unfit_ca_file(self.ca_file)
+        return [*unfit_ca_file(self.ca_file), *unfit_certificate(self)]
 
     @property
     def secrets(self) -> tuple[Secret, ...]:

@@ -1,0 +1,1 @@
+"""Backends that are reached through a proxy, or ask for a certificate."""
