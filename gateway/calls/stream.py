@@ -77,6 +77,11 @@ class SettledStream:
         ``last`` says so then."""
         return self._pieces
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether an error is what ``last`` gives."""
+        return self._error is not None
+
     def last(self, *, show_usage: bool) -> bytes:
         """What follows the pieces once the call has ended. Of a settled one: its usage, where that
         is wanted, and the end marker. Else an error, and no end marker."""

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Scope
 from local_runtime.app.request import BODILESS
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import HIGH_WATER, FlowControl
-from local_runtime.http.head import FRAMING, head_of, refusal_headers, status_line
+from local_runtime.http.head import CUT, FRAMING, head_of, refusal_headers, status_line
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -221,7 +221,9 @@ class RequestCycle:
         if message["type"] != kind or self.response_complete:
             raise RuntimeError(f"{message['type']} was sent where it has no place")
         if self.response_started:
-            self._continue(message.get("body", b""), more=message.get("more_body", False))
+            more = message.get("more_body", False)
+            cut = not more and CUT in message
+            self._continue(message.get("body", b""), more=more, cut=cut)
             if self.response_complete and connection.flow.write_paused:
                 await connection.flow.drained()
         else:
@@ -287,12 +289,14 @@ class RequestCycle:
             self._chunked = False
         return True
 
-    def _continue(self, body: bytes, *, more: bool) -> None:
+    def _continue(self, body: bytes, *, more: bool, cut: bool = False) -> None:
         head, self._head = self._head, b""
-        self._write(head, self._framed(body, more=more))
+        self._write(head, self._framed(body, more=more or cut))
         if more:
             return
-        if self._left:
+        if cut:
+            self.keep_alive = False
+        elif self._left:
             raise RuntimeError("the answer is shorter than its Content-Length")
         self.response_complete = True
         self._body = []  # of a request that was answered before it was whole

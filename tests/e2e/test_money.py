@@ -4,6 +4,7 @@ the nano-dollar, whatever becomes of the calls."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -83,7 +84,9 @@ class Books:
         cost = Decimal(answer.headers.get("x-spillgate-cost", "0"))
         self.told[answer.headers["x-request-id"]] = int(cost * NANO)
 
-    def stream(self, answer: httpx.Response, last: dict[str, Any]) -> None:
+    def stream(self, answer: httpx.Response, last: dict[str, Any], *, ends: bool) -> None:
+        """``ends``: its body has an end, which that of a cut one never has."""
+        assert ends is ("error" not in last)
         self.cut += "error" in last
         if "usage" not in last:  # nobody knows how many tokens: no event that could tell the cost
             self.unheard += 1
@@ -148,11 +151,16 @@ async def one_call(client: httpx.AsyncClient, dice: random.Random, books: Books)
         return
     body = chat(dice)
     async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
-        lines = [line async for line in answer.aiter_lines() if line.startswith("data: {")]
+        lines, ends = list[str](), False
+        with contextlib.suppress(httpx.RemoteProtocolError):
+            async for line in answer.aiter_lines():
+                if line.startswith("data: {"):
+                    lines.append(line)
+            ends = True
         if not answer.headers["content-type"].startswith("text/event-stream"):
             books.whole(answer)
         else:
-            books.stream(answer, json.loads(lines[-1].removeprefix("data: ")))
+            books.stream(answer, json.loads(lines[-1].removeprefix("data: ")), ends=ends)
 
 
 def chat(dice: random.Random) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager
+from typing import Any
 
 from adapters.types import TYPED_ROUTES, Reply, Task
 from gateway.api.answers.headers import decision_headers, server_timing
@@ -15,6 +16,7 @@ from gateway.calls.stream_events import error_event, whole_event
 from gateway.clock import Clock, Timer
 from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError
+from local_runtime.http.head import CUT
 
 STREAM_HEADERS: list[Header] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -82,10 +84,11 @@ async def begin_stream(context: RequestContext, send: Send, headers: list[Header
 
 
 async def fail_stream(send: Send, error: ApiError, context: RequestContext) -> None:
-    """A stream of which the head was sent has no first piece, and no end marker."""
+    """A stream of which the head was sent has no first piece, no end marker and no end of its
+    body."""
     task = _TYPED.get(context.path, "chat")
     body = error_event(error, None, task, context.request_id)
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, CUT: True})
 
 
 class Relay:
@@ -118,7 +121,7 @@ class Relay:
 
     async def stream(self, stream: SettledStream, *, show_usage: bool, now: float) -> None:
         """Passes pieces on as they come. The end marker follows only a settled call; a break
-        ends in an error event and no end marker. ``now``: monotonic seconds.
+        ends in an error event, no end marker and no end of the body. ``now``: monotonic seconds.
 
         Raises CancelledError where the request was cancelled, after the client was told, unless
         it was for the call's budget: then the client was told, and the request ends as others do.
@@ -145,8 +148,11 @@ class Relay:
 
     async def _end(self, stream: SettledStream, show_usage: bool) -> None:
         body = stream.last(show_usage=show_usage)
+        message: dict[str, Any] = {"type": "http.response.body", "body": body}
+        if stream.is_cut:
+            message[CUT] = True
         with self._in_progress(len(body)):
-            await self._send({"type": "http.response.body", "body": body})
+            await self._send(message)
 
     def _in_progress(self, size: int) -> AbstractContextManager[None]:
         """A call has ended for its backend, and has not for its client before it took the

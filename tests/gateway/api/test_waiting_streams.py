@@ -8,11 +8,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from adapters.errors import BackendError, FailureClass
 from adapters.fake import Outcome
 from adapters.types import Chunk
+from gateway.app import web
 from gateway.clock import FakeClock
+from local_runtime.http.head import CUT
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
 ASKED = {"model": "home-only", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -77,3 +80,53 @@ async def test_a_failure_before_that_has_a_status_of_its_own(
     async with assembled(tmp_path, clock, text) as gateway:
         answer = await answered(gateway, runs_for, FAILS)
         assert (answer.status_code, answer.json()["error"]["message"]) == (400, "No such thing.")
+
+
+BREAKS = [PIECES[0], BackendError(FailureClass.TRUNCATED, "It broke off.")]
+CUTS = [
+    pytest.param(20.0, FAILS, id="it fails after its caller has waited"),
+    pytest.param(1.0, BREAKS, id="it breaks off behind its first piece"),
+    pytest.param(20.0, BREAKS, id="it breaks off, and its caller had waited"),
+]
+
+
+@pytest.mark.parametrize(("runs_for", "outcome"), CUTS)
+async def test_a_cut_stream_has_an_error_and_no_end_of_its_body(
+    runs_for: float, outcome: Outcome, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, ALONE) as gateway:
+        last = await last_part(gateway, runs_for, outcome)
+        assert last[CUT]
+        assert b'"error"' in last["body"]
+        assert b"[DONE]" not in last["body"]
+
+
+async def test_a_stream_that_is_whole_ends_its_body(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, ALONE) as gateway:
+        last = await last_part(gateway, 20.0, PIECES)
+        assert CUT not in last
+        assert last["body"].endswith(b"[DONE]\n\n")
+
+
+async def last_part(gateway: AssembledGateway, runs_for: float, outcome: Outcome) -> Message:
+    """What the server is told of the answer's end."""
+    said: list[Message] = []
+    app = web(gateway.inner)
+
+    async def heard(scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            said.append(message)
+            await send(message)
+
+        await app(scope, receive, tell)
+
+    gateway.fake("home").runs_for = runs_for
+    gateway.fake("home").tell(outcome)
+    transport, key = httpx.ASGITransport(app=heard), {"Authorization": f"Bearer {gateway.key()}"}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://gateway", headers=key
+    ) as client:
+        asking = asyncio.ensure_future(client.post("/v1/chat/completions", json=ASKED))
+        await gateway.until_done([asking], 0.25)
+    assert not said[-1].get("more_body", False)
+    return said[-1]

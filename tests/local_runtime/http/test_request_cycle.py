@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from gateway.clock import settle
+from local_runtime.http.head import CUT
 from tests.local_runtime.http.wire import (
     ASK,
     BLOCK,
@@ -43,6 +44,18 @@ async def test_what_is_no_http_is_not_mixed_into_an_answer_that_has_begun() -> N
     wire = await said_by(Streams(1), b"GET /a HTTP/1.1\r\nhost: g\r\n\r\n", b"\x16\x03\x01")
     assert b"HTTP/1.1 400" not in b"".join(wire.writes)
     assert wire.closed
+
+
+async def test_an_answer_that_its_app_calls_cut_has_no_last_chunk_and_ends_the_connection() -> None:
+    async def breaks_off(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a piece", "more_body": True})
+        await send({"type": "http.response.body", "body": b"an error", CUT: True})
+
+    wire = await said_by(breaks_off)
+
+    assert wire.closed
+    assert b"".join(wire.writes).endswith(b"7\r\na piece\r\n8\r\nan error\r\n")
 
 
 @pytest.mark.parametrize("body", [b"short", b"longer than it says"])
