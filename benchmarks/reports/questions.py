@@ -37,11 +37,28 @@ REPORTS = {
         group_by=("backend", "hour_of_week"), zone="Asia/Kolkata"
     ),
     "by user and month, in Kolkata": UsageQuery(group_by=("user", "month"), zone="Asia/Kolkata"),
+    "by user, hour of week, in Berlin": UsageQuery(
+        group_by=("user", "hour_of_week"), zone="Europe/Berlin"
+    ),
+    "by user, hour of week, Kolkata": UsageQuery(
+        group_by=("user", "hour_of_week"), zone="Asia/Kolkata"
+    ),
+    "by user, model, hour of week": UsageQuery(
+        group_by=("user", "model", "hour_of_week"), zone="Europe/Berlin"
+    ),
+    "by user and day, in Berlin": UsageQuery(
+        group_by=("user", "day"), zone="Europe/Berlin", limit=1_000
+    ),
+    "by user and day, in Kolkata": UsageQuery(
+        group_by=("user", "day"), zone="Asia/Kolkata", limit=1_000
+    ),
     "percentiles of all": UsageQuery(group_by=(), durations=True),
     "percentiles by model": UsageQuery(group_by=("model",), durations=True),
     "percentiles by day, in Berlin": UsageQuery(
         group_by=("day",), zone="Europe/Berlin", durations=True
     ),
+    "percentiles by user": UsageQuery(durations=True),
+    "percentiles by user and model": UsageQuery(group_by=("user", "model"), durations=True),
     "one user by day": UsageQuery(group_by=("day",), where={"user": "user-7"}),
     "one user by model": UsageQuery(group_by=("model",), where={"user": "user-7"}),
     "one backend by user": UsageQuery(where={"backend": "backend-1"}),

@@ -94,6 +94,14 @@ class Calendar(msgspec.Struct, frozen=True):
         changes = [at for at, _ in self.offsets[:-1]]
         return all(at % length_us == 0 for at in (*changes, *(o for _, o in self.offsets)))
 
+    def steady(self, begin_us: int, end_us: int) -> int | None:
+        """What is added to UTC from one instant to another; None where that changes meanwhile."""
+        changes = [at for at, _ in self.offsets[:-1]]
+        if any(begin_us < at < end_us for at in changes):
+            return None
+        later = (offset for at, offset in self.offsets if at <= begin_us)
+        return next(later, self.offsets[-1][1])
+
     def expression(self, name: str, instant: str) -> str:
         """SQL for a moment, an integer, by the SQL of an instant."""
         if name == "month":

@@ -26,11 +26,11 @@ from gateway.storage.postgres.connections import (
 )
 from gateway.storage.postgres.heartbeats import Heartbeats
 from gateway.storage.postgres.migrations import migrate
+from gateway.storage.postgres.rolling import RollingUp
 from gateway.storage.postgres.rollups import (
     POSTGRES,
     archived_before,
     bounds,
-    roll_up,
     spent,
     usage,
 )
@@ -55,12 +55,6 @@ _READERS = 3
 _MOST_REPORTS = 64
 """How many may be there at once, of which some are being made."""
 _GRACE_S = 1.0
-_ROLL_UP_EVERY_S = 15.0
-_WORTH_ROLLING_UP = 10_000
-"""Rows. Together they cost the less, and each report reads those that wait."""
-_LONGEST_UNROLLED_S = 60.0
-"""Then fewer are rolled up too."""
-_BETWEEN_BATCHES_S = 0.1
 _CONNECT_S = 5.0
 """The longest that a report, or the first connection, waits to be let in."""
 
@@ -114,7 +108,8 @@ class PostgresLedger:
         self._reports_there = 0
         self._identity = ""
         self._tending: asyncio.Task[None] | None = None
-        self._rolling: asyncio.Task[None] | None = None
+        self._rolling = RollingUp(partial(self._apart, "roll-ups"), self._clock)
+        self._roll_ups: asyncio.Task[None] | None = None
 
     # --- connections ---
 
@@ -182,7 +177,7 @@ class PostgresLedger:
     def _begin_tending(self) -> None:
         if self._tending is None:
             self._tending = asyncio.create_task(self._tend(), name="ledger-tending")
-            self._rolling = asyncio.create_task(self._roll(), name="ledger-roll-ups")
+            self._roll_ups = asyncio.create_task(self._rolling.run(), name="ledger-roll-ups")
 
     async def _tend(self) -> None:
         """An empty write says that this gateway is alive, and finds out that a server which failed
@@ -196,22 +191,15 @@ class PostgresLedger:
                     await self._writer.submit(())
             await self._clock.sleep(self._tend_every_s)
 
-    async def _roll(self) -> None:
-        """Rolls up what waits, a batch at a time, for ever; beside the writer."""
-        rolled_up_at = self._clock.monotonic()
-        while True:
-            now, rows = self._clock.monotonic(), 0
-            least = 1 if now - rolled_up_at >= _LONGEST_UNROLLED_S else _WORTH_ROLLING_UP
-            with contextlib.suppress(StorageUnavailable):
-                rows = await self._apart("roll-ups", partial(roll_up, least=least))
-            if rows:
-                rolled_up_at = now
-            await self._clock.sleep(_BETWEEN_BATCHES_S if rows else _ROLL_UP_EVERY_S)
-
     async def roll_up(self) -> int:
         """Adds a batch of settled rows to the sums of hours and days, as the ledger does by itself;
         how many they were. Raises StorageUnavailable."""
-        return await self._apart("roll-ups", roll_up)
+        return await self._rolling.roll_up()
+
+    async def sum_up_four_weeks(self) -> bool:
+        """Sums up four weeks that are over once more, as the ledger does by itself; whether there
+        were any that no other gateway was at. Raises StorageUnavailable."""
+        return await self._rolling.sum_up_four_weeks()
 
     async def _apart(self, name: str, work: Callable[[Connection], Awaitable[T]]) -> T:
         """On a connection that is made for it, and closed. Raises StorageUnavailable."""
@@ -233,7 +221,7 @@ class PostgresLedger:
 
     async def aclose(self) -> None:
         """Writes what waits and closes the connections. May be called twice."""
-        for task in (self._tending, self._rolling):
+        for task in (self._tending, self._roll_ups):
             if task is not None:
                 task.cancel()
                 await asyncio.wait((task,))

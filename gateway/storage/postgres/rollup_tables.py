@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.storage.rollups.adding import place
-from gateway.storage.rollups.cubes import GROUP, PARTS, Types
+from gateway.storage.rollups.cubes import ASKED, DAY, GROUP, PARTS, TOTAL, Types
 from gateway.storage.rollups.first_form import first_tables, into_cubes
+from gateway.storage.rollups.four_weeks import STATE, four_weeks_of, members, tables
 
 
 def digest(table: str, names: Sequence[str] = GROUP) -> str:
@@ -44,3 +45,15 @@ FIRST = ";\n\n".join(
 """It touches no row, so that it takes no longer where there are many."""
 CUBES = ";\n\n".join(into_cubes(_TYPES, PLACING))
 """A gateway of before finds its tables gone: it adds nothing to them that the cubes would lack."""
+
+FOUR_WEEKS = ";\n\n".join(
+    (
+        *tables(_TYPES),
+        "CREATE FUNCTION four_weeks_changed() RETURNS trigger LANGUAGE plpgsql AS "  # noqa: S608
+        f"'BEGIN INSERT INTO {STATE} AS s VALUES ({four_weeks_of('NEW.start')}, 1, 0) "
+        "ON CONFLICT (start) DO UPDATE SET changes = s.changes + 1, whole = 0; RETURN NULL; END'",
+        f"CREATE TRIGGER four_weeks_change AFTER INSERT OR UPDATE ON {TOTAL.sums} "
+        f"FOR EACH ROW WHEN (NEW.span = {DAY}) EXECUTE FUNCTION four_weeks_changed()",
+    )
+)
+MEMBERS = tuple(members(f"p.digest = {digest('g.', ASKED.columns)}", digest("", ASKED.columns)))

@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.storage.postgres.connections import Connection
-from gateway.storage.postgres.rollup_tables import PLACING, digest
+from gateway.storage.postgres.rollup_tables import MEMBERS, PLACING, digest
 from gateway.storage.queries import UsageQuery, UsageReport
 from gateway.storage.reports import Dialect, Durations, calendar_for, narrowed, report_of
 from gateway.storage.rollups.adding import BATCH, add, batch_of, parts_of
 from gateway.storage.rollups.archived import check_archived
 from gateway.storage.rollups.cubes import DAY, FULL, GROUP, QUARTER_US, TOTAL
 from gateway.storage.rollups.cuts import cut_of
+from gateway.storage.rollups.four_weeks import ENDED, WHOLE, Coarse, coarse, next_over
 from gateway.storage.rollups.reading import Reading, Unsummed
 from gateway.storage.rollups.spending import Sources, spent_statement
 from gateway.storage.row_archive import ArchiveSql
@@ -94,6 +95,34 @@ async def _backfill(connection: Connection) -> list[str]:
     return ids
 
 
+async def sum_up_four_weeks(connection: Connection, now: float) -> bool:
+    """Sums up once more the newest four weeks that are over and not whole, ``now`` in seconds since
+    the epoch; whether there were any, and no other gateway was at it."""
+    async with connection.transaction():
+        if not await connection.fetchval(_TURN):
+            return False
+        found = await connection.fetchrow(next_over(now))
+        if found is None:
+            return False
+        start, changes = found
+        for statement in MEMBERS:
+            await connection.execute(statement)
+        for each in coarse(start):
+            await _replace(connection, each)
+        await connection.execute(ENDED.format(start, changes))
+        return True
+
+
+async def _replace(connection: Connection, coarse: Coarse) -> None:
+    await connection.execute(
+        f"DELETE FROM {coarse.table} WHERE span = {coarse.span} "  # noqa: S608
+        f"AND start >= {coarse.first} AND start < {coarse.last}"
+    )
+    await connection.execute(
+        f"INSERT INTO {coarse.table} ({', '.join(coarse.columns)}) {coarse.query}"
+    )
+
+
 async def usage(connection: Connection, query: UsageQuery) -> UsageReport:
     """Raises ValueError for a dimension or a zone that is none or a bad day, and ReportRefused."""
     query = narrowed(query)
@@ -101,9 +130,10 @@ async def usage(connection: Connection, query: UsageQuery) -> UsageReport:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         _, backfilled, archived_before, quarters_from = await connection.fetchrow(_STATE)
         calendar = calendar_for(query, *await bounds(connection, archived_before))
+        over = [start for (start,) in await connection.fetch(WHOLE)]
 
         def reading(timed: bool) -> Reading:
-            cut = cut_of(query, calendar, quarters_from=quarters_from, timed=timed)
+            cut = cut_of(query, calendar, quarters_from=quarters_from, timed=timed, over=over)
             cut = cut if backfilled else None
             check_archived(query, cut, archived_before)
             return Reading(query, POSTGRES, calendar, cut, _WAITING)

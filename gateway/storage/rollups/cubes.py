@@ -17,6 +17,12 @@ from gateway.types import MICRO
 QUARTER_US = 900 * MICRO
 QUARTER, HOUR, DAY = 1, 4, 96
 """Spans, in quarters of an hour. No time zone of today begins its hours at another instant."""
+SIX_HOURS, WEEK, FOUR_WEEKS = 24, 672, 2_688
+FIRST_WEEK = 384
+"""A Monday. Four weeks begin there, and every four weeks from then on."""
+HOURS_OF_WEEK, HALVES_OF_WEEK = -4, -2
+"""Spans of sums over the same hour, or half an hour, of all four weeks: they start where that of
+the first week does, so that an hour of the week is read from them as from others."""
 
 TOLD = ("calls", "errors", "refused", "cold_starts", *SUMMED, "idle_nano")
 """What is summed of rows, in the order in which a report tells it."""
@@ -26,12 +32,15 @@ GROUP = (*COLUMNS.values(), "tags")
 
 class Cube(msgspec.Struct, frozen=True, kw_only=True):
     """``columns`` are those that it tells apart, ``spans`` those of its sums, ``timed`` those of
-    how long calls took."""
+    how long calls took; ``weeks`` and ``weeks_timed`` are those that it has beside for four weeks
+    that are over."""
 
     name: str
     columns: tuple[str, ...]
     spans: tuple[int, ...] = (DAY, HOUR, QUARTER)
     timed: tuple[int, ...]
+    weeks: tuple[int, ...] = (SIX_HOURS, FOUR_WEEKS, HOURS_OF_WEEK, HALVES_OF_WEEK)
+    weeks_timed: tuple[int, ...] = (FOUR_WEEKS,)
 
     @property
     def sums(self) -> str:
@@ -48,6 +57,11 @@ class Cube(msgspec.Struct, frozen=True, kw_only=True):
         """The table of its groups' values; empty where all rows are one."""
         return f"rollup_{self.name}_groups" if self.columns else ""
 
+    def has(self, span: int, *, timed: bool = False, over: bool = False) -> bool:
+        """Whether it has sums of the span. ``over``: of four weeks that are."""
+        kept, more = (self.timed, self.weeks_timed) if timed else (self.spans, self.weeks)
+        return span in kept or (over and span in more)
+
     def tells(self, columns: Iterable[str]) -> bool:
         """Whether a report by them can be made of it."""
         return set(columns) <= set(self.columns)
@@ -63,18 +77,32 @@ WHAT = Cube(
     timed=(DAY,),
 )
 WHO = Cube(name="who", columns=('"user"', "key_id", "plan", "kind", "tags"), timed=(DAY,))
-FULL = Cube(name="full", columns=GROUP, timed=(DAY, HOUR))
+ASKED = Cube(
+    name="asked",
+    columns=('"user"', "key_id", "plan", "model", "tags"),
+    spans=(),
+    timed=(),
+    weeks=(HOUR, SIX_HOURS, DAY, FOUR_WEEKS, HOURS_OF_WEEK, HALVES_OF_WEEK),
+    weeks_timed=(),
+)
+"""Who asked for which model: of four weeks that are over alone, made of the sums of ``FULL``."""
+FULL = Cube(name="full", columns=GROUP, timed=(DAY, HOUR), weeks=(FOUR_WEEKS,))
 """A finer one for how long calls took would be as large as the rows."""
 CUBES = (TOTAL, WHAT, WHO, FULL)
-"""The smallest first."""
+"""Those to which rows are added; the smallest first."""
+READ = (TOTAL, WHAT, WHO, ASKED, FULL)
+"""The same, with what is made of them."""
 PARTS = (WHAT, WHO)
 """Those whose groups are parts of the groups of ``FULL``, which has their numbers."""
 
 
-def smallest(columns: Iterable[str], span: int, *, timed: bool = False) -> Cube | None:
-    """The smallest that has sums of the span by these columns; None where none has."""
-    for cube in CUBES:
-        if span in (cube.timed if timed else cube.spans) and cube.tells(columns):
+def smallest(
+    columns: Iterable[str], span: int, *, timed: bool = False, over: bool = False
+) -> Cube | None:
+    """The smallest that has sums of the span by these columns; None where none has. ``over``: of
+    four weeks that are."""
+    for cube in READ:
+        if cube.has(span, timed=timed, over=over) and cube.tells(columns):
             return cube
     return None
 
@@ -104,15 +132,16 @@ def group_table(cube: Cube, types: Types) -> str:
 
 def sum_tables(types: Types) -> list[str]:
     """The statements that make them."""
+    key = ("span", "start", "group_id")
     made = []
     for cube in CUBES:
-        key = ("span", "start", "group_id")
-        made.append(_table(cube.sums, key, TOLD, types))
-        made.append(_table(cube.durations, (*key, "bucket"), ("calls",), types))
+        made.append(table(cube.sums, key, TOLD, types))
+        made.append(table(cube.durations, (*key, "bucket"), ("calls",), types))
     return made
 
 
-def _table(name: str, key: tuple[str, ...], sums: tuple[str, ...], types: Types) -> str:
+def table(name: str, key: tuple[str, ...], sums: tuple[str, ...], types: Types) -> str:
+    """The statement that makes one whose sums have this key."""
     columns = ", ".join(f"{column} {types.integer} NOT NULL" for column in (*key, *sums))
     return f"CREATE TABLE {name} ({columns}, PRIMARY KEY ({', '.join(key)})){types.ends}"
 

@@ -4,7 +4,6 @@ is left at its ends, which only rows tell. Pure.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -13,25 +12,11 @@ from gateway.storage.calendar import Calendar
 from gateway.storage.queries import UsageQuery
 from gateway.storage.reports import columns_of, moments_of
 from gateway.storage.rollups.cubes import DAY, HOUR, QUARTER, QUARTER_US, Cube, smallest
+from gateway.storage.rollups.stretches import MOST, Piece, coarse, stretches
 from gateway.types import MICRO
 
 _UNDIVIDED = frozenset({"day", "month"})
 """Moments of which an hour that begins at another instant than theirs may be a part."""
-
-_MOST_MONTHS = 40
-"""Each is some selects of a statement, of which SQLite takes five hundred."""
-
-
-class Piece(msgspec.Struct, frozen=True):
-    """The sums of one span that start from ``first`` to before ``last``, in quarters of an hour;
-    None has no end. ``whole``: those alone in which the moment is one; ``divided``: those alone
-    that lie in an hour in which it is not."""
-
-    span: int
-    first: int | None
-    last: int | None
-    whole: str = ""
-    divided: str = ""
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -52,10 +37,16 @@ class Cut(msgspec.Struct, frozen=True):
 
 
 def cut_of(
-    query: UsageQuery, calendar: Calendar | None, *, quarters_from: int = 0, timed: bool = False
+    query: UsageQuery,
+    calendar: Calendar | None,
+    *,
+    quarters_from: int = 0,
+    timed: bool = False,
+    over: Sequence[int] = (),
 ) -> Cut | None:
     """How a narrowed query is answered from sums; None where rows alone tell. ``quarters_from``:
-    the first quarter of an hour that has sums; ``timed``: for how long calls took."""
+    the first quarter of an hour that has sums; ``timed``: for how long calls took; ``over``: the
+    starts of four weeks that have sums of their own."""
     since = None if query.since is None else round(query.since * MICRO)
     until = None if query.until is None else round(query.until * MICRO)
     edges = _months(query, calendar)
@@ -67,9 +58,17 @@ def cut_of(
         return None
     if any(at % (kept[-1] * QUARTER_US) for at in edges or ()):
         return None
-    pieces, ends = _between(since, until, edges or (), kept)
-    if split:
-        pieces = [part for piece in pieces for part in _divided(piece, split)]
+    pieces: list[Piece] = []
+    ends: list[tuple[int, int]] = []
+    over = [start for start in over if start >= quarters_from]
+    for stretch in stretches((since, until), edges or (), over, calendar):
+        made = coarse(query, stretch, timed=timed)
+        if not made:
+            more, rows = taken_apart(stretch.begin, stretch.end, kept)
+            made = [msgspec.structs.replace(piece, over=stretch.over) for piece in more]
+            made = [part for piece in made for part in _divided(piece, split)] if split else made
+            ends += rows
+        pieces += made
     return Cut(tuple(pieces), tuple(ends)) if pieces else None
 
 
@@ -79,26 +78,12 @@ def _months(query: UsageQuery, calendar: Calendar | None) -> tuple[int, ...] | N
     if calendar is None or query.zone == "UTC" or moments_of(query) != {"month"}:
         return None
     begins = sorted(at for at, _ in calendar.months)[1:]
-    return tuple(begins) if len(begins) <= _MOST_MONTHS else None
+    return tuple(begins) if len(begins) <= MOST else None
 
 
-def _between(
-    since: int | None, until: int | None, edges: Sequence[int], spans: Sequence[int]
-) -> tuple[list[Piece], list[tuple[int, int]]]:
-    """What ``taken_apart`` gives of each interval between the edges."""
-    inner = [at for at in edges if (since is None or since < at) and (until is None or at < until)]
-    pieces: list[Piece] = []
-    ends: list[tuple[int, int]] = []
-    for begin, end in itertools.pairwise([since, *inner, until]):
-        more, rows = taken_apart(begin, end, spans)
-        pieces += more
-        ends += rows
-    return pieces, ends
-
-
-def cube_for(query: UsageQuery, span: int, *, timed: bool = False) -> Cube:
-    """Of which a piece of that span is read."""
-    cube = smallest(columns_of(query), span, timed=timed)
+def cube_for(query: UsageQuery, piece: Piece, *, timed: bool = False) -> Cube:
+    """Of which a piece is read."""
+    cube = smallest(columns_of(query), piece.span, timed=timed, over=piece.over)
     assert cube is not None, "a cut has no span without sums"
     return cube
 

@@ -19,8 +19,9 @@ from gateway.storage.reports import (
     rows_part,
     sum_of,
 )
-from gateway.storage.rollups.cubes import HOUR, QUARTER, QUARTER_US, TOLD, Cube
-from gateway.storage.rollups.cuts import Cut, Piece, cube_for
+from gateway.storage.rollups.cubes import DAY, HOUR, QUARTER, QUARTER_US, TOLD, Cube
+from gateway.storage.rollups.cuts import Cut, cube_for
+from gateway.storage.rollups.stretches import Piece
 
 _SHORTEST = frozenset({"day", "hour"})
 """Moments that few sums of one group share."""
@@ -81,14 +82,14 @@ class Reading(msgspec.Struct, frozen=True):
     # --- pieces ---
 
     def _part(self, statement: Statement, piece: Piece) -> str:
-        cube = cube_for(self.query, piece.span)
+        cube = cube_for(self.query, piece)
         grouping = self._grouping(cube, piece)
         sums = [f"{_summed(name, grouping)} AS {name}" for name in TOLD]
         grouped = f" GROUP BY {', '.join(grouping)}" if grouping else ""
         return self._select(statement, piece, cube, cube.sums, sums) + grouped
 
     def _durations_part(self, statement: Statement, piece: Piece) -> str:
-        cube = cube_for(self.query, piece.span, timed=True)
+        cube = cube_for(self.query, piece, timed=True)
         counts = ["r.bucket AS bucket", "r.calls AS calls"]
         return self._select(statement, piece, cube, cube.durations, counts)
 
@@ -111,6 +112,7 @@ class Reading(msgspec.Struct, frozen=True):
         conditions += [] if piece.last is None else [f"r.start < {piece.last}"]
         conditions += ["g.id = r.group_id"] if cube.groups else []
         conditions += self._splits(piece)
+        conditions += _of_day(piece)
         more = filters_of(self.query, statement, self.calendar, _START_US, "g.")
         return " AND ".join(conditions + more)
 
@@ -133,6 +135,12 @@ class Reading(msgspec.Struct, frozen=True):
         if _SHORTEST.intersection(self.query.group_by) and piece.span != QUARTER:
             return []  # each sum is of another moment, or nearly
         return ["g.id", *moments]
+
+
+def _of_day(piece: Piece) -> list[str]:
+    at = f"r.start % {DAY}"
+    within = [f"({at} >= {first} AND {at} < {last})" for first, last in piece.of_day]
+    return [f"({' OR '.join(within)})"] if within else []
 
 
 def _summed(name: str, grouping: Sequence[str]) -> str:

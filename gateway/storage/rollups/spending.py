@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.storage.rollups.cubes import DAY, HOUR, QUARTER, QUARTER_US, WHAT, WHO, Cube
-from gateway.storage.rollups.cuts import Piece, taken_apart
+from gateway.storage.rollups.cuts import taken_apart
 from gateway.storage.rollups.reading import Unsummed
+from gateway.storage.rollups.stretches import Piece
 from gateway.storage.spent import SpentQuery
 from gateway.types import MICRO
 

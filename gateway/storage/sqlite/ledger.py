@@ -18,6 +18,7 @@ from gateway.storage.owner import LedgerOwner
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.storage.spent import Side, Spent, SpentQuery, calls_of, hourly_calls
+from gateway.storage.sqlite.four_weeks import sum_up
 from gateway.storage.sqlite.journals import inode_of
 from gateway.storage.sqlite.readers import ReaderLane
 from gateway.storage.sqlite.rollups import BatchSize, roll_up, run_spent, run_usage
@@ -40,6 +41,8 @@ _WORTH_ROLLING_UP = 20_000
 """Rows. Together they cost the less, and reports read so many in some thirty milliseconds."""
 _LONGEST_UNROLLED_S = 60.0
 """Then fewer are rolled up too."""
+_FOUR_WEEKS_EVERY_S = 60.0
+"""How often four weeks that are over are looked for, to be summed once more."""
 _ROLL_UP_S = 0.3
 """How long rows are rolled up at a time."""
 _MAX_ROWS_AT_ONCE = 500
@@ -94,6 +97,8 @@ class SqliteLedger:
         self._rolls = lane("rolls", threads=1)
         self._batch_size = BatchSize()
         self._roll_at = self._rolled_up_at = self._clock.monotonic()
+        self._four_weeks_at = self._clock.monotonic() + _FOUR_WEEKS_EVERY_S
+        self._closed = False
         self._tending: asyncio.Task[None] | None = None
         self._checkpointed = 0
         self._inode = inode_of(self._path)
@@ -168,8 +173,12 @@ class SqliteLedger:
             rows = self._roll_up(lambda: self._clock.monotonic() < now + _ROLL_UP_S, least)
             if self._clock.monotonic() >= now + _ROLL_UP_S:
                 self._roll_at = 0.0
-            elif rows:
+                return
+            if rows:
                 self._rolled_up_at = now
+            if now >= self._four_weeks_at:
+                self._four_weeks_at = now + _FOUR_WEEKS_EVERY_S
+                self._sum_up_four_weeks()
 
     def _roll_up(self, goes_on: Callable[[], bool], least: int = 1) -> int:
         with contextlib.closing(self._connect()) as connection:
@@ -179,6 +188,15 @@ class SqliteLedger:
         """Adds a batch of settled rows to the sums of hours and days, as the ledger does by itself;
         how many they were. Raises StorageUnavailable."""
         return await self._rolls.run(lambda: self._roll_up(lambda: False))
+
+    def _sum_up_four_weeks(self) -> bool:
+        with contextlib.closing(self._connect()) as connection:
+            return sum_up(connection, self._clock.time(), lambda: not self._closed)
+
+    async def sum_up_four_weeks(self) -> bool:
+        """Sums up once more four weeks that are over, as the ledger does by itself; whether there
+        were any. Raises StorageUnavailable."""
+        return await self._rolls.run(self._sum_up_four_weeks)
 
     def _look(self) -> None:
         """Follows another file that stands at the path."""
@@ -202,6 +220,7 @@ class SqliteLedger:
 
     async def aclose(self) -> None:
         """Writes what waits and folds the log into the database. May be called twice."""
+        self._closed = True
         if self._tending is not None:
             self._tending.cancel()
             await asyncio.wait((self._tending,))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from gateway.storage.rollups.adding import place
-from gateway.storage.rollups.cubes import GROUP, PARTS, Types
+from gateway.storage.rollups.cubes import ASKED, DAY, GROUP, PARTS, TOTAL, Types
 from gateway.storage.rollups.first_form import first_tables, into_cubes
+from gateway.storage.rollups.four_weeks import STATE, four_weeks_of, members, tables
 
 _NAMES = ", ".join(GROUP)
 
@@ -28,3 +29,20 @@ _INDEXES = tuple(
     for cube in PARTS
 )
 CUBES = tuple(into_cubes(_TYPES, (*_INDEXES, *PLACING)))
+
+# The trigger's own ON CONFLICT would be that of the statement that it follows.
+_CHANGED = four_weeks_of("NEW.start")
+FOUR_WEEKS = (
+    *tables(_TYPES),
+    f"CREATE UNIQUE INDEX IF NOT EXISTS {ASKED.groups}_by_name "
+    f"ON {ASKED.groups} ({', '.join(ASKED.columns)})",
+    *(
+        f"CREATE TRIGGER IF NOT EXISTS four_weeks_{name} AFTER {name} ON {TOTAL.sums} "  # noqa: S608
+        f"WHEN NEW.span = {DAY} BEGIN "
+        f"INSERT INTO {STATE} SELECT {_CHANGED}, 0, 0 "
+        f"WHERE NOT EXISTS (SELECT 1 FROM {STATE} WHERE start = {_CHANGED}); "
+        f"UPDATE {STATE} SET changes = changes + 1, whole = 0 WHERE start = {_CHANGED}; END"
+        for name in ("INSERT", "UPDATE")
+    ),
+)
+MEMBERS = tuple(members(same("p", "g", ASKED.columns)))

@@ -6,9 +6,8 @@ is rolled up. By its id, for VACUUM gives rows new numbers and leaves their orde
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.queries import UsageQuery, UsageReport
@@ -17,12 +16,14 @@ from gateway.storage.rollups.adding import BATCH, add, batch_of, parts_of
 from gateway.storage.rollups.archived import check_archived
 from gateway.storage.rollups.cubes import DAY, FULL, GROUP, QUARTER_US, TOTAL
 from gateway.storage.rollups.cuts import cut_of
+from gateway.storage.rollups.four_weeks import WHOLE
 from gateway.storage.rollups.reading import Reading, Unsummed
 from gateway.storage.rollups.spending import Sources, spent_statement
 from gateway.storage.row_archive import ArchiveSql
 from gateway.storage.spent import Spent, SpentQuery, spent_of
 from gateway.storage.sqlite.dialect import SQLITE
 from gateway.storage.sqlite.rollup_tables import PLACING, same
+from gateway.storage.sqlite.transactions import writing
 from gateway.storage.sqlite.usage import bounds
 
 BATCH_ROWS = 2_000
@@ -107,7 +108,7 @@ def _roll_up_batch(connection: sqlite3.Connection, size: BatchSize) -> int:
     [name] = connection.execute("SELECT id FROM entries WHERE rowid = ?", last[:1]).fetchone()
     _sum_up(connection, f"rowid > {first} AND rowid <= {last[0]}")
     before = connection.total_changes
-    with _writing(connection):
+    with writing(connection):
         moved = connection.execute(
             "UPDATE rollup_state SET rolled_up_to = ? WHERE rolled_up_to = ?", (name, state)
         )
@@ -139,7 +140,7 @@ def _new(source: str) -> str:
 
 
 def _add_groups(connection: sqlite3.Connection) -> None:
-    with _writing(connection):
+    with writing(connection):
         for statement in _ADD_GROUPS:
             connection.execute(statement)
     for statement in _SUM_NEW:
@@ -168,17 +169,6 @@ def rowid_of(connection: sqlite3.Connection, id: str) -> int:
     return int(found[0])
 
 
-@contextlib.contextmanager
-def _writing(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise
-
-
 def run_usage(
     connection: sqlite3.Connection, query: UsageQuery, *, by_rows: bool = False
 ) -> UsageReport:
@@ -190,9 +180,10 @@ def run_usage(
         state, archived_before, quarters_from = connection.execute(_STATE).fetchone()
         calendar = calendar_for(query, *_bounds(connection, archived_before))
         waiting = _waiting(connection, rowid_of(connection, state))
+        over = [start for (start,) in connection.execute(WHOLE)]
 
         def reading(timed: bool) -> Reading:
-            cut = cut_of(query, calendar, quarters_from=quarters_from, timed=timed)
+            cut = cut_of(query, calendar, quarters_from=quarters_from, timed=timed, over=over)
             if by_rows and not (archived_before and cut):
                 cut = None
             check_archived(query, cut, archived_before)

@@ -28,7 +28,7 @@ from gateway.storage.sqlite import outbox_tables, rollup_tables
 from gateway.storage.sqlite.journals import after_opening, before_opening
 from gateway.storage.streams import tables as stream_tables
 
-SCHEMA_VERSION = 16
+SCHEMA_VERSION = 17
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -103,9 +103,10 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     13: LINES,
     14: response_tables.SQLITE_TABLES,
     15: SCHEDULE_TABLES,
+    16: rollup_tables.FOUR_WEEKS,
 }
 """What brings the schema of a version to that of the next."""
-_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10, 11, 14, 15}
+_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10, 11, 14, 15, 16}
 """Steps that make tables and leave those that are there as they are: whoever goes back sets
 ``PRAGMA user_version`` back, and needs no copy."""
 

@@ -20,6 +20,10 @@ class StoredLedger(Ledger, Protocol):
         """Adds a batch of settled rows to the sums; how many they were."""
         ...
 
+    async def sum_up_four_weeks(self) -> bool:
+        """Sums up four weeks that are over once more; whether there were any."""
+        ...
+
 
 class OpenLedger(Protocol):
     def __call__(self, place: str = "one", **options: Any) -> StoredLedger:

@@ -30,7 +30,8 @@ SPRING = 1_774_742_400.0
 SUMS = ("input_tokens", "output_tokens", "queue_us", "cold_us", "exec_us", "gpu_us", "cost_nano")
 
 moments = st.builds(
-    lambda quarters, later: SPRING + quarters * 900.0 + later,
+    lambda weeks, quarters, later: SPRING + weeks * 604_800.0 + quarters * 900.0 + later,
+    st.sampled_from([0, 0, -9, -5, -4, 4, 8]),
     st.integers(-40, 200),
     st.sampled_from([0.0, 0.0, 450.0, 899.5]),
 )
@@ -48,11 +49,15 @@ queries = st.builds(
     until=st.none() | moments.map(lambda at: at + 86_400.0),
     group_by=st.lists(
         st.sampled_from(
-            ["user", "kind", "tag:team", "month", "day", "hour", "hour_of_week", "outcome"]
+            [
+                *("user", "kind", "tag:team", "month", "day", "hour", "hour_of_week", "outcome"),
+                "model",
+            ]
         ),
         max_size=3,
         unique=True,
-    ).map(tuple),
+    ).map(tuple)
+    | st.sampled_from([("user", "hour_of_week"), ("user", "model", "hour_of_week"), ("day",)]),
     where=st.sampled_from(
         [
             {},
@@ -141,8 +146,11 @@ def told(report: UsageReport) -> dict[tuple[str, ...], list[int]]:
     }
 
 
-async def rolled_up(ledger: StoredLedger) -> None:
+async def rolled_up(ledger: StoredLedger, *, over: bool = True) -> None:
+    """``over``: four weeks that are over have sums of their own too."""
     while await ledger.roll_up():
+        pass
+    while over and await ledger.sum_up_four_weeks():
         pass
 
 
@@ -158,8 +166,9 @@ def test_a_report_is_that_of_the_rows_whatever_is_rolled_up(
     late: list[LedgerRow],
     asked: list[UsageQuery],
 ) -> None:
-    """Before anything is rolled up, with rows that wait (of hours that are rolled up too), and
-    after; in zones whose clocks change, and whose hours begin at others' half."""
+    """Before anything is rolled up, with rows that wait (of hours that are rolled up too), with
+    some that came after their four weeks were summed up, and after; in zones whose clocks change,
+    and whose hours begin at others' half."""
     rows = [
         msgspec.structs.replace(row, id=f"r{index}") for index, row in enumerate([*early, *late])
     ]
@@ -188,10 +197,45 @@ def test_a_report_is_that_of_the_rows_whatever_is_rolled_up(
             await check(ledger, before)
             await ledger.settle(after)
             await check(ledger, rows)
+            await rolled_up(ledger, over=False)
+            await check(ledger, rows)
             await rolled_up(ledger)
             await check(ledger, rows)
 
     asyncio.run(run())
+
+
+BY_HOUR = UsageQuery(group_by=("user", "model", "hour_of_week"), zone="Europe/Berlin")
+BY_DAY = UsageQuery(group_by=("user", "day"), zone="Europe/Berlin", durations=True)
+
+
+def spread(count: int, name: str = "r") -> list[LedgerRow]:
+    """One each seven hours from a Monday on with which four weeks begin; what they cost says which
+    they are."""
+    begin = 1_771_200_000.0
+    return [
+        settled_row(
+            f"{name}{n}", user=f"user-{n % 4}", started_at=begin + n * 25_200.0, cost_nano=2**n
+        )
+        for n in range(count)
+    ]
+
+
+async def test_reports_with_what_came_late_are_those_of_the_rows(open_ledger: OpenLedger) -> None:
+    """Before its four weeks are summed up again, and after."""
+    async with opened(open_ledger) as ledger:
+        await ledger.settle(spread(60))
+        before = [await ledger.usage(query) for query in (BY_HOUR, BY_DAY)]
+        await rolled_up(ledger)
+        assert [await ledger.usage(query) for query in (BY_HOUR, BY_DAY)] == before
+        await ledger.settle(spread(30, "late"))
+        await rolled_up(ledger, over=False)
+        late = [await ledger.usage(query) for query in (BY_HOUR, BY_DAY)]
+        assert [sum(row.cost_nano for row in report.rows) for report in late] == [
+            2**60 - 1 + 2**30 - 1
+        ] * 2
+        assert await ledger.sum_up_four_weeks()
+        assert [await ledger.usage(query) for query in (BY_HOUR, BY_DAY)] == late
 
 
 async def test_rows_are_rolled_up_once_however_often_and_by_whomever_it_is_asked(

@@ -9,10 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.storage.calendar import Calendar, calendar_of, zone_of
+from gateway.storage.calendar import DAY_US, Calendar, calendar_of, zone_of
 from gateway.storage.queries import UsageQuery
-from gateway.storage.rollups.cubes import FULL, QUARTER_US, TOTAL, WHAT, WHO
+from gateway.storage.rollups.cubes import (
+    FIRST_WEEK,
+    FOUR_WEEKS,
+    FULL,
+    HALVES_OF_WEEK,
+    HOURS_OF_WEEK,
+    QUARTER_US,
+    SIX_HOURS,
+    TOTAL,
+    WHAT,
+    WHO,
+)
 from gateway.storage.rollups.cuts import cube_for, cut_of
+from gateway.storage.rollups.stretches import Piece
 from gateway.types import MICRO
 
 YEAR = 1_767_225_600
@@ -65,14 +77,81 @@ def test_quarters_that_have_no_sums_yet_are_not_asked() -> None:
     assert cut.ends == ((round((YEAR + 60) * MICRO), (YEAR + 3_600) * MICRO),)
 
 
+FIRST = next(start for start in range(FIRST_WEEK, 10**7, FOUR_WEEKS) if start * 900 >= YEAR)
+WEEKS = [FIRST + number * FOUR_WEEKS for number in range(12)]
+"""Of the year, all that are over."""
+
+
+@pytest.mark.parametrize(
+    ("group_by", "zone", "spans"),
+    [
+        (("user",), "UTC", {FOUR_WEEKS}),
+        (("user", "backend"), "Europe/Berlin", {FOUR_WEEKS}),
+        (("user", "hour_of_week"), "UTC", {HOURS_OF_WEEK}),
+        (("user", "hour_of_week"), "Europe/Berlin", {HOURS_OF_WEEK, 4}),
+        (("user", "model", "hour_of_week"), "Asia/Kolkata", {HALVES_OF_WEEK}),
+        (("user", "hour_of_week"), "Asia/Kathmandu", {1}),
+        (("user", "backend", "hour_of_week"), "UTC", {4}),
+        (("user", "day"), "UTC", {96}),
+        (("user", "day"), "Europe/Berlin", {SIX_HOURS, 4}),
+        (("user", "day"), "Asia/Kolkata", {SIX_HOURS, 4, 1}),
+        (("user", "day"), "Asia/Tashkent", {SIX_HOURS, 4}),
+        (("user", "hour"), "Europe/Berlin", {4}),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else None,
+)
+def test_four_weeks_that_are_over_are_read_from_their_own_sums(
+    group_by: tuple[str, ...], zone: str, spans: set[int]
+) -> None:
+    """But not where clocks change in them, or where their sums tell less than is asked."""
+    asked = UsageQuery(
+        since=WEEKS[0] * 900.0, until=(WEEKS[-1] + FOUR_WEEKS) * 900.0, group_by=group_by, zone=zone
+    )
+    cut = cut_of(asked, calendar(zone), over=WEEKS)
+    assert cut is not None
+    assert cut.ends == ()
+    assert {piece.span for piece in cut.pieces} == spans
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Asia/Tokyo"])
+def test_each_quarter_of_an_hour_of_four_weeks_is_in_one_piece_of_a_days_report(zone: str) -> None:
+    """And in a piece of which each sum lies within one day."""
+    asked = UsageQuery(since=WEEKS[0] * 900.0, until=WEEKS[1] * 900.0, group_by=("day",), zone=zone)
+    cut = cut_of(asked, calendar(zone), over=WEEKS)
+    assert cut is not None
+    offset = calendar(zone).steady(WEEKS[0] * QUARTER_US, WEEKS[1] * QUARTER_US)
+    assert offset is not None
+    for quarter in range(WEEKS[0], WEEKS[0] + 200):
+        [piece] = [
+            piece
+            for piece in cut.pieces
+            if any(a <= quarter // piece.span * piece.span % 96 < b for a, b in piece.of_day)
+        ]
+        begin = quarter // piece.span * piece.span * QUARTER_US + offset
+        assert begin // DAY_US == (begin + piece.span * QUARTER_US - 1) // DAY_US
+
+
+@pytest.mark.parametrize("count", [0, 61, 200])
+def test_more_stretches_than_a_statement_takes_are_read_as_any_time_is(count: int) -> None:
+    apart = [FIRST + number * 2 * FOUR_WEEKS for number in range(count)]
+    cut = cut_of(UsageQuery(), None, over=apart)
+    assert cut is not None
+    assert len(cut.pieces) == 1
+
+
 instants = st.none() | st.integers(YEAR * 2, (YEAR + 40 * 86_400) * 2).map(lambda half: half / 2)
 
 
-@given(since=instants, until=instants, timed=st.booleans())
+@given(
+    since=instants,
+    until=instants,
+    timed=st.booleans(),
+    over=st.lists(st.sampled_from(WEEKS), unique=True).map(sorted),
+)
 def test_pieces_and_ends_lie_side_by_side_and_cover_what_is_asked(
-    since: float | None, until: float | None, timed: bool
+    since: float | None, until: float | None, timed: bool, over: list[int]
 ) -> None:
-    cut = cut_of(UsageQuery(since=since, until=until), None, timed=timed)
+    cut = cut_of(UsageQuery(since=since, until=until), None, timed=timed, over=over)
     if cut is None:
         assert since is not None
         assert until is not None
@@ -108,4 +187,4 @@ def test_pieces_and_ends_lie_side_by_side_and_cover_what_is_asked(
 def test_a_report_is_read_from_the_smallest_sums_that_tell_it(
     query: dict[str, Any], cube: object
 ) -> None:
-    assert cube_for(UsageQuery(**query), 96) is cube
+    assert cube_for(UsageQuery(**query), Piece(96, None, None)) is cube
