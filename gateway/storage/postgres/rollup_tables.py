@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.storage.rollups.adding import place
-from gateway.storage.rollups.cubes import ASKED, DAY, GROUP, PARTS, TOTAL, Types
+from gateway.storage.rollups.cubes import DAY, GROUP, MADE, PARTS, TOTAL, Types
 from gateway.storage.rollups.first_form import first_tables, into_cubes
 from gateway.storage.rollups.four_weeks import STATE, four_weeks_of, members, tables
 
@@ -56,4 +56,10 @@ FOUR_WEEKS = ";\n\n".join(
         f"FOR EACH ROW WHEN (NEW.span = {DAY}) EXECUTE FUNCTION four_weeks_changed()",
     )
 )
-MEMBERS = tuple(members(f"p.digest = {digest('g.', ASKED.columns)}", digest("", ASKED.columns)))
+MEMBERS = tuple(
+    statement
+    for cube in MADE
+    for statement in members(
+        cube, f"p.digest = {digest('g.', cube.columns)}", digest("", cube.columns)
+    )
+)

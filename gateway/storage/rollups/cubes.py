@@ -41,6 +41,9 @@ class Cube(msgspec.Struct, frozen=True, kw_only=True):
     timed: tuple[int, ...]
     weeks: tuple[int, ...] = (SIX_HOURS, FOUR_WEEKS, HOURS_OF_WEEK, HALVES_OF_WEEK)
     weeks_timed: tuple[int, ...] = (FOUR_WEEKS,)
+    made_of: str = ""
+    """The name of the cube of whose groups its own are parts: it has sums of four weeks that are
+    over alone, made of that one's."""
 
     @property
     def sums(self) -> str:
@@ -51,6 +54,11 @@ class Cube(msgspec.Struct, frozen=True, kw_only=True):
     def durations(self) -> str:
         """The table of how long calls took."""
         return f"rollup_{self.name}_durations"
+
+    @property
+    def members(self) -> str:
+        """Of one that is made of another: the table of that one's groups and its own."""
+        return f"rollup_{self.name}_members"
 
     @property
     def groups(self) -> str:
@@ -77,21 +85,30 @@ WHAT = Cube(
     timed=(DAY,),
 )
 WHO = Cube(name="who", columns=('"user"', "key_id", "plan", "kind", "tags"), timed=(DAY,))
-ASKED = Cube(
-    name="asked",
-    columns=('"user"', "key_id", "plan", "model", "tags"),
-    spans=(),
-    timed=(),
-    weeks=(HOUR, SIX_HOURS, DAY, FOUR_WEEKS, HOURS_OF_WEEK, HALVES_OF_WEEK),
-    weeks_timed=(),
-)
-"""Who asked for which model: of four weeks that are over alone, made of the sums of ``FULL``."""
 FULL = Cube(name="full", columns=GROUP, timed=(DAY, HOUR), weeks=(FOUR_WEEKS,))
 """A finer one for how long calls took would be as large as the rows."""
 CUBES = (TOTAL, WHAT, WHO, FULL)
 """Those to which rows are added; the smallest first."""
-READ = (TOTAL, WHAT, WHO, ASKED, FULL)
-"""The same, with what is made of them."""
+
+
+def _made_of(cube: Cube, name: str, *columns: str) -> Cube:
+    return Cube(
+        name=name,
+        columns=columns,
+        spans=(),
+        timed=(),
+        weeks=(HOUR, SIX_HOURS, DAY, FOUR_WEEKS, HOURS_OF_WEEK, HALVES_OF_WEEK),
+        weeks_timed=(),
+        made_of=cube.name,
+    )
+
+
+CALLERS = _made_of(WHO, "callers", '"user"', "key_id", "plan", "tags")
+ASKED = _made_of(FULL, "asked", '"user"', "key_id", "plan", "model", "tags")
+MADE = (CALLERS, ASKED)
+"""Those that are made of others."""
+READ = (TOTAL, WHAT, CALLERS, WHO, ASKED, FULL)
+"""All; the smallest first."""
 PARTS = (WHAT, WHO)
 """Those whose groups are parts of the groups of ``FULL``, which has their numbers."""
 

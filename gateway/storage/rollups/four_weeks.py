@@ -13,14 +13,14 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.storage.rollups.cubes import (
-    ASKED,
+    CUBES,
     DAY,
     FIRST_WEEK,
     FOUR_WEEKS,
-    FULL,
     HALVES_OF_WEEK,
     HOUR,
     HOURS_OF_WEEK,
+    MADE,
     QUARTER,
     QUARTER_US,
     READ,
@@ -36,11 +36,11 @@ from gateway.storage.rollups.cubes import (
 from gateway.types import MICRO
 
 STATE = "rollup_four_weeks"
-MEMBERS = f"rollup_{ASKED.name}_members"
-"""The groups of ``FULL`` and those of ``ASKED`` in which they are."""
+_BY_NAME = {cube.name: cube for cube in CUBES}
 KEY = ("span", "start", "group_id")
 WHOLE = f"SELECT start FROM {STATE} WHERE whole = 1 ORDER BY start"  # noqa: S608
 ENDED = f"UPDATE {STATE} SET whole = 1 WHERE start = {{}} AND changes = {{}}"  # noqa: S608
+UNCHANGED = f"SELECT 1 FROM {STATE} WHERE start = {{}} AND changes = {{}} AND whole = 0"  # noqa: S608
 _NEXT = (
     f"SELECT start, changes FROM {STATE} WHERE whole = 0 AND start <= {{}} "  # noqa: S608
     "ORDER BY start DESC LIMIT 1"
@@ -72,12 +72,11 @@ def four_weeks_of(start: str) -> str:
 def tables(types: Types) -> list[str]:
     """The statements that make the tables, with what there is to be summed. They may be there: of
     who went back to a version before them, and comes again."""
-    made = (
-        group_table(ASKED, types),
-        table(MEMBERS, ("full_id",), ("group_id",), types),
-        table(ASKED.sums, KEY, TOLD, types),
-        table(STATE, ("start",), ("changes", "whole"), types),
-    )
+    made = [table(STATE, ("start",), ("changes", "whole"), types)]
+    for cube in MADE:
+        made.append(group_table(cube, types))
+        made.append(table(cube.members, ("source_id",), ("group_id",), types))
+        made.append(table(cube.sums, KEY, TOLD, types))
     return [
         *(each.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1) for each in made),
         f"INSERT INTO {STATE} (start, changes, whole) "  # noqa: S608
@@ -86,17 +85,17 @@ def tables(types: Types) -> list[str]:
     ]
 
 
-def members(same: str, digest: str = "") -> list[str]:
-    """The statements that tell new groups of ``FULL`` theirs of ``ASKED``; ``same`` says when its
-    group ``p`` is that of ``g``, ``digest`` what its table has beside."""
-    names = ", ".join(ASKED.columns)
+def members(cube: Cube, same: str, digest: str = "") -> list[str]:
+    """The statements that tell new groups of what a cube is made of theirs in it; ``same`` says
+    when its group ``p`` is that of ``g``, ``digest`` what its table has beside."""
+    names, source = ", ".join(cube.columns), _BY_NAME[cube.made_of].groups
     head, made = ("digest, ", f"{digest}, ") if digest else ("", "")
-    new = f"NOT EXISTS (SELECT 1 FROM {MEMBERS} AS m WHERE m.full_id = g.id)"  # noqa: S608
+    new = f"NOT EXISTS (SELECT 1 FROM {cube.members} AS m WHERE m.source_id = g.id)"  # noqa: S608
     return [
-        f"INSERT INTO {ASKED.groups} ({head}{names}) SELECT DISTINCT {made}{names} "  # noqa: S608
-        f"FROM {FULL.groups} AS g WHERE {new} ON CONFLICT DO NOTHING",
-        f"INSERT INTO {MEMBERS} (full_id, group_id) SELECT g.id, (SELECT p.id "  # noqa: S608
-        f"FROM {ASKED.groups} AS p WHERE {same}) FROM {FULL.groups} AS g WHERE {new}",
+        f"INSERT INTO {cube.groups} ({head}{names}) SELECT DISTINCT {made}{names} "  # noqa: S608
+        f"FROM {source} AS g WHERE {new} ON CONFLICT DO NOTHING",
+        f"INSERT INTO {cube.members} (source_id, group_id) SELECT g.id, (SELECT p.id "  # noqa: S608
+        f"FROM {cube.groups} AS p WHERE {same}) FROM {source} AS g WHERE {new}",
     ]
 
 
@@ -134,8 +133,9 @@ def _source(cube: Cube, span: int, *, timed: bool) -> tuple[str, int, str]:
     finer = QUARTER if span == HALVES_OF_WEEK else HOUR
     if span == FOUR_WEEKS:
         finer = DAY
-    if cube == ASKED and span in (HOUR, HALVES_OF_WEEK):
-        joined = f"{FULL.sums} AS r JOIN {MEMBERS} AS m ON m.full_id = r.group_id"
+    if cube.made_of and span in (HOUR, HALVES_OF_WEEK):
+        source = _BY_NAME[cube.made_of].sums
+        joined = f"{source} AS r JOIN {cube.members} AS m ON m.source_id = r.group_id"
         return joined, finer, "m.group_id"
     return f"{cube.durations if timed else cube.sums} AS r", finer, "r.group_id"
 

@@ -130,7 +130,7 @@ def _coarse(query: UsageQuery, stretch: Stretch, timed: bool) -> Iterator[Piece]
         fits = [span for span in (HOURS_OF_WEEK, HALVES_OF_WEEK) if stretch.offset % -span == 0]
         if fits:
             yield _piece(stretch, fits[0])
-    elif moments <= {"day", "month"} and query.zone != "UTC":
+    elif "day" in moments and moments <= {"day", "month"} and query.zone != "UTC":
         yield from _days(stretch, -stretch.offset % DAY)
 
 

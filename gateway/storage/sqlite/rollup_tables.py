@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.storage.rollups.adding import place
-from gateway.storage.rollups.cubes import ASKED, DAY, GROUP, PARTS, TOTAL, Types
+from gateway.storage.rollups.cubes import DAY, GROUP, MADE, PARTS, TOTAL, Types
 from gateway.storage.rollups.first_form import first_tables, into_cubes
 from gateway.storage.rollups.four_weeks import STATE, four_weeks_of, members, tables
 
@@ -34,8 +34,11 @@ CUBES = tuple(into_cubes(_TYPES, (*_INDEXES, *PLACING)))
 _CHANGED = four_weeks_of("NEW.start")
 FOUR_WEEKS = (
     *tables(_TYPES),
-    f"CREATE UNIQUE INDEX IF NOT EXISTS {ASKED.groups}_by_name "
-    f"ON {ASKED.groups} ({', '.join(ASKED.columns)})",
+    *(
+        f"CREATE UNIQUE INDEX IF NOT EXISTS {cube.groups}_by_name "
+        f"ON {cube.groups} ({', '.join(cube.columns)})"
+        for cube in MADE
+    ),
     *(
         f"CREATE TRIGGER IF NOT EXISTS four_weeks_{name} AFTER {name} ON {TOTAL.sums} "  # noqa: S608
         f"WHEN NEW.span = {DAY} BEGIN "
@@ -45,4 +48,6 @@ FOUR_WEEKS = (
         for name in ("INSERT", "UPDATE")
     ),
 )
-MEMBERS = tuple(members(same("p", "g", ASKED.columns)))
+MEMBERS = tuple(
+    statement for cube in MADE for statement in members(cube, same("p", "g", cube.columns))
+)

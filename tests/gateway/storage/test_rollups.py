@@ -31,7 +31,7 @@ SUMS = ("input_tokens", "output_tokens", "queue_us", "cold_us", "exec_us", "gpu_
 
 moments = st.builds(
     lambda weeks, quarters, later: SPRING + weeks * 604_800.0 + quarters * 900.0 + later,
-    st.sampled_from([0, 0, -9, -5, -4, 4, 8]),
+    st.sampled_from([0, 0, 0, -4, 5]),
     st.integers(-40, 200),
     st.sampled_from([0.0, 0.0, 450.0, 899.5]),
 )

@@ -64,10 +64,36 @@ async def test_sums_that_change_meanwhile_are_summed_up_again(tmp_path: Path) ->
             connection.execute(f"UPDATE {TOTAL.sums} SET calls = calls WHERE span = 96")
             return True
 
-        assert sum_up(connection, OVER, changes)
+        assert sum_up(connection, OVER, changes, small=0)
         assert whole(connection) == []
         assert sum_up(connection, OVER, lambda: True)
         assert whole(connection) == [START]
+
+
+@pytest.mark.parametrize("steps", [0, 3, 20])
+async def test_two_processes_that_sum_up_the_same_leave_what_is_right(
+    tmp_path: Path, steps: int
+) -> None:
+    """One is late, and its sums are of before a row that came meanwhile."""
+    path = tmp_path / "ledger.db"
+    await filled(path)
+    with contextlib.closing(connect(path)) as late, contextlib.closing(connect(path)) as other:
+        done = itertools.count()
+
+        def meanwhile() -> bool:
+            if next(done) == steps:
+                other.execute(
+                    f"UPDATE {TOTAL.sums} SET calls = calls + 1 WHERE span = 96 AND start = {START}"
+                )
+                other.execute(f"UPDATE {WHO.sums} SET calls = calls + 100 WHERE span = 4")
+                assert sum_up(other, OVER, lambda: True)
+            return True
+
+        assert sum_up(late, OVER, meanwhile, small=0)
+        assert whole(late) == [START]
+        sql = f"SELECT SUM(calls) FROM {WHO.sums} WHERE span = "
+        [[hours]], [[folded]] = (late.execute(f"{sql}{span}").fetchall() for span in (4, -4))
+    assert hours == folded
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4, 12])
@@ -76,9 +102,9 @@ async def test_what_breaks_off_is_not_read_and_is_done_again(tmp_path: Path, ste
     await filled(path)
     with contextlib.closing(connect(path)) as connection:
         done = itertools.count()
-        assert sum_up(connection, OVER, lambda: next(done) < steps)
+        assert sum_up(connection, OVER, lambda: next(done) < steps, small=0)
         assert whole(connection) == []
-        assert sum_up(connection, OVER, lambda: True)
+        assert sum_up(connection, OVER, lambda: True, small=0)
         counts = {
             cube: connection.execute(
                 f"SELECT SUM(calls) FROM {cube.sums} WHERE span = 2688"
@@ -110,7 +136,7 @@ async def test_sums_of_before_there_were_such_are_summed_up(tmp_path: Path) -> N
     path = tmp_path / "ledger.db"
     await filled(path)
     with contextlib.closing(connect(path)) as connection:
-        for table in (STATE, ASKED.sums, ASKED.groups):
+        for table in (STATE, ASKED.sums, ASKED.groups, ASKED.members):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 13")
     with contextlib.closing(connect(path)) as connection:
