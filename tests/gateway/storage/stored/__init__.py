@@ -1,1 +1,1 @@
-"""Files and batches in stores of both kinds."""
+"""Files, batches and the lines of jobs in stores of both kinds."""
