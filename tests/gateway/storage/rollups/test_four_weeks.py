@@ -122,7 +122,7 @@ async def test_a_file_that_was_with_an_earlier_version_meanwhile_is_right(tmp_pa
         await rolled_up(ledger)
     with contextlib.closing(connect(path)) as connection:
         assert whole(connection) == [START]
-        connection.execute("PRAGMA user_version = 15")
+        connection.execute("PRAGMA user_version = 16")
     async with ledger_at(path) as ledger:
         await ledger.settle(rows(30, "late"))
         await rolled_up(ledger, over=False)
@@ -138,7 +138,7 @@ async def test_sums_of_before_there_were_such_are_summed_up(tmp_path: Path) -> N
     with contextlib.closing(connect(path)) as connection:
         for table in (STATE, ASKED.sums, ASKED.groups, ASKED.members):
             connection.execute(f"DROP TABLE {table}")
-        connection.execute("PRAGMA user_version = 15")
+        connection.execute("PRAGMA user_version = 16")
     with contextlib.closing(connect(path)) as connection:
         assert sum_up(connection, OVER, lambda: True)
         assert whole(connection) == [START]
