@@ -73,9 +73,9 @@ CREATE INDEX jobs_late ON jobs (deadline_at)
 WHERE ended_at IS NULL AND worker = '' AND deadline_at > 0
 """,
     "CREATE INDEX jobs_leased ON jobs (lease_until) WHERE ended_at IS NULL AND worker <> ''",
-    "DROP INDEX jobs_alive",
-    "DROP INDEX jobs_taken",
-    "DROP INDEX jobs_waiting",
+    "DROP INDEX IF EXISTS jobs_alive",
+    "DROP INDEX IF EXISTS jobs_taken",
+    "DROP INDEX IF EXISTS jobs_waiting",
     """
 CREATE INDEX jobs_waiting ON jobs (caller)
 WHERE ended_at IS NULL AND state = 'queued' AND batch = ''
