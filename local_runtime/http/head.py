@@ -12,9 +12,6 @@ from local_runtime.http.errors import Refusal
 
 FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 """The headers that say where a body ends."""
-CUT = "cut"
-"""A key of the last ``http.response.body`` of an answer that is not whole: the connection is closed
-then without a word that the body has ended. Another server than ours ends the body."""
 _STATUSES = frozenset(HTTPStatus)
 _PRINTED = bytes(code for code in range(256) if code == 9 or (code >= 32 and code != 127))
 

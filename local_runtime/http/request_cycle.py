@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Scope
 from local_runtime.app.request import BODILESS
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import HIGH_WATER, FlowControl
-from local_runtime.http.head import CUT, FRAMING, head_of, refusal_headers, status_line
+from local_runtime.http.head import FRAMING, head_of, refusal_headers, status_line
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -210,8 +210,10 @@ class RequestCycle:
 
     async def send(self, message: Message) -> None:
         """Writes a part of the answer, when the caller reads on; returns from the last when the
-        caller has taken it, but for what the transport always may hold. For one who is gone it
-        does nothing. Raises RuntimeError for what ASGI does not allow."""
+        caller has taken it, but for what the transport always may hold. ``more_body: None`` ends
+        one that is cut: the connection is closed without a word that the body has ended, which
+        other servers would say. For a caller who is gone it does nothing. Raises RuntimeError for
+        what ASGI does not allow."""
         connection = self._connection
         if connection.flow.write_paused and not self._disconnected:
             await connection.flow.drained()
@@ -221,9 +223,7 @@ class RequestCycle:
         if message["type"] != kind or self.response_complete:
             raise RuntimeError(f"{message['type']} was sent where it has no place")
         if self.response_started:
-            more = message.get("more_body", False)
-            cut = not more and CUT in message
-            self._continue(message.get("body", b""), more=more, cut=cut)
+            self._continue(message.get("body", b""), more=message.get("more_body", False))
             if self.response_complete and connection.flow.write_paused:
                 await connection.flow.drained()
         else:
@@ -289,12 +289,13 @@ class RequestCycle:
             self._chunked = False
         return True
 
-    def _continue(self, body: bytes, *, more: bool, cut: bool = False) -> None:
+    def _continue(self, body: bytes, *, more: bool | None) -> None:
+        """``more``: None of an answer that is cut, of which there is more that never comes."""
         head, self._head = self._head, b""
-        self._write(head, self._framed(body, more=more or cut))
+        self._write(head, self._framed(body, more=more))
         if more:
             return
-        if cut:
+        if more is None:
             self.keep_alive = False
         elif self._left:
             raise RuntimeError("the answer is shorter than its Content-Length")
@@ -305,13 +306,13 @@ class RequestCycle:
             self._connection.transport.close()
         self._connection.on_response_complete()
 
-    def _framed(self, body: bytes, *, more: bool) -> bytes:
+    def _framed(self, body: bytes, *, more: bool | None) -> bytes:
         if self.scope["method"] == "HEAD":
             self._left = 0
             return b""
         if self._chunked:
             chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-            return chunk if more else chunk + b"0\r\n\r\n"
+            return chunk if more or more is None else chunk + b"0\r\n\r\n"
         if self._left is not None:
             if len(body) > self._left:
                 raise RuntimeError("the answer is longer than its Content-Length")

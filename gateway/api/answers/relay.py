@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager
-from typing import Any
 
 from adapters.types import TYPED_ROUTES, Reply, Task
 from gateway.api.answers.headers import decision_headers, server_timing
@@ -16,7 +15,6 @@ from gateway.calls.stream_events import error_event, whole_event
 from gateway.clock import Clock, Timer
 from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError
-from local_runtime.http.head import CUT
 
 STREAM_HEADERS: list[Header] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -88,7 +86,7 @@ async def fail_stream(send: Send, error: ApiError, context: RequestContext) -> N
     body."""
     task = _TYPED.get(context.path, "chat")
     body = error_event(error, None, task, context.request_id)
-    await send({"type": "http.response.body", "body": body, CUT: True})
+    await send({"type": "http.response.body", "body": body, "more_body": None})
 
 
 class Relay:
@@ -148,11 +146,9 @@ class Relay:
 
     async def _end(self, stream: SettledStream, show_usage: bool) -> None:
         body = stream.last(show_usage=show_usage)
-        message: dict[str, Any] = {"type": "http.response.body", "body": body}
-        if stream.is_cut:
-            message[CUT] = True
+        more = None if stream.is_cut else False  # None: there is, and it never comes
         with self._in_progress(len(body)):
-            await self._send(message)
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     def _in_progress(self, size: int) -> AbstractContextManager[None]:
         """A call has ended for its backend, and has not for its client before it took the

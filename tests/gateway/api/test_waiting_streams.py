@@ -15,7 +15,6 @@ from adapters.fake import Outcome
 from adapters.types import Chunk
 from gateway.app import web
 from gateway.clock import FakeClock
-from local_runtime.http.head import CUT
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
 ASKED = {"model": "home-only", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -96,7 +95,7 @@ async def test_a_cut_stream_has_an_error_and_no_end_of_its_body(
 ) -> None:
     async with assembled(tmp_path, clock, ALONE) as gateway:
         last = await last_part(gateway, runs_for, outcome)
-        assert last[CUT]
+        assert last["more_body"] is None
         assert b'"error"' in last["body"]
         assert b"[DONE]" not in last["body"]
 
@@ -104,7 +103,7 @@ async def test_a_cut_stream_has_an_error_and_no_end_of_its_body(
 async def test_a_stream_that_is_whole_ends_its_body(tmp_path: Path, clock: FakeClock) -> None:
     async with assembled(tmp_path, clock, ALONE) as gateway:
         last = await last_part(gateway, 20.0, PIECES)
-        assert CUT not in last
+        assert last["more_body"] is False
         assert last["body"].endswith(b"[DONE]\n\n")
 
 

@@ -13,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from gateway.clock import settle
-from local_runtime.http.head import CUT
 from tests.local_runtime.http.wire import (
     ASK,
     BLOCK,
@@ -50,7 +49,7 @@ async def test_an_answer_that_its_app_calls_cut_has_no_last_chunk_and_ends_the_c
     async def breaks_off(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"a piece", "more_body": True})
-        await send({"type": "http.response.body", "body": b"an error", CUT: True})
+        await send({"type": "http.response.body", "body": b"an error", "more_body": None})
 
     wire = await said_by(breaks_off)
 
