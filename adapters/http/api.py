@@ -46,8 +46,11 @@ class Api:
         *,
         headers: Mapping[str, str] | None = None,
         secrets: Sequence[Secret | None] = (),
+        query: str = "",
     ) -> None:
-        """Raises ValueError for a base URL that is none."""
+        """``query`` stands at the end of every path. Raises ValueError for a base URL that is
+        none."""
+        self._query = query
         self.origin = Origin(base_url)
         self.client = Client(
             self.origin,
@@ -101,6 +104,8 @@ class Api:
     def head(self, method: str, path: str, more: Mapping[str, str] | None = None) -> bytes:
         """The head of a request, all but Content-Length, with ``more`` headers than every request
         has. Raises ValueError for a path or a header that would break out of its line."""
+        if self._query:
+            path = f"{path}{'&' if '?' in path else '?'}{self._query}"
         return render_head(method, self.origin, path, {**self.headers, **(more or {})})
 
     def heads(self, routes: Mapping[Task, str]) -> dict[Task, bytes]:

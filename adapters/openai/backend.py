@@ -15,14 +15,15 @@ import msgspec
 
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
-from adapters.http.api import Api, below_v1
+from adapters.http.api import Api, bearer, below_v1
 from adapters.http.backend import HttpBackend
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
 from adapters.names import Name
 from adapters.openai.engine_probe import EngineProbe, Named
 from adapters.openai.plain_calls import PlainCalls
-from adapters.settings import HttpSettings, HttpUrl, SecretStr, UrlPath
+from adapters.openai.providers import PROVIDERS, UNKNOWN, Provider, ProviderName
+from adapters.settings import HttpSettings, HttpUrl, SecretStr, SettingError, UrlPath
 from adapters.types import (
     COUNT_ROUTE,
     OPENAI_ROUTES,
@@ -43,10 +44,14 @@ _VERSION = {"anthropic-version": "2023-06-01"}
 class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One server of OpenAI's protocol."""
 
-    base_url: HttpUrl
-    """Where the server is, with or without /v1."""
+    provider: ProviderName | None = None
+    """Who runs the server: says where it is, how it is shown the key, and what it has natively."""
+    base_url: HttpUrl = ""
+    """Where the server is, with or without /v1; left out: where the provider is."""
+    api_version: Name | None = None
+    """Of Azure: sent as api-version with every request."""
     api_key: SecretStr | None = None
-    """Sent as a bearer token."""
+    """Sent as a bearer token; to Azure as api-key."""
     model: Name | None = None
     """The upstream's own name for the model; left out: the caller's name is passed on."""
     native: frozenset[Literal["messages", "responses"]] = frozenset()
@@ -58,7 +63,22 @@ class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     """Ask every stream for its usage. Off for a server that refuses stream_options."""
     engine: Named = "auto"
     """Whose words for its load and limits are read; auto: it is found out. With none the server is
-    asked no more than whether it is up."""
+    asked no more than whether it is up, and so is a provider."""
+
+    def __post_init__(self) -> None:
+        if not self.base_url and not self.known.base_url:
+            whose = f"{self.provider} has one for each customer" if self.provider else "no provider"
+            raise SettingError(("base_url",), f"it is missing, and {whose}")
+
+    @property
+    def known(self) -> Provider:
+        """What is known of the provider."""
+        return UNKNOWN if self.provider is None else PROVIDERS[self.provider]
+
+    @property
+    def url(self) -> str:
+        """Below which the paths of the protocol are."""
+        return below_v1(self.base_url or self.known.base_url)
 
 
 class OpenAICompatible(HttpBackend):
@@ -67,10 +87,12 @@ class OpenAICompatible(HttpBackend):
     Settings = OpenAISettings
 
     def __init__(self, name: str, settings: OpenAISettings, clock: Clock) -> None:
-        api = Api.keyed(settings, clock, url=below_v1(settings.base_url))
+        api = _api_of(settings, clock)
         infer = settings.infer_path
         own: dict[Task, str] = {} if infer is None else {"infer": infer}
-        typed: dict[Task, str] = {task: TYPED_ROUTES[task] for task in settings.native}
+        typed: dict[Task, str] = {
+            task: TYPED_ROUTES[task] for task in settings.native | settings.known.native
+        }
         self._heads = api.heads({**OPENAI_ROUTES, **typed, **own})
         if "messages" in typed:
             self._heads["messages"] = api.head("POST", typed["messages"], _VERSION)
@@ -79,7 +101,8 @@ class OpenAICompatible(HttpBackend):
         super().__init__(name, api, Capabilities(tasks=tasks))
         self._plain = PlainCalls(api, model=settings.model, timeout=settings.timeout)
         self._model = settings.model
-        self._engine = EngineProbe(api, settings.engine)
+        hosted = settings.provider is not None and settings.engine == "auto"
+        self._engine = EngineProbe(api, "none" if hosted else settings.engine)
         self._calls = OpenAICalls(
             api, settings, model=settings.model, stream_usage=settings.stream_usage
         )
@@ -118,6 +141,20 @@ class OpenAICompatible(HttpBackend):
         if wanted is not None and wanted not in names:
             return False, f"{wanted} is not among {len(names)} models"
         return bool(names), ", ".join(names[:5]) or "no models are listed"
+
+
+def _api_of(settings: OpenAISettings, clock: Clock) -> Api:
+    key, name = settings.api_key, settings.known.key_header
+    shown = {name: key.reveal()} if name and key is not None else bearer(key)
+    version = settings.api_version
+    return Api(
+        settings.url,
+        clock,
+        settings,
+        headers={**settings.headers, **shown},
+        secrets=(key,),
+        query="" if version is None else f"api-version={version}",
+    )
 
 
 class _Listed(msgspec.Struct):

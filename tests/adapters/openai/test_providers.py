@@ -1,0 +1,51 @@
+"""A provider is asked where it is, with the key as it takes it."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.openai.backend import OpenAICompatible, OpenAISettings
+from adapters.openai.providers import PROVIDERS, ProviderName
+from adapters.settings import Secret, SettingError
+from adapters.types import Call
+from gateway.clock import FakeClock
+from tests.adapters.servers import answer, scripted
+
+CHOICE = {"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}
+
+
+async def test_azure_is_asked_below_openai_with_its_key_and_its_version(clock: FakeClock) -> None:
+    async with scripted(answer({"choices": [CHOICE]})) as (script, url):
+        settings = OpenAISettings(
+            provider="azure",
+            base_url=f"{url}/openai/v1/",
+            api_key=Secret("k"),
+            api_version="preview",
+        )
+        backend = OpenAICompatible("azure", settings, clock)
+        await backend.start()
+        body = b'{"model": "gpt", "messages": []}'
+        deadline = clock.monotonic() + 60
+        await backend.invoke(Call(id="r", model="gpt", task="chat", body=body, deadline=deadline))
+        await backend.aclose()
+    [request] = script.requests
+    assert request.target == "/openai/v1/chat/completions?api-version=preview"
+    assert request.headers["api-key"] == "k"
+    assert "authorization" not in request.headers
+    assert "responses" in backend.capabilities.tasks
+
+
+@pytest.mark.parametrize("provider", [name for name in PROVIDERS if name != "azure"])
+def test_a_provider_is_where_it_is_and_elsewhere_where_that_is_said(
+    provider: ProviderName,
+) -> None:
+    settings = OpenAISettings(provider=provider)
+    assert settings.url == PROVIDERS[provider].base_url
+    assert OpenAISettings(provider=provider, base_url="http://h/v1").url == "http://h"
+
+
+def test_an_address_is_needed_where_nobody_has_one_for_all() -> None:
+    with pytest.raises(SettingError, match="one for each customer"):
+        OpenAISettings(provider="azure")
+    with pytest.raises(SettingError, match="no provider"):
+        OpenAISettings()
