@@ -82,9 +82,8 @@ class CallState:
         policy: str,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """``received`` is in monotonic seconds, ``received_at`` in seconds since the epoch;
-        ``policy`` is the version in force. ``loop`` is the one that runs: to be told is cheaper
-        than to ask, which is a system call."""
+        """``received`` is in monotonic seconds, ``received_at`` since the epoch; ``policy`` is the
+        version in force, ``loop`` the one that runs: to ask for it is a system call."""
         self.call = call
         self.asked_model = call.model
         """That the caller named; ``call`` has the one that is asked."""
@@ -122,7 +121,6 @@ class CallState:
         self.left: tuple[LimitStatus, ...] = ()
         """What its caller's budgets have left, where the answer says so."""
         self.decision: Decision | None = None
-        """The last one."""
         self.tried: list[FailedAttempt] = []
         """Those that failed, in turn; a backend may be among them twice."""
         self.not_asked: tuple[tuple[str, WhyNot], ...] = ()
