@@ -92,7 +92,7 @@ class KeptStreams:
         finally:
             if not asked:
                 await self._forget(id)
-            recording.end("ended" if is_answered and recording.is_whole else "cut")
+            recording.end(_end_of(recording) if is_answered else "cut")
 
     async def _forget(self, id: str) -> None:
         self._here.pop(id, None)
@@ -125,6 +125,12 @@ class KeptStreams:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(longest_s):
                 await tasks.drain()
+
+
+def _end_of(recording: RecordedAnswer) -> StreamState:
+    if recording.is_broken:
+        return "broken"
+    return "ended" if recording.is_whole else "cut"
 
 
 def _cut_or(state: StreamState) -> StreamState:

@@ -59,8 +59,8 @@ class RecordedAnswer:
         self.begins_at = 0
         """The byte at which ``data`` begins."""
         self.data = bytearray()
-        self.is_whole = False
-        """Its last byte has come."""
+        self.is_whole = self.is_broken = False
+        """Its last byte has come; and that is the end of an error."""
         self._clock = clock
         self._places: set[_Place] = set()
         self._room = asyncio.Event()
@@ -82,7 +82,8 @@ class RecordedAnswer:
             self.head = AnswerHead(message["status"], tuple(pairs))
         else:
             self.data += message.get("body", b"")
-            self.is_whole = not message.get("more_body", False)
+            more = message.get("more_body", False)
+            self.is_whole, self.is_broken = not more, more is None
         self._tell()
         while len(self.data) > MOST_KEPT and not self.is_whole:
             self._drop()

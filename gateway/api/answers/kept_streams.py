@@ -163,9 +163,10 @@ class _Telling:
 
     async def _end(self) -> None:
         state, head = self._followed.state, self._followed.head
-        if state == "ended" and head is not None:
+        if state in ("ended", "broken") and head is not None:
             body = self._whole and _as_event(head, self._whole)
-            await self._send({"type": "http.response.body", "body": body})
+            more = None if state == "broken" else False
+            await self._send({"type": "http.response.body", "body": body, "more_body": more})
             return
         error = _not_kept() if state == "large" else _cut()
         if self._context.begun:

@@ -11,9 +11,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-StreamState = Literal["running", "ended", "cut", "large"]
-"""``ended``: all of it is here, a failure at its end too. ``cut``: its gateway has died, or was
-stopped. ``large``: it is too long to be kept, and may run still."""
+StreamState = Literal["running", "ended", "broken", "cut", "large"]
+"""``ended``: all of it is here. ``broken``: the same, with a failure at its end. ``cut``: its
+gateway has died, or was stopped. ``large``: it is too long to be kept, and may run still."""
 
 
 class StreamsFull(Exception):

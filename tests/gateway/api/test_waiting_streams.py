@@ -8,13 +8,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message
 
 from adapters.errors import BackendError, FailureClass
 from adapters.fake import Outcome
 from adapters.types import Chunk
 from gateway.app import web
 from gateway.clock import FakeClock
+from tests.gateway.asgi_parts import telling
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
 ASKED = {"model": "home-only", "messages": [{"role": "user", "content": "hi"}], "stream": True}
@@ -110,18 +111,10 @@ async def test_a_stream_that_is_whole_ends_its_body(tmp_path: Path, clock: FakeC
 async def last_part(gateway: AssembledGateway, runs_for: float, outcome: Outcome) -> Message:
     """What the server is told of the answer's end."""
     said: list[Message] = []
-    app = web(gateway.inner)
-
-    async def heard(scope: Scope, receive: Receive, send: Send) -> None:
-        async def tell(message: Message) -> None:
-            said.append(message)
-            await send(message)
-
-        await app(scope, receive, tell)
-
     gateway.fake("home").runs_for = runs_for
     gateway.fake("home").tell(outcome)
-    transport, key = httpx.ASGITransport(app=heard), {"Authorization": f"Bearer {gateway.key()}"}
+    transport = httpx.ASGITransport(app=telling(web(gateway.inner), said))
+    key = {"Authorization": f"Bearer {gateway.key()}"}
     async with httpx.AsyncClient(
         transport=transport, base_url="http://gateway", headers=key
     ) as client:

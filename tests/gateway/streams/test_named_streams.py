@@ -6,10 +6,13 @@ import asyncio
 from pathlib import Path
 
 import httpx
+from starlette.types import Message
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk
+from gateway.app import web
 from gateway.clock import FakeClock
+from tests.gateway.asgi_parts import telling
 from tests.gateway.batches.gateways import with_batches
 from tests.gateway.jobs.gateways import POLICY, JobsGateway, with_jobs
 from tests.waiting import until
@@ -80,12 +83,19 @@ async def test_a_stream_that_broke_is_told_as_it_broke_and_never_as_whole(
     async with with_jobs(tmp_path, clock) as gateway, gateway.client() as client:
         broken = BackendError(FailureClass.TRUNCATED, "The backend's stream broke off.")
         gateway.fake("home").tell([*PIECES, broken])
-        answers = [await ask(gateway, client) for _ in range(2)]
+        said: list[Message] = []
+        transport = httpx.ASGITransport(app=telling(web(gateway.inner), said))
+        async with httpx.AsyncClient(
+            transport=transport, base_url=client.base_url, headers=client.headers
+        ) as listening:
+            answers = [await ask(gateway, listening) for _ in range(2)]
 
         assert answers[0].content == answers[1].content
         assert answers[1].content.startswith(PIECES[0].data)
         assert b'"error"' in answers[1].content
         assert b"[DONE]" not in answers[1].content
+        parts = [part for part in said if part["type"] == "http.response.body"]
+        assert [part["more_body"] for part in parts if not part["more_body"]] == [None, None]
         assert len(gateway.fake("home").calls) == 1
 
 
