@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, Protocol
 
@@ -17,6 +17,17 @@ class Readiness(msgspec.Struct, frozen=True):
     """What speaks against it."""
     warnings: tuple[str, ...]
     """What does not."""
+
+
+class ToldTrial(msgspec.Struct, frozen=True):
+    """A policy that is tried beside the one in force."""
+
+    document: str = ""
+    """The text of the candidate; empty: nothing is tried any more."""
+    in_force: str = ""
+    """The version of the policy beside which it is tried."""
+    percent: float = 0.0
+    since: float = 0.0
 
 
 class Together(Protocol):
@@ -37,6 +48,14 @@ class Together(Protocol):
 
     def tell_of_drained(self, backend: str, draining: bool) -> None:
         """A backend is drained, or sent calls again, here; it shall be everywhere."""
+        ...
+
+    def tell_of_trial(self, trial: ToldTrial) -> None:
+        """It shall begin in each, this one too, or end."""
+        ...
+
+    async def trials(self) -> Sequence[bytes]:
+        """What the trials of all have counted, and of those that are gone."""
         ...
 
 

@@ -10,6 +10,7 @@ backend. The policy that they serve is a copy in
 the questions that go to all, of which what they count is kept in ``counted``; ``uses`` are their
 calls at backends, and ``leaders`` is which of them does what one alone must do.
 ``child`` is the other end: the parent, as a serving process knows it, ``parts`` what that process
-has of what is common, and ``all_processes`` those beside it. ``messages`` is what crosses
+has of what is common, ``all_processes`` those beside it, and ``trials_of_all`` the policy that is
+tried in each. ``messages`` is what crosses
 between the two, ``told`` what a process is told when it is started.
 """

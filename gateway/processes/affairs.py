@@ -21,6 +21,7 @@ from gateway.processes.messages import (
     TailsBooked,
     Tells,
     ToChild,
+    Tried,
     Uses,
     Wants,
 )
@@ -51,10 +52,13 @@ class Affairs:
         self._uses = UsesOfAll()
         self._drained: dict[str, Drained] = {}
         """What administrators have said of backends."""
+        self._tried: Tried | None = None
+        """The policy that is tried."""
         self._news: dict[tuple[type, str], TailsBooked | Kept] = {}
         """What leaders have said of backends last."""
         self._hears: dict[type, Callable[[int, Any], None]] = {
             Drained: self._drain,
+            Tried: self._try_out,
             Wants: self._share,
             GivesBack: self._share,
             Asks: self._rounds.ask,
@@ -70,6 +74,8 @@ class Affairs:
     def begin(self, process: int) -> Iterator[ToChild]:
         """What a process must know that is started."""
         yield from self._drained.values()
+        if self._tried is not None:
+            yield self._tried
         yield from self._news.values()
         yield from self._uses.begin(process)
 
@@ -95,6 +101,12 @@ class Affairs:
         self._drained[drained.backend] = drained
         for number in self._every():
             self._say(number, drained)
+
+    def _try_out(self, process: int, tried: Tried) -> None:
+        """Every process is told, those to come too, in the order in which they were asked to."""
+        self._tried = tried if tried.trial.document else None
+        for number in self._every():
+            self._say(number, tried)
 
     def _share(self, process: int, message: Wants | GivesBack) -> None:
         for number, told in self._bounds.hear(process, message):

@@ -20,10 +20,12 @@ from gateway.processes.messages import (
     TellOf,
     Tells,
     ToParent,
+    Tried,
 )
+from gateway.processes.trials_of_all import TrialsOfAll
 from gateway.service import Gateway
 from gateway.storage.base import StorageUnavailable
-from gateway.together import Readiness
+from gateway.together import Readiness, ToldTrial
 
 WITHIN_S = 3.0
 """The parent answers sooner, whichever process is silent."""
@@ -41,6 +43,7 @@ class AllProcesses:
         self._gateway = gateway
         self._say = say
         self._asked: dict[About, _Question] = {}
+        self.trials_of_all = TrialsOfAll(gateway, say)
 
     def tell(self, asked: TellOf) -> None:
         """How it is here."""
@@ -57,17 +60,22 @@ class AllProcesses:
             await self._gateway.clock.sleep(1.0)
             self._tell_of_calls()
             if second % EVERY_S == 0:
-                self.tell(TellOf(0, "metrics"))
+                self._tell_of_counts()
 
     def tell_the_rest(self) -> None:
         """The same, before the end."""
         self._tell_of_calls()
-        self.tell(TellOf(0, "metrics"))
+        self._tell_of_counts()
 
     def hear_of_calls(self, called: Called) -> None:
         """Calls have come to another process."""
         counts = {(model, hour): calls for model, hour, calls in called.counts}
         self._gateway.dispatcher.volume.add_others(counts)
+
+    def _tell_of_counts(self) -> None:
+        self.tell(TellOf(0, "metrics"))
+        if self.trials_of_all.report():
+            self.tell(TellOf(0, "trial"))
 
     def _tell_of_calls(self) -> None:
         new = self._gateway.dispatcher.volume.take_new()
@@ -77,6 +85,14 @@ class AllProcesses:
     def tell_of_drained(self, backend: str, draining: bool) -> None:
         """As ``Together`` has it."""
         self._say(Drained(backend, draining))
+
+    def tell_of_trial(self, trial: ToldTrial) -> None:
+        """The same."""
+        self._say(Tried(trial))
+
+    async def trials(self) -> list[bytes]:
+        """The same."""
+        return [report for _, report in (await self._all("trial")).reports if report]
 
     async def metrics(self) -> bytes:
         """The same."""
@@ -99,6 +115,8 @@ class AllProcesses:
     def _report(self, about: About) -> bytes:
         if about == "metrics":
             return counted(self._gateway.metrics.registry)
+        if about == "trial":
+            return self.trials_of_all.report()
         told = self._gateway.readiness() if about == "readiness" else backend_rows(self._gateway)
         return msgspec.msgpack.encode(told)
 

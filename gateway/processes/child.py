@@ -22,6 +22,7 @@ from gateway.processes.messages import (
     TellOf,
     ToChild,
     ToParent,
+    Tried,
     decode_to_child,
 )
 from gateway.processes.parts import PartsOfAll
@@ -67,6 +68,7 @@ class ParentLink:
             Reload: lambda reload: self._run(self._reload(reload.problems)),
             Retire: lambda _: self._retire(),
             Drained: self._drain,
+            Tried: lambda tried: self._run(self._try_out(tried)),
             **self.parts.hears,
         }
 
@@ -161,9 +163,15 @@ class ParentLink:
                 log.warning("%d calls that a process left open are settled", settled)
             return
 
+    async def _try_out(self, tried: Tried) -> None:
+        assert self._all is not None
+        await self._all.trials_of_all.hear(tried)
+
     async def _reload(self, problems: tuple[str, ...]) -> None:
         assert self._gateway is not None
-        await self._gateway.reload(problems)
+        assert self._all is not None
+        async with self._all.trials_of_all.watched():
+            await self._gateway.reload(problems)
         self.say(Reloaded(self._gateway.active.policy.version))
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.backends.use_in_all import BackendUse
 from gateway.storage.served.messages import Answer, Question, StoreMessage
+from gateway.together import ToldTrial
 
 # --- to the parent ------------------------------------------------------------------------------
 
@@ -51,7 +52,7 @@ class GivesBack(StoreMessage, tag=68, frozen=True):
     count: int
 
 
-About = Literal["metrics", "readiness", "backends"]
+About = Literal["metrics", "readiness", "backends", "trial"]
 """What all processes may be asked of."""
 
 
@@ -109,8 +110,15 @@ class Kept(StoreMessage, tag=76, frozen=True):
     workers: int
 
 
+class Tried(StoreMessage, tag=77, frozen=True):
+    """A policy is to be tried in every process, or nothing is tried any more."""
+
+    trial: ToldTrial
+
+
 Affair = (
     Drained
+    | Tried
     | Wants
     | GivesBack
     | Asks
@@ -201,6 +209,7 @@ ToChild = (
     | Reload
     | Retire
     | Drained
+    | Tried
     | Granted
     | Recalled
     | TellOf

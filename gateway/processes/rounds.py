@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from gateway.clock import Clock, Timer
@@ -10,6 +11,9 @@ from gateway.processes.messages import About, AllTold, Asks, TellOf, Tells, ToCh
 
 WITHIN_S = 1.0
 """A process that has not told by then is silent in this round."""
+
+_MOST_ENDED = 100
+"""Processes that are gone, of whose trials it is known what they counted."""
 
 Say = Callable[[int, ToChild], None]
 
@@ -30,6 +34,8 @@ class Rounds:
         self._going_on: dict[About, _Round] = {}
         self._counted: dict[int, bytes] = {}
         self._ended = b""
+        self._trials: dict[int, bytes] = {}
+        self._ended_trials: deque[bytes] = deque(maxlen=_MOST_ENDED)
 
     def ask(self, process: int, asks: Asks) -> None:
         """A process wants to know."""
@@ -43,6 +49,8 @@ class Rounds:
         """A process says how it is there."""
         if tells.about == "metrics":
             self._counted[process] = tells.report
+        elif tells.about == "trial":
+            self._trials[process] = tells.report
         current = self._going_on.get(tells.about)
         if current is not None and current.number == tells.round and process in current.lacking:
             current.lacking.remove(process)
@@ -54,6 +62,8 @@ class Rounds:
         counted = self._counted.pop(process, None)
         if counted is not None:
             self._ended = without_gauges([self._ended, counted] if self._ended else [counted])
+        if trial := self._trials.pop(process, b""):
+            self._ended_trials.append(trial)
         for current in [*self._going_on.values()]:
             current.lacking.discard(process)
             current.told.pop(process, None)
@@ -85,6 +95,8 @@ class Rounds:
 
     def _reports(self, current: _Round) -> Iterable[tuple[int, bytes]]:
         """Of what is counted also what is known of those that are silent or gone."""
+        if current.about == "trial":
+            return [*((0, one) for one in self._ended_trials), *sorted(self._trials.items())]
         if current.about != "metrics":
             return sorted(current.told.items())
         ended = [(0, self._ended)] if self._ended else []

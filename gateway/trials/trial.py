@@ -11,13 +11,15 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from adapters.types import Call
 from gateway.active_policy import ActivePolicy, Queued
 from gateway.money.text import iso
 from gateway.policy.model import Policy
 from gateway.preferences import Preferences
 from gateway.routing.router import Decision
-from gateway.trials.comparison import TrialComparison
+from gateway.trials.comparison import TrialComparison, TrialCounts
 from gateway.types import ApiError, Principal
 
 log = logging.getLogger("spillgate")
@@ -39,7 +41,7 @@ class TrialPolicy(ActivePolicy):
         self.candidate = ActivePolicy(candidate, in_force.backends)
         self.percent = percent
         self.since = since
-        self.comparison = TrialComparison()
+        self.comparison = TrialComparison(f"{candidate.version}@{since}")
 
     def of(self, user: str) -> ActivePolicy:
         return self.candidate if share_of(user) < self.percent else self
@@ -81,14 +83,15 @@ class TrialPolicy(ActivePolicy):
                 log.exception("the policy %s cannot decide", self.candidate.policy.version)
         return decision
 
-    def as_json(self) -> dict[str, Any]:
-        """How it stands."""
+    def as_json(self, counts: TrialCounts | None = None) -> dict[str, Any]:
+        """How it stands; ``counts``: of all processes."""
+        counts = counts or self.comparison.counts
         return {
             "candidate": self.candidate.policy.version,
             "percent": self.percent,
             "since": iso(self.since, "milliseconds"),
             "in_force": self.policy.version,
-            "predicted": self.comparison.as_json(),
+            "predicted": counts.as_json(),
         }
 
 
@@ -105,6 +108,14 @@ def check_routes_alone(in_force: Policy, candidate: Policy) -> None:
             "Apply that part first, or all of it."
         )
         raise ApiError(409, "more_than_routes", text, param=names[0])
+
+
+def as_shared(candidate: Policy, in_force: Policy) -> Policy:
+    """The candidate with the room for clients that this one of several processes has: each has its
+    part of what the policy says."""
+    clients = in_force.server.clients
+    server = msgspec.structs.replace(candidate.server, clients=clients)
+    return msgspec.structs.replace(candidate, server=server)
 
 
 def share_of(user: str) -> float:

@@ -2,46 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from gateway.active_policy import ActivePolicy
 from gateway.api.admin.policy import asked, by, read
 from gateway.api.requests.request import Scope
 from gateway.service import Gateway
-from gateway.trials.trial import TrialPolicy, check_routes_alone
+from gateway.together import ToldTrial
+from gateway.trials.comparison import TrialCounts, together
+from gateway.trials.trial import TrialPolicy, as_shared, check_routes_alone
 from gateway.types import ApiError
 
 _NOTHING = {"candidate": None}
+_WITHIN_S = 3.0
+_LOOK_S = 0.02
+_counts = msgspec.msgpack.Decoder(TrialCounts).decode
 
 
 async def show(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    """How the decisions of the two differ so far."""
+    """How the decisions of the two differ so far, in all processes together."""
     active = gateway.active
-    return 200, active.as_json() if isinstance(active, TrialPolicy) else _NOTHING
+    if not isinstance(active, TrialPolicy):
+        return 200, _NOTHING
+    if gateway.together is None:
+        return 200, active.as_json()
+    each = [_counts(report) for report in await gateway.together.trials()]
+    return 200, active.as_json(together(active.comparison.counts.trial, each))
 
 
 async def begin(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """The policy in the body decides beside the one in force, and for ``percent`` of the users
-    instead of it. Raises ApiError 400 for what is no policy or no percentage, 409 where more than
-    routes differ, and where several processes serve."""
-    if gateway.together is not None:
-        text = "Several processes serve, of which only one would try it: use one process for that."
-        raise ApiError(409, "several_processes", text)
+    instead of it, in every process. Raises ApiError 400 for what is no policy or no percentage, 409
+    where more than routes differ."""
     percent = _percent(scope)
     policy = await read(gateway, body)
+    if gateway.together is not None:
+        policy = as_shared(policy, gateway.active.policy)
     check_routes_alone(gateway.active.policy, policy)
     await gateway.policies.tried(policy, by(scope))
     since = gateway.clock.time()
-    await gateway.exchange(lambda active: TrialPolicy(active, policy, percent=percent, since=since))
+    if gateway.together is None:
+        await gateway.exchange(
+            lambda active: TrialPolicy(active, policy, percent=percent, since=since)
+        )
+    else:
+        in_force = gateway.active.policy.version
+        gateway.together.tell_of_trial(ToldTrial(policy.document, in_force, percent, since))
+        await _until(gateway, lambda active: _began(active) == since)
     return await show(gateway, scope, body)
 
 
 async def end(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
     """Everybody gets the policy in force; answers with how the two differed."""
     told = await show(gateway, scope, body)
-    if isinstance(gateway.active, TrialPolicy):
+    if not isinstance(gateway.active, TrialPolicy):
+        return told
+    if gateway.together is None:
         await gateway.exchange(lambda active: ActivePolicy(active.policy, active.backends))
+    else:
+        gateway.together.tell_of_trial(ToldTrial())
+        await _until(gateway, lambda active: _began(active) is None)
     return told
+
+
+def _began(active: ActivePolicy) -> float | None:
+    return active.since if isinstance(active, TrialPolicy) else None
+
+
+async def _until(gateway: Gateway, done: Callable[[ActivePolicy], bool]) -> None:
+    """Waits for the parent process, which tells all. Raises ApiError 503 where it does not."""
+    until = gateway.clock.monotonic() + _WITHIN_S
+    while not done(gateway.active):
+        if gateway.clock.monotonic() >= until:
+            text = "The processes that serve together could not agree on it; ask again."
+            raise ApiError(503, "store_unavailable", text)
+        await gateway.clock.sleep(_LOOK_S)
 
 
 def _percent(scope: Scope) -> float:

@@ -12,6 +12,7 @@ from functools import partial
 
 import httpx
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.together.gateways import (
@@ -177,6 +178,35 @@ async def test_a_policy_by_http_is_in_force_in_both_and_in_who_comes_later(
         told = admin.get("/admin/policy/history").json()["data"]
     assert await versions(gateway) == {before}
     assert [one["act"] for one in told[:2]] == ["roll_back", "apply"]
+
+
+async def test_a_policy_is_tried_in_both_and_counted_over_both(gateway: LiveGateway) -> None:
+    """Whichever process is asked, and ended in both."""
+    await both(gateway)
+    key = gateway.create_key("dora")
+    with gateway.client(gateway.admin_key) as admin:
+        version = admin.get("/admin/policy").json()["policy"]
+        policy = yaml.safe_load(admin.get(f"/admin/policy/{version}").json()["yaml"])
+        policy["routes"].insert(0, {"name": "other", "when": {"model": "near"}, "use": ["home"]})
+        begun = admin.post("/admin/policy/shadow", content=yaml.safe_dump(policy))
+        assert begun.status_code == 200, begun.text
+    await asyncio.gather(*(ask_quickly(gateway, key, 2) for _ in range(20)))
+    await until(partial(counted, gateway, 40), "all are counted, whoever is asked")
+    with gateway.client(gateway.admin_key) as admin:
+        told = admin.delete("/admin/policy/shadow").json()["predicted"]
+        assert (told["calls"], told["failed"], told["elsewhere"]) == (40, 0, 0)
+    await until(partial(counted, gateway, None), "nothing is tried, whoever is asked")
+
+
+async def counted(gateway: LiveGateway, calls: int | None) -> bool:
+    """Whether twenty new connections are told of so many calls of a trial; None: of no trial."""
+
+    async def one() -> int | None:
+        async with gateway.async_client(gateway.admin_key) as client:
+            told = (await client.get("/admin/policy/shadow")).json()
+            return told["predicted"]["calls"] if told["candidate"] else None
+
+    return {await one() for _ in range(20)} == {calls}
 
 
 async def versions(gateway: LiveGateway) -> set[str]:
