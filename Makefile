@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-jobs bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance batches caps simulate constraints clean
+.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-jobs bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance batches caps streams simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -114,6 +114,9 @@ endurance: $(TESTING) ## 50 rounds of 1,000 calls on a cap for 100, and of SIGKI
 
 batches: $(TESTING) ## a batch of 20,000 lines whose gateway is killed five times
 	@SPILLGATE_SOAK=long $(BIN)/pytest tests/e2e/endurance/test_batches.py $(ARGS)
+
+streams: $(TESTING) ## 1,000 streams at once over a backend that is killed ten times
+	@SPILLGATE_SOAK=long $(BIN)/pytest tests/e2e/endurance/test_cut_streams.py $(ARGS)
 
 caps: $(TESTING) ## 50 rounds of 1,000 calls at once on a cap for 100: 1, 2 and 4 processes, every store
 	@scripts/system-packages redis-server=redis-server $(POSTGRES)
