@@ -196,12 +196,15 @@ class EventStream(ReadyChunks):
         return self._reader.telling
 
     async def _fill(self) -> None:
-        reader = self._reader
+        reader, body = self._reader, self._body
         while not self._ready and not self._ended:
             if reader.error is not None:
                 raise self._broken(reader.error)
             try:
-                data = self._begun or await self._body.read()
+                data = self._begun or body.arrived()
+                if not data and not body.ended:
+                    await body.news()  # no coroutine of the body's own for each piece
+                    continue
             except BackendError:
                 self._ended = True
                 raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import msgspec
+
 from adapters.errors import BackendError
 
 HIGH_WATER = 256 * 1024
@@ -13,15 +15,12 @@ MAX_REFUSAL = 64 * 1024
 """Bytes of a refusal's body that are read."""
 
 
-class Response:
+class Response(msgspec.Struct, eq=False):
     """A whole answer. Header names are as the server wrote them."""
 
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
 
     def header(self, name: bytes) -> str | None:
         """The first value of a header; ``name`` in lower case."""
@@ -64,6 +63,7 @@ class Body:
         "_error",
         "_exchange",
         "_left",
+        "_loop",
         "_size",
         "_waiter",
         "headers",
@@ -81,6 +81,7 @@ class Body:
         self._ended = self._left = False
         self._error: BackendError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first value of a header; ``name`` in lower case."""
@@ -107,19 +108,35 @@ class Body:
         Raises BackendError (TRUNCATED, TIMEOUT, FAILED) where it broke off, after the bytes that
         came before.
         """
-        while not self._chunks:
-            if self._ended:
-                if self._error is not None:
-                    raise self._error
-                return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._size = 0
-        if not self._ended:
+        while not self._chunks and not self._ended:
+            await self.news()
+        return self.arrived()
+
+    def news(self) -> asyncio.Future[None]:
+        """Done when something has arrived, or the body has ended; while neither is so already."""
+        if self._loop is None:  # asked once: it is a question to the kernel
+            self._loop = asyncio.get_running_loop()
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    def arrived(self) -> bytes:
+        """As ``read``, without waiting: b"" also where nothing is there yet."""
+        chunks = self._chunks
+        if not chunks:
+            if self._error is not None:
+                raise self._error
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        was_full, self._size = self._size > HIGH_WATER, 0
+        if was_full and not self._ended:
             self._exchange.resume()
         return data
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will arrive."""
+        return self._ended
 
     async def read_all(self, limit: int) -> bytes:
         """The rest of the body, of which at most about ``limit`` bytes are taken."""

@@ -225,7 +225,7 @@ class EventReader:
                 return None
             self.done = True
             return Chunk(event, "done")
-        if b"event:" in event and name_of(event) == b"error":
+        if event.find(b"event:") >= 0 and name_of(event) == b"error":
             self._break(_named_error(payload))
             return None
         try:

@@ -70,7 +70,7 @@ class WholeEvents:
 
 def split_events(data: bytes) -> list[bytes]:
     """Bytes that end at a boundary -> events, each with its own boundary."""
-    if data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+    if data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and data.find(b"\r") < 0:
         return [data]
     events = []
     start = 0
@@ -86,9 +86,9 @@ def last_boundary(data: bytes) -> int:
     if data.endswith(b"\n\n"):
         return len(data)
     return max(
-        data.rfind(b"\n\n") + 2 if b"\n\n" in data else 0,
-        data.rfind(b"\n\r\n") + 3 if b"\n\r\n" in data else 0,
-        data.rfind(b"\r\r") + 2 if b"\r\r" in data else 0,
+        data.rfind(b"\n\n") + 2 if data.find(b"\n\n") >= 0 else 0,
+        data.rfind(b"\n\r\n") + 3 if data.find(b"\n\r\n") >= 0 else 0,
+        data.rfind(b"\r\r") + 2 if data.find(b"\r\r") >= 0 else 0,
     )
 
 
@@ -103,7 +103,7 @@ def name_of(event: bytes) -> bytes:
 
 def data_of(event: bytes) -> bytes:
     """The joined ``data`` lines of an event."""
-    if event.startswith(b"data: ") and event.count(b"\n") == 2 and b"\r" not in event:
+    if event.startswith(b"data: ") and event.count(b"\n") == 2 and event.find(b"\r") < 0:
         return event[6:-2]
     values = [
         line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")

@@ -48,7 +48,7 @@ def usage_event(call: Call, usage: Usage, cost_nano: int, created_at: float) -> 
 
 def events_in(data: bytes) -> int:
     """How many whole events there are, whatever their line ends."""
-    if b"\r" not in data:
+    if data.find(b"\r") < 0:
         return data.count(b"\n\n")
     return data.count(b"\n\n") + data.count(b"\n\r\n") + data.count(b"\r\r")
 

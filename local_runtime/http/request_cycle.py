@@ -97,6 +97,7 @@ class RequestCycle:
         "_disconnected",
         "_event",
         "_head",
+        "_in_chunks",
         "_left",
         "_news",
         "_task",
@@ -114,7 +115,6 @@ class RequestCycle:
         connection: Connection,
         app: ASGIApp,
         scope: Scope,
-        *,
         keep_alive: bool,
         wants_continue: bool = False,
     ) -> None:
@@ -138,6 +138,8 @@ class RequestCycle:
         """Of an app that waits for news."""
         self._head = b""
         """Of the answer, until the first part of its body is there."""
+        self._in_chunks = False
+        """The head is written, and the next part of the body is a chunk."""
         self._chunked: bool | None = None
         """The body is framed by its chunks, else by its length; None: not known yet."""
         self._left: int | None = 0
@@ -223,7 +225,12 @@ class RequestCycle:
         if message["type"] != kind or self.response_complete:
             raise RuntimeError(f"{message['type']} was sent where it has no place")
         if self.response_started:
-            self._continue(message.get("body", b""), more=message.get("more_body", False))
+            more = message.get("more_body", False)
+            if more and self._in_chunks:
+                if body := message.get("body", b""):
+                    connection.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+                return
+            self._continue(message.get("body", b""), more=more)
             if self.response_complete and connection.flow.write_paused:
                 await connection.flow.drained()
         else:
@@ -294,6 +301,7 @@ class RequestCycle:
         head, self._head = self._head, b""
         self._write(head, self._framed(body, more=more))
         if more:
+            self._in_chunks = bool(self._chunked) and self.scope["method"] != "HEAD"
             return
         if more is None:
             self.keep_alive = False
