@@ -159,7 +159,9 @@ class Client:
         self, head: bytes, body: bytes | None = None, *, deadline: float = NEVER
     ) -> Response:
         """One exchange, answered whole. Raises BackendError; any status is an answer."""
-        exchange = await self._ask(head, body, deadline, whole=True)
+        until = self._latest() if deadline == NEVER else deadline
+        connection = self._take() or await self._lease(until)
+        exchange = connection.begin(_join(head, body), deadline=until, whole=True)
         if body is None:
             exchange.sent_at = self._clock.monotonic()
         try:
@@ -172,7 +174,9 @@ class Client:
         self, head: bytes, body: bytes | None = None, *, deadline: float = NEVER
     ) -> Body:
         """One exchange up to the head of its answer; the body is read or closed by the caller."""
-        exchange = await self._ask(head, body, deadline, whole=False)
+        until = self._latest() if deadline == NEVER else deadline
+        connection = self._take() or await self._lease(until)
+        exchange = connection.begin(_join(head, body), deadline=until, whole=False)
         try:
             return cast("Body", await exchange.answer)
         except BaseException:
@@ -187,7 +191,9 @@ class Client:
         For a submit whose answer alone names the remote job. It ends by ``deadline`` at the
         latest.
         """
-        exchange = await self._ask(head, body, deadline, whole=True)
+        until = self._latest() if deadline == NEVER else deadline
+        connection = self._take() or await self._lease(until)
+        exchange = connection.begin(_join(head, body), deadline=until, whole=True)
         exchange.answer.add_done_callback(mark_seen)
         return cast("asyncio.Future[Response]", exchange.answer)
 
@@ -216,13 +222,8 @@ class Client:
 
     # --- inside ----------------------------------------------------------------------------
 
-    async def _ask(
-        self, head: bytes, body: bytes | None, deadline: float, *, whole: bool
-    ) -> Exchange:
-        if deadline == NEVER:
-            deadline = self._clock.monotonic() + LONGEST_S
-        connection = self._take() or await self._lease(deadline)
-        return connection.begin(_join(head, body), deadline=deadline, whole=whole)
+    def _latest(self) -> float:
+        return self._clock.monotonic() + LONGEST_S
 
     def _take(self) -> HttpConnection | None:
         """The idle connection that was used last, so that the others can grow old."""

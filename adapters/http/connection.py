@@ -21,6 +21,7 @@ import asyncio
 from typing import Protocol, cast
 
 import httptools
+import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed, was_closed
 from adapters.http.encodings import ContentDecoder, decoder_for
@@ -50,7 +51,7 @@ class ConnectionOwner(Protocol):
         ...
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request and its answer: the only hold that whoever asked has on a connection.
 
     It ends exactly once, by a whole answer or by an error, and ``answer`` is resolved by then: no
@@ -58,23 +59,14 @@ class Exchange:
     that it can still do is to keep a connection from being used again that nobody has used since.
     """
 
-    __slots__ = ("_connection", "answer", "deadline", "over", "sent_at", "whole")
-
-    def __init__(
-        self,
-        connection: HttpConnection,
-        answer: asyncio.Future[Response | Body],
-        deadline: float,
-        whole: bool,
-    ) -> None:
-        self._connection = connection
-        self.answer = answer
-        """Of a Response (``whole``) or, at its head, a Body."""
-        self.deadline = deadline
-        self.whole = whole
-        self.over = False
-        self.sent_at: float | None = None
-        """When it was sent, where it is timed."""
+    _connection: HttpConnection
+    answer: asyncio.Future[Response | Body]
+    """Of a Response (``whole``) or, at its head, a Body."""
+    deadline: float
+    whole: bool
+    over: bool = False
+    sent_at: float | None = None
+    """When it was sent, where it is timed."""
 
     def abort(self) -> None:
         """Nobody waits for the answer any more."""
@@ -266,7 +258,7 @@ class HttpConnection(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         """httptools: a piece of the body."""
         self._quiet = 0
-        if not self.busy:
+        if self.exchange is None or self.exchange.over:
             return
         if self._decoder is not None:
             data = self._decoded(self._decoder, data)
@@ -284,7 +276,10 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """httptools: the last byte of an answer."""
-        if self.busy and self._status >= _FIRST_FINAL_STATUS:
+        exchange = self.exchange
+        if exchange is None or exchange.over:
+            return
+        if self._status >= _FIRST_FINAL_STATUS:
             self._complete(reusable=self._parser.should_keep_alive())
 
     # --- inside ----------------------------------------------------------------------------
@@ -313,7 +308,8 @@ class HttpConnection(asyncio.Protocol):
             parts = self._parts
             whole = parts[0] if len(parts) == 1 else b"".join(parts)
             _resolve(exchange, Response(self._status, self._headers, whole))
-        self.resume()
+        if self._paused:
+            self.resume()
         # An answer that came before all of the request was written leaves the rest of it behind.
         if reusable and self.usable and not self._transport.get_write_buffer_size():
             self._owner.released(self)

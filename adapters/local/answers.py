@@ -61,9 +61,9 @@ def done_of(pending: PendingCall) -> Done:
     """What the worker answered. Raises BackendError when that is a failure."""
     answer = pending.answer
     assert answer is not None
-    if isinstance(answer, Unanswered) or not answer.ok:
-        raise error_of(pending, answer)
-    return answer
+    if type(answer) is Done and answer.ok:
+        return answer
+    raise error_of(pending, answer)
 
 
 async def end_of(entry: PendingCall) -> Usage:

@@ -9,7 +9,8 @@ Source: https://platform.openai.com/docs/api-reference, https://docs.vllm.ai/en/
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Coroutine
+from typing import Any, Literal
 
 import msgspec
 
@@ -112,13 +113,13 @@ class OpenAICompatible(HttpBackend):
         """What the engine last said; the protocol itself states no bound."""
         return self._engine.load.slots
 
-    async def invoke(self, call: Call) -> Reply:
+    def invoke(self, call: Call) -> Coroutine[Any, Any, Reply]:
         if call.path or call.task in PLAIN_ROUTES:
-            return await self._plain.ask(call)
+            return self._plain.ask(call)
         head = self._heads.get(call.task)
         if call.betas and head is not None:
             head = self._head_with_betas(call)
-        return await self._calls.ask(call, head)
+        return self._calls.ask(call, head)
 
     def _head_with_betas(self, call: Call) -> bytes:
         path = COUNT_ROUTE if call.task == "count_tokens" else TYPED_ROUTES["messages"]

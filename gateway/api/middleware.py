@@ -10,6 +10,7 @@ import logging
 import os
 import random
 from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
 
@@ -190,12 +191,11 @@ class AuthMiddleware:
     def _request_id(self, received_at: float) -> str:
         """Milliseconds, then 48 random bits: ids that ascend are stored side by side, and the
         ledger's index takes a batch of them in one page instead of one page each."""
-        return f"req_{int(received_at * 1000):012x}{self._ids.getrandbits(48):012x}"
+        number = int(received_at * 1000) << 48 | self._ids.getrandbits(48)
+        return "req_" + number.to_bytes(12, "big").hex()
 
     def _check_headers(self, raw: list[tuple[bytes, bytes]], by_name: dict[bytes, bytes]) -> None:
-        size = 0
-        for name, value in raw:
-            size += len(name) + len(value)
+        size = sum(map(len, chain.from_iterable(raw)))
         if size > self._max_header:
             raise ApiError(
                 431,

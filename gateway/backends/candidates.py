@@ -28,6 +28,7 @@ def candidate_of(
     learned, workers, adapter = backend.learned, backend.workers, backend.adapter
     cold, in_force = learned.cold, backend.charged.in_force
     price = None if in_force is None else in_force.price
+    common, capabilities = backend.spec.common, adapter.capabilities
     own = slots = backend.concurrency.slots
     in_flight = backend.queue.ahead_of(rank, backend.in_flight) if ahead is None else ahead
     if (line := backend.line).told:
@@ -51,22 +52,22 @@ def candidate_of(
     candidate = Candidate(
         backend.name,
         price,
-        adapter.capabilities,
-        backend.max_request,
+        capabilities,
+        capabilities.max_request_bytes if common.max_request is None else common.max_request,
         load,
         run,
         None if cold is None else cold.p95,
-        backend.spec.common.max_run,
+        common.max_run,
         blocked,
         backend.concurrency.most_waiting(own),
         learned.more_input(model, parts),
         last_resort,
         in_force,
         None if cold is None else cold.p50,
-        backend.spec.common.takes,
-        backend.context,
+        common.takes,
+        common.context,
         NOTHING_KEPT,
-        backend.spec.common.region,
+        common.region,
     )
     if model not in backend.loadable:
         return candidate

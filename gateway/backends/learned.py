@@ -215,4 +215,6 @@ def _depth(run_s: float, own_share: float) -> int:
     ones, and of long ones none, for a call that is sent can go nowhere else any more. Where calls
     run together, or nobody knows, one more, of which the next batch is made."""
     rounds = 1 if own_share >= _ALONE else 2
-    return rounds + min(int(_PREFETCH_S / max(run_s, 1e-6)), _DEEPEST)
+    if run_s * _DEEPEST <= _PREFETCH_S:
+        return rounds + _DEEPEST
+    return rounds + int(_PREFETCH_S / run_s)

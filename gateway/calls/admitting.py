@@ -234,7 +234,9 @@ class Admitting:
         if not template.limits:
             self.held.add(state)
             return None
-        nano = max([quote.estimate.hold for quote in quotes])
+        nano = quotes[0].estimate.hold
+        if len(quotes) > 1:
+            nano = max([quote.estimate.hold for quote in quotes])
         surplus = self._usual.surplus(state.principal.key_id, state.call.model, nano)
         if template.rest:
             state.counted = counted_amounts(active, state.call, state.preferences, template, quotes)

@@ -41,7 +41,7 @@ class BackendLimits:
         state.bound_output(template)
         wanted = state.preferences
         claims = claims_for(active, state.call, wanted, template, (quote,))
-        refused = self._full.refuses(claims) if self._full.any else None
+        refused = self._full.refuses(claims) if self._full.known else None
         if refused is not None:
             raise NoRoom(refused)
         return Hold(_hold_id(state, quote), tuple(claims))

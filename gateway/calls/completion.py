@@ -301,14 +301,14 @@ class Completion:
         ending = state.end(row)
         claims = state.admission.claims
         self._held.discard(state)
-        parts = state.leaves_all(ending.rows)
-        settle = self._settler.settle
+        rows, settle = ending.rows, self._settler.settle
+        parts = state.leaves_all(rows)
         try:
-            await settle(ending.rows, claims, opened=state.opened, beside=parts)
+            await settle(rows, claims, opened=state.opened, beside=parts)
         except asyncio.CancelledError:
             # Nobody knows how far it came; both stores take it only once.
             self._count(state, ending)
-            again = settle(ending.rows, claims, opened=True, beside=parts)
+            again = settle(rows, claims, opened=True, beside=parts)
             await self._background.shielded(again)
             raise
         self._count(state, ending)
@@ -328,8 +328,8 @@ class Completion:
         if row.cold_us:
             pair.cold.value += 1
         if state.answered_s and not row.stream:
-            waited_s = state.answered_s + state.waited_s
-            self._metrics.overhead.observe(max(0.0, elapsed - waited_s))
+            overhead_s = elapsed - state.answered_s - state.waited_s
+            self._metrics.overhead.observe(overhead_s if overhead_s > 0.0 else 0.0)
 
     def _count_hold(self, state: CallState, ending: Ending, pair: CallMetrics) -> None:
         row, cost_nano = ending.row, ending.cost_nano

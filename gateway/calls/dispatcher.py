@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from functools import cached_property, partial
 
 from adapters.errors import BackendError
@@ -335,8 +335,9 @@ class Dispatcher:
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
     ) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""
-        quote, held = attempt.quote, state.admission.claims or state.beside
-        if held and (quote.estimate.per_second or quote.reserved):
+        quote = attempt.quote
+        timed = quote.reserved or quote.estimate.per_second
+        if timed and (state.admission.claims or state.beside):
             self._top_up.arm(state, attempt)
         if state.call.stream:
             if active.bounds_first_token:
@@ -345,25 +346,21 @@ class Dispatcher:
             return await self._take(state, attempt, await state.durable.ask(attempt))
         elif active.bounds_answers:
             return await self._answer_in_time(active, state, attempt, untried)
-        reply = await ask(attempt.backend.adapter, attempt.call, attempt.output_bound)
+        reply = await ask(
+            attempt.backend.adapter, attempt.call, attempt.backend.spec.common.output_bound
+        )
         return await self._take(state, attempt, reply)
 
-    def _take(self, state: CallState, attempt: Attempt, reply: Reply) -> Awaitable[Answer]:
-        """What a backend has answered."""
+    async def _take(self, state: CallState, attempt: Attempt, reply: Reply) -> Answer:
+        """What a backend has answered: a stream, a whole answer, or the promise of one, of which
+        the work goes on without the caller."""
         if reply.chunks is not None:
-            return self._begin(state, attempt, reply)
+            return await self._begin(state, attempt, reply)
         state.answered(attempt, self._clock.monotonic())
-        settled = self._settle if reply.rest is None else self._follow
-        return settled(state, attempt, reply)
-
-    async def _settle(self, state: CallState, attempt: Attempt, reply: Reply) -> Reply:
-        """A whole answer."""
-        await self._completion.finish(state, attempt, reply.usage)
-        return attempt.backend.redactor.over(reply)
-
-    async def _follow(self, state: CallState, attempt: Attempt, reply: Reply) -> Reply:
-        """The promise of one: the work goes on without the caller."""
-        await self._promised.follow(state, attempt, reply)
+        if reply.rest is None:
+            await self._completion.finish(state, attempt, reply.usage)
+        else:
+            await self._promised.follow(state, attempt, reply)
         return attempt.backend.redactor.over(reply)
 
     async def _begin(self, state: CallState, attempt: Attempt, reply: Reply) -> SettledStream:

@@ -37,6 +37,8 @@ class Ending(msgspec.Struct, frozen=True):
     @property
     def rows(self) -> tuple[LedgerRow, ...]:
         """The call's own first."""
+        if not self.attempts and not self.starts:
+            return (self.row,)
         return (self.row, *self.attempts, *self.starts)
 
     @property

@@ -71,7 +71,9 @@ class Entering:
             await self._open(state, quote, hold)
         since = self._clock.monotonic()
         backend = state.backend = backend.newest()
-        if backend.draining and untried:  # the call may have waited for money since it was decided
+        if (
+            backend.standing.draining and untried
+        ):  # the call may have waited for money since it was decided
             raise LeftAlone(0.0, hard=True)
         lease = backend.lease_at_once(since, quote.delay.load_s)
         try:

@@ -61,7 +61,7 @@ def history_of(
     attempts = [_remembered(one, received_at) for one in tried[-MOST_KEPT:]] if tried else ()
     return CallHistory(
         decision.slo,
-        tuple(map(_recorded, decision.quotes[:MOST_KEPT])),
+        tuple([_recorded(quote) for quote in decision.quotes[:MOST_KEPT]]),
         decision.refused[:MOST_KEPT],
         tuple(attempts),
         price,
@@ -81,7 +81,7 @@ def _recorded(quote: Quote) -> QuoteRecord:
     return QuoteRecord(
         quote.backend,
         delay.seconds and round(delay.seconds, 6),
-        delay.cold,
+        delay.cold_s > 0,
         delay.load_s and round(delay.load_s, 6),
         quote.reserved,
         estimate.marginal,
@@ -100,13 +100,13 @@ def seen_record(candidate: Candidate) -> SeenRecord:
         load.slots,
         load.warm_idle,
         None if starting_s is None else round(starting_s, 3),
-        round(load.ready_in_s, 3),
+        load.ready_in_s and round(load.ready_in_s, 3),
         round(run.mean, 6),
         round(run.deviation, 6),
         candidate.cold_p50,
         candidate.cold_p95,
-        round(load.tail_s, 3),
-        round(load.load_s, 3),
+        load.tail_s and round(load.tail_s, 3),
+        load.load_s and round(load.load_s, 3),
         load.round_trip_s and round(load.round_trip_s, 6),
         candidate.region or "",
     )

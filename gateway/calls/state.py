@@ -76,7 +76,6 @@ class CallState:
         call: Call,
         principal: Principal,
         preferences: Preferences,
-        *,
         received: float,
         received_at: float,
         policy: str,
@@ -206,6 +205,8 @@ class CallState:
         """Whether a limit of tokens holds for it."""
         if "tokens" in self.counted:
             return True
+        if self.at_backend is None and self.at_model is None:
+            return False
         return any(claim.unit in TOKENS for one in self.beside for claim in one.claims)
 
     @property
@@ -266,7 +267,10 @@ class CallState:
     def hold_lasts_s(self, now: float) -> float:
         """Seconds after which what it holds expires by itself: some time after nobody waits for
         its answer any more. ``now``: monotonic seconds."""
-        return min(max(self.call.deadline - now, 0.0), _LONGEST_S) + _GRACE_S
+        left_s = self.call.deadline - now
+        if 0.0 <= left_s <= _LONGEST_S:
+            return left_s + _GRACE_S
+        return (0.0 if left_s < 0.0 else _LONGEST_S) + _GRACE_S
 
     def widen(self, claims: Iterable[Claim], now: float) -> bool:
         """The call holds as much in limits that came after its admission, and what it holds counts
@@ -298,7 +302,7 @@ class CallState:
             self.not_asked = tuple(one for one in self.not_asked if one[0] != backend.name)
         call, in_force = self.call, quote.in_force
         price = None if in_force is None else in_force.price
-        tokens_count = self.limits_tokens or by_tokens(price)
+        tokens_count = by_tokens(price) or self.limits_tokens
         if self.output_bound is not None and tokens_count:
             call = bounded(call, backend.spec.common.output_bound, self.output_bound)
         self.is_bounded = call is not self.call
@@ -351,6 +355,8 @@ class CallState:
 
     def leaves_all(self, rows: Sequence[LedgerRow]) -> list[Part]:
         """All that was held beside the admission, of which ``rows``, its own first, were used."""
+        if self.at_model is None and self.at_backend is None:
+            return []
         at_model, self.at_model = self.at_model, None
         parts = [] if at_model is None else [Part(at_model, self._of_model(rows))]
         at_backend = self.leaves_backend(rows[:1])

@@ -33,28 +33,24 @@ class FullLimits:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._full: dict[_Key, _Full] = {}
-
-    @property
-    def any(self) -> bool:
-        """Whether any is known to be full."""
-        return bool(self._full)
+        self.known: dict[_Key, _Full] = {}
+        """Those that are known to be full."""
 
     def saw(self, refused: Refused) -> None:
         """The store has refused this."""
         lasts_s = min(LOOKS_EVERY_S, refused.retry_after_s)
         claim = refused.status.claim
-        self._full[_key(claim)] = _Full(refused, self._clock.monotonic() + lasts_s)
+        self.known[_key(claim)] = _Full(refused, self._clock.monotonic() + lasts_s)
 
     def refuses(self, claims: Sequence[Claim]) -> Refused | None:
         """What a call that takes these would be told; None where it is to be asked."""
         for claim in claims:
-            full = self._full.get(_key(claim))
+            full = self.known.get(_key(claim))
             if full is None:
                 continue
             known = full.refused.status.claim
             if self._clock.monotonic() >= full.until or claim.limit != known.limit:
-                del self._full[_key(claim)]
+                del self.known[_key(claim)]
             elif claim.take >= known.take:
                 status = msgspec.structs.replace(full.refused.status, claim=claim)
                 return msgspec.structs.replace(full.refused, status=status)
@@ -63,7 +59,7 @@ class FullLimits:
     def forget(self, claims: Sequence[Claim]) -> None:
         """A call that held these has ended."""
         for claim in claims:
-            self._full.pop(_key(claim), None)
+            self.known.pop(_key(claim), None)
 
 
 def _key(claim: Claim) -> _Key:

@@ -89,21 +89,17 @@ class RoomLines:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self._lines: dict[_Key, _Line] = {}
-
-    @property
-    def any(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._lines)
+        self.at: dict[_Key, _Line] = {}
+        """Where anybody waits."""
 
     def join(self, status: LimitStatus, mean: float, until: float) -> Turn | None:
         """A turn for a call that was refused; None where those who wait will probably use up what
         is there. ``mean``: what such calls cost of what is held for them. ``until``: monotonic
         seconds."""
         key, expected = _key(status.claim), status.claim.take * mean
-        line = self._lines.get(key)
+        line = self.at.get(key)
         if line is None:
-            line = self._lines[key] = _Line()
+            line = self.at[key] = _Line()
         elif _is_full(line, line.expected + expected, _MARGIN * _coming(status, mean)):
             return None
         line.expected += expected
@@ -114,23 +110,23 @@ class RoomLines:
     def wake(self, claims: Sequence[Claim]) -> None:
         """A call that held these has ended: the first who waits for one of them looks."""
         for claim in claims:
-            line = self._lines.get(_key(claim))
+            line = self.at.get(_key(claim))
             if line is not None:
                 line.turns[0].wake()
 
     def is_first(self, turn: Turn) -> bool:
         """Whether nobody is before it."""
-        return self._lines[turn.key].turns[0] is turn
+        return self.at[turn.key].turns[0] is turn
 
     def leave(self, turn: Turn) -> None:
         """It waits no more, and the next one looks."""
-        line = self._lines[turn.key]
+        line = self.at[turn.key]
         line.turns.remove(turn)
         line.expected -= turn.expected
         if line.turns:
             line.turns[0].wake()
         else:
-            del self._lines[turn.key]
+            del self.at[turn.key]
 
 
 class WaitForRoom:

@@ -86,7 +86,8 @@ class UsualCosts:
     def surplus(self, key_id: str, model: str, held_nano: int) -> int:
         """Nano-dollars of what is held that nine of ten such calls give back; 0 where nothing is
         known of them."""
-        return held_nano - min(held_nano, round(held_nano * self._known(key_id, model).usual))
+        usual = round(held_nano * self._known(key_id, model).usual)
+        return held_nano - usual if usual < held_nano else 0
 
     def least(self, key_id: str, model: str, held_nano: int) -> int:
         """Nano-dollars of what is held below which a bound would cut such answers short."""

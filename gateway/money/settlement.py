@@ -127,7 +127,10 @@ class Settler:
     async def _settle_opened(
         self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim], beside: Sequence[Part]
     ) -> None:
-        await self._spend(rows, claims, beside)
+        if claims:
+            await self.spend(rows[0].id, claims, rows)
+        for hold, used in beside:
+            await self.spend(hold.id, hold.claims, used)
         try:
             await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
@@ -175,9 +178,9 @@ class Settler:
 
     def gave_back(self, claims: Sequence[Claim]) -> None:
         """What was held of these is held no more: who waited for it may look."""
-        if self.lines.any:
+        if self.lines.at:
             self.lines.wake(claims)
-        if self.full.any:
+        if self.full.known:
             self.full.forget(claims)
 
     async def _settle_late(

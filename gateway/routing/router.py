@@ -240,8 +240,8 @@ def taken_from_line(decision: Decision, quote: Quote) -> ReasonCode:
 
 
 def _serves_reserved(candidates: Sequence[Candidate]) -> bool:
-    for candidate in candidates:  # noqa: SIM110 - a generator in any() costs twice this loop
-        if candidate.price is None or candidate.price.reserved:
+    for candidate in candidates:
+        if candidate.price is None or candidate.price.per_hour is not None:
             return True
     return False
 
@@ -394,5 +394,5 @@ def _reserved(first: Quote) -> ReasonCode:
 
 def _elsewhere(first: Quote, has_reserved: bool) -> ReasonCode:
     if has_reserved:
-        return "SPILL_COLD" if first.delay.cold else "SPILL_WARM"
-    return "COLD" if first.delay.cold else "WARM"
+        return "SPILL_COLD" if first.delay.cold_s > 0 else "SPILL_WARM"
+    return "COLD" if first.delay.cold_s > 0 else "WARM"

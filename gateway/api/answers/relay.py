@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractContextManager
 
+import msgspec
+
 from adapters.types import TYPED_ROUTES, Reply, Task
 from gateway.api.answers.headers import decision_headers, server_timing
 from gateway.api.requests.request import Header, RequestContext, Send, respond
@@ -89,18 +91,13 @@ async def fail_stream(send: Send, error: ApiError, context: RequestContext) -> N
     await send({"type": "http.response.body", "body": body, "more_body": None})
 
 
-class Relay:
+class Relay(msgspec.Struct, eq=False):
     """Carries one call's answer to one client."""
 
-    __slots__ = ("_context", "_send", "_slow_clients", "_state")
-
-    def __init__(
-        self, state: CallState, context: RequestContext, send: Send, slow_clients: SlowClients
-    ) -> None:
-        self._state = state
-        self._context = context
-        self._send = send
-        self._slow_clients = slow_clients
+    _state: CallState
+    _context: RequestContext
+    _send: Send
+    _slow_clients: SlowClients
 
     async def whole(self, reply: Reply, now: float) -> None:
         """A settled answer; its cost is known. ``now``: monotonic seconds."""

@@ -63,7 +63,7 @@ class Watch:
         "_state",
         "_task",
         "_timer",
-        "_waiting",
+        "waiting",
     )
 
     def __init__(
@@ -75,7 +75,7 @@ class Watch:
         waiting: WaitingStream | None,
         active: ActivePolicy,
     ) -> None:
-        self._waiting = waiting
+        self.waiting = waiting
         self._active = active
         self._receive = receive
         self._state = state
@@ -92,12 +92,12 @@ class Watch:
             self._timer.unwatch(self)
             self._task = asyncio.get_running_loop().create_task(self._listen())
             self._look_at_time()
-            if self._waiting is not None:
-                self._waiting.begin()
+            if self.waiting is not None:
+                self.waiting.begin()
 
     async def answered(self) -> None:
         """Its client is told no more that it waits."""
-        waiting, self._waiting = self._waiting, None
+        waiting, self.waiting = self.waiting, None
         if waiting is not None:
             await waiting.end()
 
@@ -117,8 +117,8 @@ class Watch:
     def end(self) -> None:
         """Stops listening."""
         self._timer.unwatch(self)
-        if self._waiting is not None:
-            self._waiting.stop()
+        if self.waiting is not None:
+            self.waiting.stop()
         if self._late is not None:
             self._late.cancel()
         task, self._task = self._task, None
@@ -285,7 +285,7 @@ async def _serve(
 ) -> CallState:
     """The call as it has ended."""
     inputs = gateway.file_inputs
-    if MARK in parsed.body and inputs is not None and parsed.content_type == JSON_TYPE:
+    if inputs is not None and parsed.body.find(MARK) >= 0 and parsed.content_type == JSON_TYPE:
         parsed, preferences = await _with_files(gateway, inputs, context, parsed, preferences)
     active = gateway.active.of(context.principal.user)
     call = Call(
@@ -304,10 +304,10 @@ async def _serve(
         call,
         context.principal,
         preferences,
-        received=context.received,
-        received_at=context.received_at,
-        policy=active.policy.version,
-        loop=gateway.loop,
+        context.received,
+        context.received_at,
+        active.policy.version,
+        gateway.loop,  # no keyword: to a class they are a dictionary first
     )
     watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock, waiting, active)
     try:
@@ -362,11 +362,10 @@ async def _answer(
         return
     if gateway.active.policy.limits.show_left:
         await _look_left(gateway, state, answer)
-    relay, now = (
-        Relay(state, context, send, gateway.dispatcher.slow_clients),
-        gateway.clock.monotonic(),
-    )
-    await _said(watch, answer)
+    relay = Relay(state, context, send, gateway.dispatcher.slow_clients)
+    now = gateway.clock.monotonic()
+    if watch.waiting is not None:
+        await _said(watch, answer)
     if isinstance(answer, SettledStream):
         await relay.stream(answer, show_usage=parsed.show_usage, now=now)
     else:

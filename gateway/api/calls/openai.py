@@ -137,8 +137,11 @@ class OpenAIEndpoint:
 
 def with_betas(parsed: ParsedRequest, context: RequestContext) -> ParsedRequest:
     """A message with what its ``anthropic-beta`` asks for, where that header is text."""
-    given = context.headers.get(b"anthropic-beta", b"").decode("latin-1")
-    if not given or parsed.task not in _ANTHROPICS or not (given.isascii() and given.isprintable()):
+    header = context.headers.get(b"anthropic-beta")
+    if not header or parsed.task not in _ANTHROPICS:
+        return parsed
+    given = header.decode("latin-1")
+    if not (given.isascii() and given.isprintable()):
         return parsed
     return msgspec.structs.replace(parsed, betas=given)
 
@@ -163,7 +166,7 @@ def parsed_call(
     streams = bool(envelope.stream) and task not in WRITES_NOTHING
     options = envelope.stream_options
     output, unbounded = output_of(envelope, task, spec.max_output_tokens)
-    if isinstance(envelope, ResponsesBody) and envelope.background:
+    if type(envelope) is ResponsesBody and envelope.background:
         raise _no_background()
     model, shown = active.target(envelope.model), ""
     if model != envelope.model:
@@ -237,13 +240,13 @@ def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
     if task in WRITES_NOTHING:
         return 0, 0
     one, other = envelope.max_completion_tokens, envelope.max_tokens
-    if isinstance(envelope, ResponsesBody):
+    if type(envelope) is ResponsesBody:
         one, other = None, envelope.max_output_tokens
-    elif isinstance(envelope, MessagesBody):
+    elif type(envelope) is MessagesBody:
         one = None
     asked = max(one or 0, other or 0)
     answers = max(envelope.n or 1, envelope.best_of or 1, 1)
-    if isinstance(envelope, CompletionBody):
+    if type(envelope) is CompletionBody:
         answers *= _prompts(envelope.prompt)
     is_bound = asked > 0 and (one is None or one >= 1) and (other is None or other >= 1)
     tokens = (asked if asked > 0 else most) * answers
@@ -252,11 +255,11 @@ def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
 
 def parts_in(envelope: Envelope) -> InputParts:
     """What a chat holds beside text."""
-    if isinstance(envelope, MessagesBody):
+    if type(envelope) is MessagesBody:
         return parts_of_messages(envelope.messages, _read(envelope.tools))
-    if isinstance(envelope, ResponsesBody):
+    if type(envelope) is ResponsesBody:
         return parts_of_input(envelope.input, _read(envelope.tools))
-    if not isinstance(envelope, ChatBody):
+    if type(envelope) is not ChatBody:
         return TEXT_ALONE
     return parts_of(
         envelope.messages, _read(envelope.tools), searches=_read(envelope.web_search_options)

@@ -23,42 +23,23 @@ Header = tuple[bytes, bytes]
 JSON: Header = (b"content-type", b"application/json")
 
 
-class RequestContext:
+NOBODY = Principal(key_id="", user="")
+
+
+class RequestContext(msgspec.Struct, kw_only=True, eq=False):
     """Mutable: ``begun`` turns True with the first byte of the answer. ``client`` is the address
     that the connection comes from."""
 
-    __slots__ = (
-        "begun",
-        "client",
-        "headers",
-        "is_logged",
-        "path",
-        "principal",
-        "received",
-        "received_at",
-        "request_id",
-    )
-
-    def __init__(
-        self,
-        *,
-        request_id: str,
-        path: str,
-        headers: dict[bytes, bytes],
-        received: float,
-        received_at: float,
-        client: str = "",
-    ) -> None:
-        self.request_id = request_id
-        self.path = path
-        self.headers = headers
-        self.received = received
-        self.received_at = received_at
-        self.principal: Principal = NOBODY
-        self.client = client
-        self.begun = False
-        self.is_logged = True
-        """Should it be refused."""
+    request_id: str
+    path: str
+    headers: dict[bytes, bytes]
+    received: float
+    received_at: float
+    client: str = ""
+    principal: Principal = NOBODY
+    begun: bool = False
+    is_logged: bool = True
+    """Should it be refused."""
 
     def again(self) -> RequestContext:
         """The same request, of which no answer has begun."""
@@ -120,9 +101,6 @@ _YOURS: dict[Role, str] = {
     "team, at /admin/keys and below",
     "admin": "yours is one",
 }
-
-NOBODY = Principal(key_id="", user="")
-
 
 NO_ABILITIES: frozenset[Ability] = frozenset()
 

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
+import msgspec
+
 from gateway.storage.base import (
     MaybeWritten,
     StorageShortage,
@@ -53,18 +55,13 @@ _NOT_THE_DISK = (
 """What one bad row raises; every other error of SQLite is about the file that holds all rows."""
 
 
-class _Write:
+class _Write(msgspec.Struct, eq=False):
     """Rows of one caller, which are written together. No rows: only try whether the disk writes."""
 
-    __slots__ = ("asked_at", "done", "opening", "rows")
-
-    def __init__(
-        self, rows: Sequence[Encoded], opening: bool, done: asyncio.Future[None], asked_at: float
-    ) -> None:
-        self.rows = rows
-        self.opening = opening
-        self.done = done
-        self.asked_at = asked_at
+    rows: Sequence[Encoded]
+    opening: bool
+    done: asyncio.Future[None]
+    asked_at: float
 
     @property
     def abandoned(self) -> bool:
@@ -192,7 +189,7 @@ class GroupWriter:
             self._hand_over_soon(self._loop)
         elif self._emptied is not None and not self._emptied.done():
             self._emptied.set_result(None)
-        for write, failure in zip(batch, failures, strict=True):
+        for write, failure in zip(batch, failures):  # noqa: B905 - strict makes a dict first
             if failure is None:
                 self.written += len(write.rows)
             if write.done.done():

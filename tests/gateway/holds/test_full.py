@@ -43,7 +43,7 @@ def test_it_is_forgotten_after_a_moment_or_sooner_where_there_may_be_room(clock:
     assert rate.refuses([CLAIM]) is None
     clock.move(LOOKS_EVERY_S)
     assert known.refuses([CLAIM]) is None
-    assert not known.any
+    assert not known.known
 
 
 def test_it_is_forgotten_when_a_call_ends_there(clock: FakeClock) -> None:

@@ -39,7 +39,7 @@ async def test_who_came_first_looks_first(clock: FakeClock) -> None:
     first.__exit__(None, None, None)
     await settle()
     assert other.result()
-    assert lines.any
+    assert lines.at
 
 
 async def test_the_first_looks_by_itself_and_the_others_do_not(clock: FakeClock) -> None:
@@ -78,7 +78,7 @@ async def test_nobody_waits_where_the_ends_of_others_make_no_room(clock: FakeClo
     for status in (full(held=0), full(take=301), full(unit="calls"), full(unit="concurrent")):
         _, task = await begin(lines, status)
         assert not task.result(), status
-    assert not lines.any
+    assert not lines.at
     _, task = await begin(lines, full(take=300))
     assert not task.done()
     task.cancel()
@@ -103,4 +103,4 @@ async def test_no_line_is_longer_than_it_may_be(clock: FakeClock) -> None:
     for turn in turns:
         if turn is not None:
             lines.leave(turn)
-    assert not lines.any
+    assert not lines.at
