@@ -31,6 +31,8 @@ from gateway.types import (
 WINDOW = "24h"
 """Rolls, and is as long as the longest life: whatever a token spends, it spends within it."""
 LONGEST_S = 86_400.0
+SHORTEST_S = 60.0
+"""Each one made is a write into the store of the keys."""
 _USUAL = "10m"
 _SPEND = re.compile(r"\d+(\.\d+)?\s*USD")
 _NOT_LENT = ("/v1/files", "/v1/batches", "/v1/jobs", "/v1/tokens", "/v1/route/")
@@ -118,8 +120,8 @@ def _lasts(text: str) -> float:
         seconds = parse_duration(text)
     except ValueError as error:
         raise _invalid(str(error), "expires_in") from None
-    if not 1 <= seconds <= LONGEST_S:
-        raise _invalid(f"a token lasts 1s to 24h; found {text}", "expires_in")
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise _invalid(f"a token lasts 1m to 24h; found {text}", "expires_in")
     return seconds
 
 

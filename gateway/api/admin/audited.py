@@ -38,7 +38,7 @@ ACTS = {
     ("POST", "/admin/policy/rollback"): "policy.roll_back",
 }
 """(method, route) -> how the act is called; whatever is not here changes nothing."""
-_WITH_THE_CHANGE = ("key.create", "key.revoke", "key.rotate", "token.create", "token.revoke")
+_WITH_THE_CHANGE = ("key.create", "key.revoke", "key.rotate")
 """Their entry is written in the transaction of the change itself."""
 
 
@@ -47,14 +47,7 @@ async def audited(
 ) -> tuple[int, Any]:
     """What ``run`` returns. Its act is in ``scope`` for those that write it themselves. Raises
     StorageUnavailable, and nothing is done, where no entry can be written."""
-    context: RequestContext = scope["context"]
-    act = scope["act"] = Act(
-        at=gateway.clock.time(),
-        actor=_actor(context.principal),
-        address=context.client,
-        act=name,
-        target=without_keys(" ".join(scope.get("path_params", {}).values())),
-    )
+    act = scope["act"] = act_of(gateway, name, scope)
     if name not in _WITH_THE_CHANGE:
         await _record(gateway, act, "begun")
     try:
@@ -70,6 +63,18 @@ async def audited(
     if name not in _WITH_THE_CHANGE:
         await _ended(gateway, act, "done")
     return status, value
+
+
+def act_of(gateway: Gateway, name: str, scope: Scope) -> Act:
+    """What a request is about to do."""
+    context: RequestContext = scope["context"]
+    return Act(
+        at=gateway.clock.time(),
+        actor=_actor(context.principal),
+        address=context.client,
+        act=name,
+        target=without_keys(" ".join(scope.get("path_params", {}).values())),
+    )
 
 
 def _actor(principal: Principal) -> str:
