@@ -106,7 +106,7 @@ async def _stream_over_kills(folder: Path) -> None:
     port = free_port()
     backend = Backend(port)
     await backend.start()
-    server = {"tls": "off", "access_log": False}
+    server = {"tls": "off", "access_log": False, "clients": {"without_key": 4 * STREAMS}}
     gateway = LiveGateway(folder, CONFIG.format(port=port), server=server)
     await asyncio.to_thread(gateway.start)
     ends: collections.Counter[str] = collections.Counter()
