@@ -1,0 +1,69 @@
+"""A batch takes what nobody else wants: jobs of all users begin before its lines, and a call on its
+connection before any line that has not begun."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from gateway.clock import FakeClock
+from gateway.planning.line import NORMAL
+from tests.gateway.batches.gateways import BatchesGateway, input_of, with_batches
+from tests.gateway.jobs.test_fairness import FEW, SHARE, TEXT, USERS, accept, begun
+from tests.waiting import until
+
+LINES, MANY, SLOTS = 2_000, 150, 4
+JSON = {"content-type": "application/json"}
+INPUT = input_of({"x": n} for n in range(LINES))
+
+
+async def lines_begun(gateway: BatchesGateway, most: int) -> None:
+    async def enough() -> bool:
+        await gateway.clock.advance(0.1)
+        return len(gateway.fake("home").calls) >= most
+
+    await until(enough, f"{most} lines have begun", every_s=0.001)
+
+
+async def test_ten_users_wait_no_longer_than_twice_their_share_behind_many_jobs_and_a_batch(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with with_batches(tmp_path, clock, text=TEXT) as gateway, gateway.client() as client:
+        home = gateway.fake("home")
+        home.slots, home.runs_for = SLOTS, 1.0
+        await gateway.batch(client, INPUT)
+        await lines_begun(gateway, SLOTS)
+        home.slots = 0  # nothing more begins before all are in line
+        await accept(gateway, "many", MANY)
+        few = [id for n in range(USERS) for id in await accept(gateway, f"user{n}", FEW)]
+        before = len(home.calls)
+        home.slots = SLOTS
+
+        first = (await begun(gateway, before + 2 * SHARE))[before:]
+
+        waited = max(first.index(id) for id in few)
+        at_backend = SLOTS  # lines that stood there when the others came
+        assert waited < 2 * SHARE
+        assert sum(call.body.startswith(b'{"x"') for call in home.calls[before:]) <= at_backend
+
+
+async def test_a_call_on_its_connection_is_the_next_that_begins(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with with_batches(tmp_path, clock, text=TEXT) as gateway, gateway.client() as client:
+        home = gateway.fake("home")
+        home.slots, home.runs_for = SLOTS, 1.0
+        await gateway.batch(client, INPUT)
+        await lines_begun(gateway, 5 * SLOTS)
+        home.runs_for = 5.0  # so that each slot has its line, and others wait
+        queue = gateway.inner.active.backends["home"].queue
+        for number in range(5):
+            await until(lambda: home.running == SLOTS, "every slot has a line")
+            body = b'{"online":%d}' % number
+            asking = asyncio.ensure_future(client.post("/v1/infer/any", content=body, headers=JSON))
+            await until(lambda: queue.waiting_first > queue.waiting_below(NORMAL), "it waits")
+            before = len(home.calls)
+            while not asking.done():
+                await gateway.clock.advance(0.1)
+                await asyncio.sleep(0.001)
+            assert home.calls[before].body == body
