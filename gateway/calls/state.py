@@ -71,6 +71,9 @@ class CallState:
     durable: Durable | None = None
     """How it is asked, where it is a durable job."""
 
+    has_begun = False
+    """A backend has had a slot for it, and may have been asked."""
+
     def __init__(
         self,
         call: Call,
@@ -102,8 +105,6 @@ class CallState:
         self.backend: LiveBackend | None = None
         """That answers, or was turned to last."""
         self.attempt: Attempt | None = None
-        self.has_begun = False
-        """A backend has had a slot for it, and may have been asked."""
         self.in_force: PriceInForce | None = None
         """By what the last attempt is charged: what held when it was quoted."""
         self.ending: Ending | None = None
