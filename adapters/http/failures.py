@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran, malformed
-from adapters.http.response import Response
+from adapters.http.response import Response, find_header
 from adapters.http.retry_after import retry_after
 from adapters.settings import Secret
 from adapters.types import Usage
@@ -343,8 +343,16 @@ def refusal(
         secrets,
         otherwise=f"The backend answered with status {status}.",
         retry_after=retry_after(headers, now),
-        detail=f"HTTP {status}: {clean(said.message, secrets)}",
+        detail=f"HTTP {status}: {clean(_redirect(status, headers) or said.message, secrets)}",
     )
+
+
+def _redirect(status: int, headers: list[tuple[bytes, bytes]]) -> str:
+    """Where a redirect leads, without what its query may hold; empty where it is none."""
+    place = find_header(headers, b"location") if 300 <= status < 400 else None
+    if not place:
+        return ""
+    return f"it redirects to {place.partition('?')[0]}, and no call is sent after a redirect"
 
 
 def refused(response: Response, *, now: float, secrets: Sequence[Secret] = ()) -> BackendError:

@@ -239,3 +239,12 @@ def test_an_error_inside_an_answer_is_suspect_as_its_status_would_be(
     error: dict[str, Any], fault: Fault
 ) -> None:
     assert failure_in(error).fault is fault
+
+
+def test_a_redirect_says_where_it_leads_to_whoever_runs_the_gateway() -> None:
+    headers = [(b"location", b"https://new.example/v1?token=abc")]
+    error = refusal(308, headers, b"", now=0.0)
+    assert error.failure is F.GONE
+    assert "https://new.example/v1, and no call" in error.detail
+    assert "abc" not in error.detail
+    assert "new.example" not in error.message
