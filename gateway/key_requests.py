@@ -211,6 +211,11 @@ def _lasts(value: str | None) -> float | None:
         raise _invalid(str(error), "expires_in") from None
 
 
+def may_be_user(name: str) -> bool:
+    """Whether somebody may be called so: what a key could be made for."""
+    return _NAME.match(name) is not None and not name.lower().startswith(_OURS)
+
+
 def _check_name(field: str, value: str) -> None:
     if not _NAME.match(value):
         raise _invalid(

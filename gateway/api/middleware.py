@@ -40,6 +40,7 @@ PUBLIC = frozenset(
     (
         *("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", LINKED),
         *(f"{CONSOLE}/{name}" for name in ("sign-in", "console.css", "console.js", "htmx.js")),
+        *(f"{CONSOLE}/sign-in/oidc", f"{CONSOLE}/sign-in/oidc/back"),
     )
 )
 """Paths that need no key: they tell nothing of any caller, or take a token instead."""

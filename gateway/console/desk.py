@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import jinja2
@@ -31,6 +31,9 @@ from gateway.service import Gateway
 from gateway.storage.base import ReportRefused
 from gateway.storage.calendar import zone_of
 from gateway.types import ApiError, Role
+
+if TYPE_CHECKING:
+    from gateway.console.sign_in.oidc import OidcSignIn
 
 Show = Callable[[Visit], Awaitable[Given]]
 _EVERYBODY: frozenset[Role] = frozenset(("user", "delegate", "admin"))
@@ -118,6 +121,7 @@ class Desk:
     ) -> None:
         self._gateway = gateway
         self._sign_in = SignIn(gateway.keys, sessions, failed_keys)
+        self._oidc = oidc_of(gateway)
         self._static = {
             path.name: path.read_bytes()
             for path in sorted((_FOLDER / "static").iterdir())
@@ -138,6 +142,8 @@ class Desk:
             await self._respond_static(context, send, path)
         elif path == "sign-in":
             await self._respond_sign_in(scope, receive, send)
+        elif path in ("sign-in/oidc", "sign-in/oidc/back"):
+            await self._by_provider(scope, path, send)
         elif scope["method"] == "POST":
             await self._act(scope, path, receive, send)
         else:
@@ -241,6 +247,7 @@ class Desk:
         values: dict[str, Any] = {
             "nav": [],
             "problem": problem,
+            "oidc": self._gateway.active.policy.server.console.oidc,
             "next": _own(params.get("next", "")),
         }
         page = self._pages.get_template("sign-in.html")
@@ -248,6 +255,23 @@ class Desk:
         status = problem.status if problem else 200
         headers = [*_HTML, *(_own_headers(problem) if problem else ())]
         await respond(send, context, status, body.encode(), headers)
+
+    async def _by_provider(self, scope: Scope, path: str, send: Send) -> None:
+        """The way to the OpenID provider, and the way back."""
+        context: RequestContext = scope["context"]
+        if self._oidc is None or scope["method"] == "POST":
+            raise _nothing_there()
+        params = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        if not path.endswith("/back"):
+            there, kept = await self._oidc.begin(_own(params.get("next", "")))
+            await lead(send, context, there, (kept,))
+            return
+        try:
+            who, page = await self._oidc.end(params, cookie_of(context, self._oidc.cookie))
+        except ApiError as error:
+            raise self._sign_in.refused(context, "unknown", error) from None
+        session = self._sign_in.begin_as(scope, who, secure=self._oidc.is_secure)
+        await lead(send, context, _own(page), (session, self._oidc.forgotten()))
 
     async def _form(self, scope: Scope, receive: Receive) -> dict[str, str]:
         context: RequestContext = scope["context"]
@@ -263,6 +287,17 @@ class Desk:
         kept = (b"cache-control", b"public, max-age=31536000, immutable")
         headers = [*_HEADERS, (b"content-type", kind), kept]
         await respond(send, context, 200, self._static[name], headers)
+
+
+def oidc_of(gateway: Gateway) -> OidcSignIn | None:
+    """None where the policy names no OpenID provider."""
+    settings = gateway.active.policy.server.console.oidc
+    if settings is None:
+        return None
+    # Imported here because most gateways need neither its client nor its signatures.
+    from gateway.console.sign_in.oidc import OidcSignIn
+
+    return OidcSignIn(settings, gateway.clock)
 
 
 def _environment(stamp: str) -> jinja2.Environment:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send
 from gateway.console.sign_in.cookies import PREFIX, SIGN_IN, lead, session_of
-from gateway.console.sign_in.sessions import FILE, Sessions
+from gateway.console.sign_in.sessions import FILE, OIDC, Sessions
 from gateway.failed_keys import FailedKeys
 from gateway.service import Gateway
 from gateway.types import ApiError, Principal
@@ -31,6 +31,7 @@ class ConsoleDoor:
         data = Path(gateway.active.policy.server.data)
         self.sessions = Sessions(data / FILE, gateway.keys, gateway.clock)
         self._gateway = gateway
+        self._oidc = gateway.active.policy.server.console.oidc
         self._desk: Desk | None = None
         self._failed_keys: FailedKeys
 
@@ -42,7 +43,7 @@ class ConsoleDoor:
     def principal(self, context: RequestContext) -> Principal:
         """Whose session it is. Raises ApiError 401 where there is none."""
         found = self.sessions.principal(session_of(context))
-        if found is None:
+        if found is None or (self._oidc is None and found.key_id.startswith(OIDC)):
             context.is_logged = False  # nobody is refused: a form is shown
             words = "Sign in first: there is no session, or it is over."
             raise ApiError(401, "missing_api_key", words, type="authentication_error")

@@ -169,6 +169,9 @@ def _drivers(policy: Policy, installed: Callable[[str], bool]) -> Found:
     if policy.server.otel is not None and not installed("opentelemetry.exporter.otlp.proto.http"):
         why = "OpenTelemetry needs packages of its own: pip install 'spillgate[otel]'"
         yield "server.otel", why
+    if policy.server.console.oidc is not None and not installed("joserfc"):
+        why = "an OpenID provider needs the package joserfc: pip install 'spillgate[oidc]'"
+        yield "server.console.oidc", why
 
 
 def _archive(policy: Policy) -> Found:

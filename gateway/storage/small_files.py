@@ -44,4 +44,4 @@ class SmallFile:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         with contextlib.closing(sqlite3.connect(self._path, timeout=_LOCK_WAIT_S)) as connection:
             connection.execute("PRAGMA journal_mode = wal")
-            connection.execute(self._schema)
+            connection.executescript(self._schema)

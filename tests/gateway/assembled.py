@@ -260,10 +260,12 @@ async def assembled(
     *,
     shared: SharedStore | None = None,
     ledger: Ledger | None = None,
+    secrets: Mapping[str, str] = MappingProxyType({}),
     policies: PolicyStore | None = None,
 ) -> AsyncIterator[AssembledGateway]:
     """Started as the real one is, and closed at the end."""
-    gateway = build(folder, clock, text, shared=shared, ledger=ledger, policies=policies)
+    more: dict[str, Any] = {"secrets": secrets, "policies": policies}
+    gateway = build(folder, clock, text, shared=shared, ledger=ledger, **more)
     async with running(gateway) as inner:
         yield AssembledGateway(inner, clock)
 

@@ -72,7 +72,7 @@ def test_what_the_packages_import_is_declared_and_what_is_declared_is_imported()
     used = {canonical(distributions.get(module, [module])[0]) for module in foreign}
     declared = named(PROJECT["dependencies"])
     extras = PROJECT["optional-dependencies"]
-    used_here = ("local", "modal", "ray", "postgres", "archive", "otel")
+    used_here = ("local", "modal", "ray", "postgres", "archive", "otel", "oidc")
     optional = named([one for name in used_here for one in extras[name]])
     assert used - optional - declared == set()
     assert declared - used == set()

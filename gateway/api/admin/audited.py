@@ -78,8 +78,9 @@ def act_of(gateway: Gateway, name: str, scope: Scope) -> Act:
 
 
 def _actor(principal: Principal) -> str:
-    """A key, or the system's user on the gateway's own machine."""
-    return principal.key_id if principal.key_id.startswith("os:") else f"key:{principal.key_id}"
+    """A key, the system's user on the gateway's own machine, or whom a provider has named."""
+    is_key = not principal.key_id.startswith(("os:", "oidc:"))
+    return f"key:{principal.key_id}" if is_key else principal.key_id
 
 
 async def _record(gateway: Gateway, act: Act, outcome: str) -> None:

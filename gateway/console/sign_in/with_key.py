@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from gateway.api.requests.request import RequestContext, Scope
 from gateway.console.sign_in.cookies import COOKIE, PREFIX
 from gateway.console.sign_in.sessions import LASTS_S, Sessions
-from gateway.failed_keys import FailedKeys
+from gateway.failed_keys import FailedKey, FailedKeys
 from gateway.keys.permitted import check_request
 from gateway.storage.key_store import KeyStore
-from gateway.types import ApiError
+from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
@@ -39,27 +39,39 @@ class SignIn:
             raise self._refusal(context, key)
         if principal.permitted is not None:
             check_request(principal.permitted, PREFIX, context.client)
-        identify = scope.get(IDENTIFY)
-        if identify is not None:
-            identify()
-        name = self._sessions.begin(key)
-        return _cookie(name, secure, round(LASTS_S))
+        _identify(scope)
+        return _cookie(self._sessions.begin(key), secure, round(LASTS_S))
+
+    def begin_as(self, scope: Scope, who: Principal, *, secure: bool) -> bytes:
+        """The same of somebody whom a provider has named."""
+        _identify(scope)
+        return _cookie(self._sessions.begin_as(who), secure, round(LASTS_S))
 
     def end(self, name: str) -> bytes:
         """The cookie that takes the session's place: none."""
         self._sessions.end(name)
         return _cookie("", False, 0)
 
-    def _refusal(self, context: RequestContext, key: str) -> ApiError:
-        why = self._keys.why_not(key) if key else "missing"
+    def refused(self, context: RequestContext, why: FailedKey, error: ApiError) -> ApiError:
+        """The error, or another one where too many came from the address. It is counted."""
         wait_s = self._failed_keys.refuse(context.client, why)
         context.is_logged = self._failed_keys.logs()
-        if wait_s is not None:
-            words = f"Too many keys that are none came from this address. Wait {wait_s} s."
-            headers = {"Retry-After": str(wait_s)}
-            return ApiError(429, "too_many_failed_keys", words, headers=headers)
+        if wait_s is None:
+            return error
+        words = f"Too many keys that are none came from this address. Wait {wait_s} s."
+        return ApiError(429, "too_many_failed_keys", words, headers={"Retry-After": str(wait_s)})
+
+    def _refusal(self, context: RequestContext, key: str) -> ApiError:
+        why: FailedKey = self._keys.why_not(key) if key else "missing"
         words = _WHY.get(why, "Enter a key: it begins with sg-.")
-        return ApiError(401, "invalid_api_key", words, type="authentication_error")
+        error = ApiError(401, "invalid_api_key", words, type="authentication_error")
+        return self.refused(context, why, error)
+
+
+def _identify(scope: Scope) -> None:
+    identify = scope.get(IDENTIFY)
+    if identify is not None:
+        identify()
 
 
 def _cookie(name: str, secure: bool, lasts_s: int) -> bytes:

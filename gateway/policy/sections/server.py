@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from adapters.settings import ByteSize, Duration, PositiveDuration
+from gateway.policy.sections.console import ConsoleSettings
 from gateway.policy.sections.cors import CorsSettings
 from gateway.policy.sections.telemetry import MetricsListener, OtelSettings
 from gateway.policy.syntax.scalars import ListenAddress
@@ -86,5 +87,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     metrics: Literal["public", "key"] | MetricsListener = "public"
     """Who may read /metrics: everybody; key: admin keys; or whoever reaches an address of its
     own."""
+    console: ConsoleSettings = ConsoleSettings()
+    """Who else may sign in to the pages for browsers."""
     otel: OtelSettings | None = None
     """Traces and metrics to an OTLP receiver; left out: none."""
