@@ -334,8 +334,7 @@ class LiveBackend:
             self.queue.give_back()
         if failure is not None:
             self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
-            if self.standing.outage is not None:
-                self.standing.outage.failed(self.rests.health, now)
+            self.standing.failed(now)
             self.learned.observe_failure(failure.failure, now - lease.leased_at, now)
         elif usage is not None:
             self.rests.add_success(model)

@@ -41,6 +41,11 @@ class Outage:
             self._strike(now)
 
     @property
+    def goes_on(self) -> bool:
+        """It began, and nobody has asked since whether it is over."""
+        return self._began is not None
+
+    @property
     def back_at(self) -> float | None:
         """When it comes back, should it stay well; None while it is not."""
         return None if self._well_since is None else self._well_since + self._return_after

@@ -21,6 +21,7 @@ class Standing:
 
     __slots__ = (
         "_adapter",
+        "_in_doubt",
         "_learned",
         "_rests",
         "_unwell",
@@ -47,7 +48,9 @@ class Standing:
         self.stuck = False
         """Calls wait at the platform and no worker can come, as it said last."""
         self._unwell = False
-        """Its last word was not a good one: only then is it asked what that means."""
+        """Its last word was not a good one."""
+        self._in_doubt = False
+        """It is unwell, or an outage of it may go on: only then is it asked what that means."""
         self._adapter = adapter
         self._learned = learned
         self._rests = rests
@@ -61,10 +64,14 @@ class Standing:
             return "cooling_down", not resting.hard
         if self._learned.cold is None and self._adapter.slots == 0 and self.ready_in() is None:
             return "not_ready", False
+        return _WELL if not self._in_doubt else self._doubtful(now)
+
+    def _doubtful(self, now: float) -> tuple[Blocked, bool]:
         if self._unwell and self.ill:
             return _ILL
         if self.outage is not None and self.outage.keeps_away(now):
             return _RETURNING
+        self._in_doubt = self._unwell
         return _WELL
 
     def blocked(self, now: float, model: str = "", user: str = "") -> Blocked:
@@ -96,8 +103,16 @@ class Standing:
         self._unwell = probe.stuck or not probe.ready
         if probe.ready:
             self._rests.add_good_word()
+        self._in_doubt = self._unwell
         if self.outage is not None:
             self.outage.hear(now, well=self._word(probe))
+            self._in_doubt = self._unwell or self.outage.goes_on
+
+    def failed(self, now: float) -> None:
+        """A call has failed there, of which its health knows already."""
+        if self.outage is not None:
+            self.outage.failed(self._rests.health, now)
+            self._in_doubt = self._unwell or self.outage.goes_on
 
     def _word(self, probe: Probe) -> bool | None:
         """Whether it says that it is well; None where it says neither."""

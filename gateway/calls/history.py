@@ -108,5 +108,5 @@ def seen_record(candidate: Candidate) -> SeenRecord:
         load.tail_s and round(load.tail_s, 3),
         load.load_s and round(load.load_s, 3),
         load.round_trip_s and round(load.round_trip_s, 6),
-        candidate.region or "",
+        candidate.region,
     )

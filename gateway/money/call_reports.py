@@ -141,7 +141,7 @@ def seen_as_json(seen: SeenRecord | None) -> dict[str, Any] | None:
         "cold_p95_seconds": seen.cold_p95_s,
         "wait_after_seconds": seen.tail_s,
         "round_trip_seconds": seen.round_trip_s,
-        "region": seen.region or None,
+        "region": seen.region,
     }
 
 

@@ -123,11 +123,6 @@ class Delay(msgspec.Struct, frozen=True, gc=False):
     """Of these, what the way to the backend and back takes."""
 
     @property
-    def waits(self) -> bool:
-        """It is more than the way there and back."""
-        return self.seconds > self.way_s
-
-    @property
     def cold(self) -> bool:
         """The call would wait for a start, or for a load."""
         return self.cold_s > 0

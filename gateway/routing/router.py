@@ -389,7 +389,8 @@ def _weighted(
 def _reserved(first: Quote) -> ReasonCode:
     if first.delay.load_s > 0:
         return "RES_LOAD"
-    return "RES_WAIT_OK" if first.delay.waits else "RES_FREE"
+    delay = first.delay
+    return "RES_WAIT_OK" if delay.seconds > delay.way_s else "RES_FREE"
 
 
 def _elsewhere(first: Quote, has_reserved: bool) -> ReasonCode:

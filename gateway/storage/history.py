@@ -34,8 +34,8 @@ class SeenRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     tail_s: float
     load_s: float
     round_trip_s: float = 0.0
-    region: str = ""
-    """Empty where the policy names none, and in rows of earlier versions."""
+    region: str | None = None
+    """None where the policy names none, and in rows of earlier versions."""
 
 
 class QuoteRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
