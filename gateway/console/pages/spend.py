@@ -128,7 +128,7 @@ def asked_of(visit: Visit) -> SpendView:
 
 
 def _kind_asked(visit: Visit) -> dict[str, str]:
-    return {"kind": visit.params["kind"]} if "kind" in visit.params else {}
+    return {"kind": kind} if (kind := filters_of(visit).get("kind")) else {}
 
 
 def _offered(visit: Visit, asked: SpendView) -> list[str]:

@@ -13,6 +13,8 @@ from gateway.money.usage_reports import DIMENSIONS, parse_usage_query, total_of
 from gateway.storage.queries import UsageQuery, UsageReport, UsageRow
 
 _TAG = re.compile(r"tag:[\w.:/-]{1,64}\Z")
+ALL_KINDS = ("kind", "all")
+"""A parameter that narrows nothing: it asks for rows of every kind where calls alone are usual."""
 _MOMENTS = ("month", "day", "hour", "hour_of_week")
 
 
@@ -26,7 +28,7 @@ def filters_of(visit: Visit) -> dict[str, str]:
     return {
         name: value
         for name, value in visit.params.items()
-        if is_dimension(name) and name not in _MOMENTS
+        if is_dimension(name) and name not in _MOMENTS and (name, value) != ALL_KINDS
     }
 
 
