@@ -105,6 +105,8 @@ async def sum_up_four_weeks(connection: Connection, now: float) -> bool:
         if found is None:
             return False
         start, changes = found
+        # Nobody waits for it, and what a report may take is too little for some millions of sums.
+        await connection.execute("SET LOCAL statement_timeout = '10min'")
         for statement in MEMBERS:
             await connection.execute(statement)
         for each in coarse(start):
