@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import msgspec
 
-PartKind = Literal["image", "audio", "video", "file", "tool", "call"]
+PartKind = Literal["image", "audio", "video", "file", "tool", "kept", "call"]
 """``tool``: one that runs at the engine, such as a search of the web, and whose findings are read
-as input. ``call``: what any call of a model has beside its text, such as a prompt of the server's
-own."""
+as input. ``kept``: what the engine keeps and a request only names. ``call``: what any call of a
+model has beside its text, such as a prompt of the server's own."""
 
 _PARTS: dict[str, PartKind] = {
     "image_url": "image",

@@ -40,9 +40,19 @@ def _is_text(source: Any) -> bool:
     return isinstance(source, dict) and source.get("type") == "text"
 
 
-def parts_of_input(items: str | list[dict[str, Any]], tools: Any) -> InputParts:
-    """Of the input of a response: messages, and what tools gave back."""
+def parts_of_input(
+    items: str | list[dict[str, Any]], tools: Any, *, kept: bool = False
+) -> InputParts:
+    """Of the input of a response: messages, and what tools gave back. ``kept``: it goes on from
+    what the engine keeps, which is counted once however much is named."""
     if isinstance(items, str):
-        return TEXT_ALONE if not tools else parts_of((), tools)
-    found = [{"content": item.get("content") or item.get("output")} for item in items]
-    return parts_of(found, tools)
+        found = parts_of((), tools) if tools else TEXT_ALONE
+    else:
+        named = [{"content": item.get("content") or item.get("output")} for item in items]
+        found, kept = parts_of(named, tools), kept or any(map(_is_named, items))
+    return InputParts((*found.counts, ("kept", 1)), found.data_bytes) if kept else found
+
+
+def _is_named(item: dict[str, Any]) -> bool:
+    """OpenAI's servers know an item by its id alone too, with no type."""
+    return item.get("type") == "item_reference" or item.keys() == {"id"}

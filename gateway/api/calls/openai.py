@@ -33,6 +33,7 @@ from gateway.service import Gateway
 from gateway.types import ApiError, Principal, in_json_words
 
 _NOTHING = msgspec.Raw(b"null")
+_NAMES_NONE = (b"", b"null", b'""', b"{}")
 
 
 class StreamOptions(msgspec.Struct, frozen=True):
@@ -92,6 +93,15 @@ class ResponsesBody(Envelope, frozen=True):
     background: bool | None = None
     text: msgspec.Raw = _NOTHING
     tools: msgspec.Raw = _NOTHING
+    previous_response_id: msgspec.Raw = _NOTHING
+    conversation: msgspec.Raw = _NOTHING
+    prompt: msgspec.Raw = _NOTHING
+
+    @property
+    def names_what_is_kept(self) -> bool:
+        """Whether the engine reads what the request only names."""
+        names = (self.previous_response_id, self.conversation, self.prompt)
+        return any(bytes(raw) not in _NAMES_NONE for raw in names)
 
 
 Body = ChatBody | CompletionBody | EmbeddingsBody | MessagesBody | ResponsesBody
@@ -258,7 +268,9 @@ def parts_in(envelope: Envelope) -> InputParts:
     if type(envelope) is MessagesBody:
         return parts_of_messages(envelope.messages, _read(envelope.tools))
     if type(envelope) is ResponsesBody:
-        return parts_of_input(envelope.input, _read(envelope.tools))
+        return parts_of_input(
+            envelope.input, _read(envelope.tools), kept=envelope.names_what_is_kept
+        )
     if type(envelope) is not ChatBody:
         return TEXT_ALONE
     return parts_of(

@@ -24,6 +24,9 @@ class TokensPerPart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A document, or a part of a kind that is not known."""
     tool: Tokens = 16_384
     """A tool that the engine runs itself, such as a search of the web: what it reads."""
+    kept: Tokens = 131_072
+    """What a request names and the engine keeps, such as the response that it goes on from: as
+    much as most models can read."""
 
     def by_kind(self) -> dict[str, int]:
         """The figures by the kind of part."""

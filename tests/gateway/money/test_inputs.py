@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.api.calls.openai import DECODERS, parts_in
 from gateway.money.inputs import TEXT_ALONE, InputParts, LearnedInputs, parts_of
 
 TEXT = {"type": "text", "text": "what is this?"}
@@ -88,3 +89,37 @@ def test_text_that_was_more_than_its_bytes_is_learned_for_every_call() -> None:
     learned = LearnedInputs()
     learned.learn(TEXT_ALONE, held=50, used=350)
     assert learned.tokens(TEXT_ALONE) == learned.tokens(InputParts((("image", 1),))) == 300
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        '"previous_response_id": "resp_1", "input": "go on"',
+        '"conversation": "conv_1", "input": "go on"',
+        '"conversation": {"id": "conv_1"}, "input": [{"role": "user", "content": "go on"}]',
+        '"prompt": {"id": "pmpt_1"}, "input": "go on"',
+        '"input": [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_2"}]',
+        '"previous_response_id": "resp_1", "input": [{"type": "item_reference", "id": "msg_1"}]',
+    ],
+    ids=("response", "conversation", "its id", "prompt", "items", "both"),
+)
+def test_what_a_response_only_names_is_held_for_once(asked: str) -> None:
+    """Ninety bytes may stand for all that was said before."""
+    body = DECODERS["responses"].decode(f'{{"model": "m", {asked}}}')
+    assert parts_in(body).counts == (("kept", 1),)
+
+
+@pytest.mark.parametrize("none", ["null", '""', "{}"], ids=("null", "empty", "object"))
+def test_a_response_that_names_nothing_is_its_text(none: str) -> None:
+    body = DECODERS["responses"].decode(
+        f'{{"model": "m", "input": "hi", "previous_response_id": {none}, "prompt": {none}}}'
+    )
+    assert parts_in(body) is TEXT_ALONE
+
+
+def test_what_is_kept_is_counted_beside_the_parts_that_are_there() -> None:
+    picture = '{"role": "user", "content": [{"type": "input_image", "image_url": "https://x/y"}]}'
+    body = DECODERS["responses"].decode(
+        f'{{"model": "m", "input": [{picture}], "conversation": "conv_1"}}'
+    )
+    assert parts_in(body).counts == (("image", 1), ("kept", 1))
