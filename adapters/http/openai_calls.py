@@ -201,10 +201,11 @@ class EventStream(ReadyChunks):
             if reader.error is not None:
                 raise self._broken(reader.error)
             try:
-                data = self._begun or body.arrived()
-                if not data and not body.ended:
-                    await body.news()  # no coroutine of the body's own for each piece
-                    continue
+                data = self._begun
+                if not data:
+                    if (news := body.news()) is not None:  # a future: a piece takes no coroutine
+                        await news
+                    data = body.arrived()
             except BackendError:
                 self._ended = True
                 raise

@@ -108,21 +108,24 @@ class Body:
         Raises BackendError (TRUNCATED, TIMEOUT, FAILED) where it broke off, after the bytes that
         came before.
         """
-        while not self._chunks and not self._ended:
-            await self.news()
+        if (news := self.news()) is not None:
+            await news
         return self.arrived()
 
-    def news(self) -> asyncio.Future[None]:
-        """Done when something has arrived, or the body has ended; while neither is so already."""
+    def news(self) -> asyncio.Future[None] | None:
+        """Done when something has arrived, or the body has ended; None where that is so."""
+        if self._chunks or self._ended:
+            return None
         if self._loop is None:  # asked once: it is a question to the kernel
             self._loop = asyncio.get_running_loop()
         self._waiter = self._loop.create_future()
         return self._waiter
 
     def arrived(self) -> bytes:
-        """As ``read``, without waiting: b"" also where nothing is there yet."""
+        """As ``read``, once ``news`` is None or done."""
         chunks = self._chunks
         if not chunks:
+            assert self._ended, "nothing has arrived"
             if self._error is not None:
                 raise self._error
             return b""
@@ -132,11 +135,6 @@ class Body:
         if was_full and not self._ended:
             self._exchange.resume()
         return data
-
-    @property
-    def ended(self) -> bool:
-        """Nothing more will arrive."""
-        return self._ended
 
     async def read_all(self, limit: int) -> bytes:
         """The rest of the body, of which at most about ``limit`` bytes are taken."""
