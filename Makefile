@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-jobs bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance batches caps streams simulate constraints clean
+.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-jobs bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance batches caps streams agreement simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -121,6 +121,9 @@ streams: $(TESTING) ## 1,000 streams at once over a backend that is killed ten t
 caps: $(TESTING) ## 50 rounds of 1,000 calls at once on a cap for 100: 1, 2 and 4 processes, every store
 	@scripts/system-packages redis-server=redis-server $(POSTGRES)
 	@SPILLGATE_SOAK=long $(BIN)/pytest tests/e2e/endurance/test_caps.py $(ARGS)
+
+agreement: $(TESTING) ## a replay beside a gateway that runs; ARGS='--plan', '--trace FILE --since S --seconds S --times N'
+	@$(BIN)/python -m tests.agreement $(ARGS)
 
 simulate: $(TESTING) ## SEEDS=10000 days of whole gateways, from FIRST=0 on; ARGS='--trace' tells one
 	@$(BIN)/python -W ignore -m tests.simulation --first $(FIRST) --seeds $(SEEDS) --jobs 2 $(ARGS)

@@ -33,6 +33,7 @@ OUTER = (
     "adapters/test_contract.py",
     "adapters/test_long_running.py",
     "adapters/test_third_party.py",
+    "agreement",
     "benchmarks/test_accounting.py",
     "benchmarks/test_adapters.py",
     "benchmarks/test_gpu.py",

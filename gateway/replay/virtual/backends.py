@@ -20,10 +20,12 @@ from gateway.replay.policy_scenario import machine_slots, start_samples
 from gateway.replay.traffic import Arrival
 from gateway.replay.virtual.machines import Machine
 from gateway.replay.virtual.measured import Measured
-from gateway.replay.virtual.workers import WorkerPool
+from gateway.replay.virtual.workers import Taken, WorkerPool
 
 _IDLE_S = 60.0
 """Where the policy does not say how long workers stay."""
+ROUND_TRIP_S = 0.05
+"""Until a platform has answered a question about its workers, or has been told of them."""
 _PING = Arrival(0.0, 0.1)
 """The cheapest real call."""
 
@@ -152,24 +154,24 @@ class SimulatedPlatform(_Simulated):
     async def _serve(self, one: RunningCall, deadline: float) -> Usage:
         clock, pool = self._around.clock, self.pool
         sent = clock.monotonic()
-        if not pool.take():
-            await self._wait(one, deadline)
+        taken = pool.take() or await self._wait(deadline)
+        one.cold = taken.fresh
         began = clock.monotonic()
         try:
             used = await self._run(one, sent, deadline)
         finally:
-            pool.give_back()
+            pool.give_back(taken)
             ended = clock.monotonic()
             self._spent("run", began, ended)
         # The start is billed by itself, from its own beginning.
         alone = msgspec.structs.replace(used, cold_s=0.0)
         self._around.measured.run(one.arrival.at, charge(self.charged.price, alone))
-        return used
+        return msgspec.structs.replace(used, worker=f"worker-{taken.number}")
 
-    async def _wait(self, one: RunningCall, deadline: float) -> None:
+    async def _wait(self, deadline: float) -> Taken:
         try:
             async with asyncio.timeout_at(deadline):
-                one.cold = await self.pool.wait()
+                return await self.pool.wait()
         except TimeoutError:
             raise BackendError(FailureClass.NOT_STARTED, "No worker came in time.") from None
 
@@ -181,6 +183,7 @@ class SimulatedPlatform(_Simulated):
 
     async def probe(self) -> Probe:
         """As many workers as are up."""
+        await asyncio.sleep(ROUND_TRIP_S)
         pool = self.pool
         return Probe(
             ready=pool.up > 0,
@@ -199,7 +202,8 @@ class TellablePlatform(SimulatedPlatform):
     """One that can be told how many workers to keep."""
 
     async def keep_workers(self, minimum: int) -> None:
-        """Holds at once."""
+        """Holds as soon as it is heard."""
+        await asyncio.sleep(ROUND_TRIP_S)
         self.pool.keep(minimum)
 
 

@@ -118,8 +118,8 @@ class Measured:
             self.by_part["run"] += nano / NANO
 
     def charged(self, at: float, nano: int) -> None:
-        """A row of the ledger."""
-        if self.is_judged(at):
+        """A row of the ledger. The last ones are written when all is over."""
+        if self.is_judged(min(at, self._traffic.judged_until)):
             self._charged_nano += nano
 
     @property

@@ -64,6 +64,8 @@ class PlayedPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Where they were answered."""
     refused: dict[str, int]
     """Those without an answer, by the error's code."""
+    billed: dict[str, float]
+    """What platforms bill in US dollars, by what their workers did: start, run, idle."""
 
 
 def play(
@@ -99,6 +101,7 @@ class _Play:
         self._measured = Measured(traffic)
         self._running: dict[str, RunningCall] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._keeps = bool(policy.warm_pool)
         self._called: set[str] = set()
         """Models."""
         self._stirred = asyncio.Event()
@@ -117,7 +120,7 @@ class _Play:
         return simulated(spec, real, around, self._assumed.slots.get(spec.name))
 
     async def run(self) -> PlayedPolicy:
-        tending = asyncio.create_task(self._tend())
+        tending = [asyncio.create_task(self._ask()), asyncio.create_task(self._tend())]
         for number, arrival in enumerate(self._traffic.arrivals):
             left_s = arrival.at - self._begins - self._clock.monotonic()
             if left_s > 0:
@@ -129,8 +132,9 @@ class _Play:
             await asyncio.wait(self._tasks)
         left_s = self._traffic.judged_until - self._begins - self._clock.monotonic()
         await asyncio.sleep(max(left_s, 0.0))
-        tending.cancel()
-        await asyncio.wait([tending])
+        for task in tending:
+            task.cancel()
+        await asyncio.wait(tending)
         await self._gateway.aclose()
         return self._played()
 
@@ -173,35 +177,43 @@ class _Play:
 
     # --- what a gateway does beside them --------------------------------------------------------
 
+    async def _ask(self) -> None:
+        """Backends how they are."""
+        while True:
+            await self._gateway.prober.tick()
+            await self._pause()
+
     async def _tend(self) -> None:
+        """The warm pool, and what platforms bill after calls."""
         gateway, clock = self._gateway, self._clock
-        keeps = bool(self._policy.warm_pool)
         booked = 0.0
         while True:
-            await gateway.prober.tick()
-            if keeps:
+            if self._keeps:
                 gateway.keeper.tick()
             if clock.monotonic() - booked >= _BOOK_EVERY_S:
                 booked = clock.monotonic()
                 await gateway.tails.book()
-            if keeps and not self._is_quiet:
-                await clock.sleep(_TICK_S)
-            else:
-                await self._rest(keeps)
+            looks = int(await self._pause() / _TICK_S) - 1
+            if looks > 0 and self._keeps:
+                gateway.plans.rest(looks)
 
-    async def _rest(self, keeps: bool) -> None:
-        """Until a call comes, where the pool would look at it, and not for long."""
+    async def _pause(self) -> float:
+        """Until it is time to look again: while all is quiet when a call comes, and not for long.
+        Returns how many seconds that took."""
+        if not self._keeps:
+            await asyncio.sleep(_QUIET_S)
+            return _QUIET_S
+        if not self._is_quiet:
+            await asyncio.sleep(_TICK_S)
+            return _TICK_S
         began = self._clock.monotonic()
-        if not keeps:
-            await self._clock.sleep(_QUIET_S)
-            return
         self._stirred.clear()
         try:
             async with asyncio.timeout(_QUIET_S):
                 await self._stirred.wait()
         except TimeoutError:
             pass
-        self._gateway.plans.rest(int((self._clock.monotonic() - began) / _TICK_S))
+        return self._clock.monotonic() - began
 
     @property
     def _is_quiet(self) -> bool:
@@ -221,6 +233,7 @@ class _Play:
             reasons=dict(measured.reasons.most_common()),
             backends=dict(measured.backends.most_common()),
             refused=dict(measured.refused.most_common()),
+            billed=dict(measured.by_part),
         )
 
     def _reserved(self) -> tuple[float, int]:

@@ -16,6 +16,7 @@ def details(played: PlayedPolicy) -> dict[str, Any]:
         "reasons": played.reasons,
         "backends": played.backends,
         "refused": played.refused,
+        "billed_usd": {name: round(usd, 6) for name, usd in played.billed.items()},
     }
 
 

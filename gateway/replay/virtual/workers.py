@@ -11,8 +11,18 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from gateway.clock import Clock, Timer
+
+
+class Taken(NamedTuple):
+    """A call's worker."""
+
+    number: int
+    fresh: bool
+    """It has just started."""
+
 
 SpentOn = Callable[[str, float, float], None]
 """Told what a worker did ("start" or "idle"), and from when until when."""
@@ -35,10 +45,10 @@ class WorkerPool:
         self._clock = clock
         self._draw = draw
         self._spent = spent
-        self._idle: deque[float] = deque()
-        """Since when; the longest first."""
+        self._idle: deque[tuple[float, int]] = deque()
+        """Since when, and which; the longest first."""
         self._starting: dict[int, tuple[float, Timer]] = {}
-        self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._waiting: deque[asyncio.Future[Taken]] = deque()
         self._expiry: Timer | None = None
         self._started = 0
         self.minimum = 0
@@ -60,18 +70,19 @@ class WorkerPool:
         """Calls without a worker."""
         return sum(not one.done() for one in self._waiting)
 
-    def take(self) -> bool:
-        """An idle worker for a call; False where there is none."""
+    def take(self) -> Taken | None:
+        """An idle worker for a call; None where there is none."""
         if not self._idle:
-            return False
-        self._spent("idle", self._idle.pop(), self._clock.monotonic())
+            return None
+        since, number = self._idle.pop()
+        self._spent("idle", since, self._clock.monotonic())
         self.busy += 1
-        return True
+        return Taken(number, fresh=False)
 
-    async def wait(self) -> bool:
+    async def wait(self) -> Taken:
         """Until a worker is free, which is then taken; one is started where calls are more than
-        start. Returns whether it has just started. Cancelled, it has none."""
-        found: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        start. Cancelled, it has none."""
+        found: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         self._waiting.append(found)
         if len(self._starting) < len(self._waiting):
             self._start()
@@ -79,13 +90,13 @@ class WorkerPool:
             return await found
         except asyncio.CancelledError:
             if found.done() and not found.cancelled():
-                self.give_back()
+                self.give_back(found.result())
             raise
 
-    def give_back(self) -> None:
-        """A call has ended."""
+    def give_back(self, taken: Taken) -> None:
+        """Its call has ended."""
         self.busy -= 1
-        self._free(fresh=False)
+        self._free(Taken(taken.number, fresh=False))
 
     def keep(self, minimum: int) -> None:
         """So many at least, from now on; what starts beyond that and is not waited for is called
@@ -103,7 +114,7 @@ class WorkerPool:
     def end(self) -> None:
         """All that idle end, as long as they would have idled."""
         now = self._clock.monotonic()
-        for since in self._idle:
+        for since, _ in self._idle:
             self._spent("idle", since, max(now, since + self._idle_s))
         self._idle.clear()
         for since, timer in self._starting.values():
@@ -123,23 +134,23 @@ class WorkerPool:
     def _ready(self, number: int) -> None:
         since, _ = self._starting.pop(number)
         self._spent("start", since, self._clock.monotonic())
-        self._free(fresh=True)
+        self._free(Taken(number, fresh=True))
 
-    def _free(self, *, fresh: bool) -> None:
+    def _free(self, worker: Taken) -> None:
         while self._waiting:
             call = self._waiting.popleft()
             if not call.done():
                 self.busy += 1
-                call.set_result(fresh)
+                call.set_result(worker)
                 return
-        self._idle.append(self._clock.monotonic())
+        self._idle.append((self._clock.monotonic(), worker.number))
         if self._expiry is None:
             self._watch()
 
     def _watch(self) -> None:
         """Looks again when the one that idles longest may end."""
         if self._idle and self.up > self.minimum:
-            left_s = self._idle[0] + self._idle_s - self._clock.monotonic()
+            left_s = self._idle[0][0] + self._idle_s - self._clock.monotonic()
             self._expiry = self._clock.call_later(max(left_s, 0.0), self._expire)
         else:
             self._expiry = None
@@ -148,6 +159,8 @@ class WorkerPool:
         if self._expiry is not None:
             self._expiry.cancel()
         now = self._clock.monotonic()
-        while self._idle and self.up > self.minimum and now - self._idle[0] >= self._idle_s - 1e-6:
-            self._spent("idle", self._idle.popleft(), now)
+        while (
+            self._idle and self.up > self.minimum and now - self._idle[0][0] >= self._idle_s - 1e-6
+        ):
+            self._spent("idle", self._idle.popleft()[0], now)
         self._watch()

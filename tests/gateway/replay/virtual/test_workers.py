@@ -31,10 +31,9 @@ def after(what: Callable[[WorkerPool], Awaitable[None]], starts: tuple[float, ..
 
 
 async def call(pool: WorkerPool, seconds: float) -> None:
-    if not pool.take():
-        await pool.wait()
+    taken = pool.take() or await pool.wait()
     await asyncio.sleep(seconds)
-    pool.give_back()
+    pool.give_back(taken)
 
 
 def test_a_worker_starts_for_a_call_idles_after_it_and_ends() -> None:
