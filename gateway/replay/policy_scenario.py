@@ -97,10 +97,11 @@ def _slots(spec: BackendSpec) -> int:
 
 
 def machine_slots(spec: BackendSpec) -> int | None:
-    """Workers that the gateway starts for a backend, each of which runs a call; None where it
-    starts none."""
+    """Workers that the gateway starts for a backend at most, each of which runs a call; None where
+    it starts none."""
     workers = getattr(spec.settings, "workers", None)
-    bounds = getattr(getattr(workers, "replicas", None), "bounds", None)  # of Ray's
+    between = getattr(workers, "replicas", workers)  # Ray's are a part of its settings
+    bounds = getattr(between, "bounds", None)
     most = getattr(bounds, "most", workers)
     return max(1, most) if isinstance(most, int) and not isinstance(most, bool) else None
 

@@ -21,10 +21,10 @@ def main() -> None:
     options = _options()
     setting = Setting(workers=options.workers, more=PLAN if options.plan else "")
     traffic = _traffic(options, setting)
-    said = [replayed(traffic, setting, seed) for seed in range(options.seeds)]
     print(f"{traffic.name}: {len(traffic.arrivals)} calls in {traffic.judged_s:.0f} s")
     with tempfile.TemporaryDirectory() as folder:
-        was = asyncio.run(live(Path(folder), traffic, setting, options.seed))
+        was, made = asyncio.run(live(Path(folder), traffic, setting, options.seed))
+    said = [replayed(made, setting, seed) for seed in range(options.seeds)]
     _row("", *_PARTS, "billed", "all in all", "charged", "in time", "at home")
     _told("live", was)
     for one in said:

@@ -80,10 +80,13 @@ class _Answer(msgspec.Struct, frozen=True):
     delay_s: float | None
     """From asking until it ran; None: it did not."""
     backend: str
+    asked: float
+    """Monotonic seconds."""
 
 
-async def live(folder: Path, traffic: Traffic, setting: Setting, seed: int) -> Came:
-    """Through a gateway that runs."""
+async def live(folder: Path, traffic: Traffic, setting: Setting, seed: int) -> tuple[Came, Traffic]:
+    """Through a gateway that runs; and the calls as they were made, for a client with much to do
+    is late."""
     port = free_port()
     text = setting.text(port)
     gateway = LiveGateway(folder, text, env={"RUNPOD_API_KEY": _KEY})
@@ -105,20 +108,31 @@ async def live(folder: Path, traffic: Traffic, setting: Setting, seed: int) -> C
         finally:
             await asyncio.to_thread(gateway.stop)
     in_time = sum(one.delay_s is not None and one.delay_s <= setting.slo_s for one in answers)
-    return Came(
+    came = Came(
         billed={did: 0.00116 * seconds for did, seconds in stand_in.seconds.items()},
         reserved_usd=setting.workers * 2.69 * traffic.judged_s / 3600,
         charged_usd=charged,
         attainment=in_time / len(answers),
         at_home=sum(one.backend == "home" for one in answers),
     )
+    return came, _as_made(traffic, answers)
+
+
+def _as_made(traffic: Traffic, answers: list[_Answer]) -> Traffic:
+    begins = answers[0].asked - traffic.arrivals[0].at
+    made = [
+        msgspec.structs.replace(one, at=answer.asked - begins)
+        for one, answer in zip(traffic.arrivals, answers, strict=True)
+    ]
+    made.sort(key=lambda one: one.at)
+    return msgspec.structs.replace(traffic, arrivals=made)
 
 
 async def _ask_all(gateway: LiveGateway, traffic: Traffic) -> list[_Answer]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)
     async with gateway.async_client(limits=limits) as client:
         client.timeout = httpx.Timeout(300.0)
-        first, begins = traffic.arrivals[0].at, time.monotonic() + 0.5
+        first, begins = traffic.arrivals[0].at, time.monotonic() + 2.0
         return await asyncio.gather(
             *(_ask(client, one, begins + one.at - first) for one in traffic.arrivals)
         )
@@ -130,14 +144,14 @@ async def _ask(client: httpx.AsyncClient, arrival: Arrival, at: float) -> _Answe
     answer = await client.post("/v1/infer/m", json={"seconds": arrival.runs_s})
     backend = answer.headers.get("x-spillgate-backend", "")
     if answer.status_code != 200:
-        return _Answer(None, backend)
-    return _Answer(answer.json()["began"] - asked, backend)
+        return _Answer(None, backend, asked)
+    return _Answer(answer.json()["began"] - asked, backend, asked)
 
 
 async def _charged(gateway: LiveGateway) -> float:
     async with gateway.async_client(gateway.admin_key) as client:
         usage = (await client.get("/usage", params={"group_by": "backend"})).json()
-    spent = (row["cost_nano"] for row in usage["rows"] if row["backend"] == "burst")
+    spent = (int(row["cost_nano"]) for row in usage["rows"] if row["backend"] == "burst")
     return sum(spent) / NANO
 
 

@@ -10,11 +10,11 @@ from gateway.replay.traffic import Arrival, Traffic
 
 
 def made_up(seconds: float, slo_s: float, seed: int = 1) -> Traffic:
-    """Quiet and busy in turns, each ``seconds / 6`` long; calls run two seconds in the mean."""
+    """Quiet and busy in turns, 15 seconds each; calls run two seconds in the mean."""
     draw, now = random.Random(seed), 0.0
     arrivals = []
     while now < seconds:
-        busy = int(6 * now / seconds) % 2 == 1
+        busy = int(now / 15) % 2 == 1
         now += draw.expovariate(6.0 if busy else 1.5)
         arrivals.append(Arrival(now, 0.6 + draw.expovariate(1 / 1.4)))
     return _whole("made up", arrivals, slo_s)

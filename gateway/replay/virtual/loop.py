@@ -9,6 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 
+_LATE_S = 1e-6
+"""A timer is never early, as none is in time that passes: whoever slept for a second finds that one
+has gone, however sums of floats are rounded."""
+
+
 class _Leaping(selectors.SelectSelector):
     """Waits for nothing: moves the time on instead."""
 
@@ -17,7 +22,8 @@ class _Leaping(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise RuntimeError("nothing is due any more, and somebody waits for it")
-        self.now += max(timeout, 0.0)
+        if timeout > 0:
+            self.now += timeout + _LATE_S
         return []
 
 

@@ -10,8 +10,8 @@ from gateway.replay.surges import Surges
 from gateway.replay.traffic import Traffic
 from gateway.types import NANO
 
-_EXACTLY = 1e-9
-"""Seconds: an instant that was reckoned in two ways is the same instant."""
+_EXACTLY = 1e-5
+"""Seconds: timers are late by less."""
 
 
 class Steps:
@@ -77,6 +77,8 @@ class Measured:
         """A call that came, had its worker at ``began`` (None: it never ran), and was gone."""
         self._load.add(came, ended)
         waited_s = (ended if began is None else began) - came
+        if waited_s < _EXACTLY:
+            waited_s = 0.0
         late = began is None or waited_s > slo_s + _EXACTLY
         step = self._load.at(came)
         self._cold[step] += cold
