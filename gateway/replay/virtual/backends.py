@@ -20,7 +20,7 @@ from gateway.replay.policy_scenario import machine_slots, start_samples
 from gateway.replay.traffic import Arrival
 from gateway.replay.virtual.machines import Machine
 from gateway.replay.virtual.measured import Measured
-from gateway.replay.virtual.workers import Taken, WorkerPool
+from gateway.replay.virtual.workers import TakenWorker, WorkerPool
 
 _IDLE_S = 60.0
 """Where the policy does not say how long workers stay."""
@@ -168,7 +168,7 @@ class SimulatedPlatform(_Simulated):
         self._around.measured.run(one.arrival.at, charge(self.charged.price, alone))
         return msgspec.structs.replace(used, worker=f"worker-{taken.number}")
 
-    async def _wait(self, deadline: float) -> Taken:
+    async def _wait(self, deadline: float) -> TakenWorker:
         try:
             async with asyncio.timeout_at(deadline):
                 return await self.pool.wait()

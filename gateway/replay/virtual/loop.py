@@ -8,7 +8,6 @@ from asyncio.events import TimerHandle
 from collections.abc import Callable
 from typing import Any
 
-
 _LATE_S = 1e-6
 """A timer is never early, as none is in time that passes: whoever slept for a second finds that one
 has gone, however sums of floats are rounded."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from gateway.clock import Clock, Timer
 
 
-class Taken(NamedTuple):
+class TakenWorker(NamedTuple):
     """A call's worker."""
 
     number: int
@@ -48,7 +48,7 @@ class WorkerPool:
         self._idle: deque[tuple[float, int]] = deque()
         """Since when, and which; the longest first."""
         self._starting: dict[int, tuple[float, Timer]] = {}
-        self._waiting: deque[asyncio.Future[Taken]] = deque()
+        self._waiting: deque[asyncio.Future[TakenWorker]] = deque()
         self._expiry: Timer | None = None
         self._started = 0
         self.minimum = 0
@@ -70,19 +70,19 @@ class WorkerPool:
         """Calls without a worker."""
         return sum(not one.done() for one in self._waiting)
 
-    def take(self) -> Taken | None:
+    def take(self) -> TakenWorker | None:
         """An idle worker for a call; None where there is none."""
         if not self._idle:
             return None
         since, number = self._idle.pop()
         self._spent("idle", since, self._clock.monotonic())
         self.busy += 1
-        return Taken(number, fresh=False)
+        return TakenWorker(number, fresh=False)
 
-    async def wait(self) -> Taken:
+    async def wait(self) -> TakenWorker:
         """Until a worker is free, which is then taken; one is started where calls are more than
         start. Cancelled, it has none."""
-        found: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        found: asyncio.Future[TakenWorker] = asyncio.get_running_loop().create_future()
         self._waiting.append(found)
         if len(self._starting) < len(self._waiting):
             self._start()
@@ -93,10 +93,10 @@ class WorkerPool:
                 self.give_back(found.result())
             raise
 
-    def give_back(self, taken: Taken) -> None:
+    def give_back(self, taken: TakenWorker) -> None:
         """Its call has ended."""
         self.busy -= 1
-        self._free(Taken(taken.number, fresh=False))
+        self._free(TakenWorker(taken.number, fresh=False))
 
     def keep(self, minimum: int) -> None:
         """So many at least, from now on; what starts beyond that and is not waited for is called
@@ -134,9 +134,9 @@ class WorkerPool:
     def _ready(self, number: int) -> None:
         since, _ = self._starting.pop(number)
         self._spent("start", since, self._clock.monotonic())
-        self._free(Taken(number, fresh=True))
+        self._free(TakenWorker(number, fresh=True))
 
-    def _free(self, worker: Taken) -> None:
+    def _free(self, worker: TakenWorker) -> None:
         while self._waiting:
             call = self._waiting.popleft()
             if not call.done():
