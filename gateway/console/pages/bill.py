@@ -26,6 +26,7 @@ from gateway.console.drawing.plots import Band, Plot, PlotColumn, PlotText, stac
 from gateway.console.drawing.words import CAUSES
 from gateway.console.visits import sheets
 from gateway.console.visits.spans import TimeSlice, bounds, span_of
+from gateway.console.visits.standings import reserved_names
 from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.money.text import iso, usd
 from gateway.policy.sections.reconcile import Reconcile
@@ -247,11 +248,7 @@ def _slice(period: Period) -> TimeSlice:
 
 # --- the plot ------------------------------------------------------------------------------------
 
-_BANDS = (
-    ("calls", "reserved", ("call", "attempt")),
-    ("kept warm", "warm", ("ping",)),
-    ("idle", "idle", ("idle",)),
-)
+_CALLS = ("call", "attempt")
 
 
 def _plot(found: Sequence[Comparison], period: Period, visit: Visit) -> Plot:
@@ -266,9 +263,14 @@ def _plot(found: Sequence[Comparison], period: Period, visit: Visit) -> Plot:
             sums[min(count - 1, max(0, int((day.period.start - period.start) // DAY)))] += amount
         return sums
 
+    ours = reserved_names(visit)
+    reserved = [day for one in found if one.backend in ours for day in one.days]
+    overflow = [day for one in found if one.backend not in ours for day in one.days]
     bands = [
-        Band(name, meaning, by_day((day, _of(day, kinds)) for day in days))
-        for name, meaning, kinds in _BANDS
+        Band("reserved", "reserved", by_day((day, _of(day, _CALLS)) for day in reserved)),
+        Band("overflow", "overflow", by_day((day, _of(day, _CALLS)) for day in overflow)),
+        Band("kept warm", "warm", by_day((day, _of(day, ("ping",))) for day in days)),
+        Band("idle", "idle", by_day((day, _of(day, ("idle",))) for day in days)),
     ]
     billed = by_day((day, day.bill.cost_nano) for day in days)
     starts = [period.start + at * DAY for at in range(count)]
