@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -79,6 +80,13 @@ class BatchRun:
         self._refused_since: float | None = None
         self._why = batch.why
         self._has_expired = False
+
+    def stop(self, cause: Literal["canceled", "handed_over"]) -> None:
+        """No more of its lines are begun; or another gateway goes on with it."""
+        if cause == "canceled":
+            self.is_canceling = True
+        else:
+            self.is_left = True
 
     async def run(self) -> None:
         """To its end. Raises BatchLost and StorageUnavailable: whoever takes it next goes on."""

@@ -17,6 +17,7 @@ from gateway.jobs.held import claims_in_force
 from gateway.jobs.large import LargeBodies
 from gateway.jobs.news import JobNews
 from gateway.jobs.one_lease import OneLease
+from gateway.jobs.rounds import LEASE_S, LeaseRounds
 from gateway.jobs.run import JobRun
 from gateway.jobs.turns import JobTurns
 from gateway.storage.base import LedgerRow, SharedStore, StorageUnavailable
@@ -25,9 +26,7 @@ from gateway.tasks import BackgroundTasks
 
 log = logging.getLogger("spillgate")
 
-LEASE_S = 20.0
-_RENEW_EVERY_S = 5.0
-_LOOK_EVERY_S = 1.0
+_COUNT_EVERY_S = 1.0
 _AT_ONCE = 64
 """Jobs that one look takes."""
 _BEHIND = 2
@@ -41,7 +40,6 @@ _DRAIN_S = 25.0
 """How long the end of a gateway waits for what it cannot leave to another one."""
 _PRUNE_EVERY_S = 60.0
 _FORGET_S = 8 * 86_400.0
-_PRUNED_AT_ONCE = 500
 
 
 class JobWorker:
@@ -72,14 +70,19 @@ class JobWorker:
         self._turns = JobTurns()
         self._full: dict[str, float] = {}
         """Keys whose jobs have to wait -> until when, in monotonic seconds."""
-        self._wake = asyncio.Event()
         self._waiting: dict[str, int] = {}
         """Model -> jobs of it that wait, at the least, as far as is known."""
         self._count_at = 0.0
-        self._renew_at = 0.0
-        self._prune_at = 0.0
-        self._closing = False
-        self._failing = ""
+        self._rounds = LeaseRounds(
+            name=name,
+            what="jobs",
+            store=store,
+            runs=self._runs,
+            work=self._work,
+            clock=clock,
+            prune_every_s=_PRUNE_EVERY_S,
+            forget_s=_FORGET_S,
+        )
 
     @property
     def running(self) -> int:
@@ -90,30 +93,19 @@ class JobWorker:
         """There may be something to do; ``accepted``: a job that is new."""
         if accepted:
             self._count_at = 0.0
-        self._wake.set()
+        self._rounds.wake()
 
     async def run(self) -> None:
         """Works for ever."""
-        while not self._closing:
-            self._wake.clear()
-            await self.look()
-            timer = self._clock.call_later(_LOOK_EVERY_S, self._wake.set)
-            await self._wake.wait()
-            timer.cancel()
+        await self._rounds.run()
 
     async def look(self) -> None:
         """One look at what is to be done."""
-        try:
-            await self._renew()
-            await self._prune()
-            await self._count()
-            await self._take()
-        except StorageUnavailable as unavailable:
-            if str(unavailable) != self._failing:
-                log.error("jobs: %s; they wait for the store", unavailable)
-            self._failing = str(unavailable)
-        else:
-            self._failing = ""
+        await self._rounds.look()
+
+    async def _work(self) -> None:
+        await self._count()
+        await self._take()
 
     # --- what waits ---------------------------------------------------------------------------
 
@@ -123,7 +115,7 @@ class JobWorker:
         now = self._clock.monotonic()
         if now < self._count_at:
             return
-        self._count_at = now + _LOOK_EVERY_S
+        self._count_at = now + _COUNT_EVERY_S
         self._begin(await self._store.take_over(self._name, _AT_ONCE, LEASE_S))
         self._waiting = await self._store.queued()
 
@@ -132,7 +124,7 @@ class JobWorker:
         for model in sorted(self._waiting):
             for least_rank in self._ranks(model):
                 most = min(self._waiting[model], self._room(model, least_rank), _AT_ONCE)
-                if most > 0 and not self._closing:
+                if most > 0 and not self._rounds.is_over:
                     taken = await self._store.take(
                         self._name, model, most, LEASE_S, full, least_rank, self._owed(model)
                     )
@@ -201,7 +193,7 @@ class JobWorker:
         for job in new:
             run = self._runs[job.id] = JobRun(job, self._store, self._clock, self.large)
             if job.canceling:
-                self._renew_at = 0.0  # one that a platform has is stopped at the next look
+                self._rounds.renew_soon()  # one that a platform has is stopped at the next look
             run.task = self._tasks.run(self._see_through(run))
 
     def _begun_late(self, run: JobRun, job: StoredJob) -> None:
@@ -224,20 +216,6 @@ class JobWorker:
             self._news.tell(run.job.id)
             self.wake()
 
-    async def _renew(self) -> None:
-        """Those that are somebody else's now are left; those that are to be canceled are."""
-        now = self._clock.monotonic()
-        if now < self._renew_at:
-            return
-        self._renew_at = now + _RENEW_EVERY_S
-        asked = dict(self._runs)
-        mine = await self._store.renew(self._name, list(asked), LEASE_S)
-        for id, run in asked.items():
-            if id not in mine:
-                run.stop("handed_over")
-            elif mine[id]:
-                run.stop("canceled")
-
     async def cancel(self, id: str) -> bool:
         """Stops a job, wherever it is; False where it has ended, or there is none. Raises
         StorageUnavailable."""
@@ -250,12 +228,6 @@ class JobWorker:
             taken = await self._store.take_one(self._name, id, LEASE_S)
             self._begin(() if taken is None else (taken,))
         return True
-
-    async def _prune(self) -> None:
-        now = self._clock.monotonic()
-        if now >= self._prune_at:
-            pruned = await self._store.prune(_FORGET_S, _PRUNED_AT_ONCE)
-            self._prune_at = now + (0.0 if pruned >= _PRUNED_AT_ONCE else _PRUNE_EVERY_S)
 
     # --- what is held -------------------------------------------------------------------------
 
@@ -277,8 +249,7 @@ class JobWorker:
     async def aclose(self) -> None:
         """Hands jobs over: what a platform runs goes on there, what waits begins elsewhere. What
         only this gateway can see to the end is waited for, within bounds."""
-        self._closing = True
-        self.wake()
+        self._rounds.end()
         for run in list(self._runs.values()):
             if run.may_be_left:
                 run.stop("handed_over")
