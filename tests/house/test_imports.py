@@ -20,6 +20,7 @@ pytestmark = needs_git
 # Imports inside functions, and why each is worth it.
 LAZY = {
     "cronsim": "few policies have schedules",
+    "httpx": "few policies rent capacity, and call hooks for it",
     "gateway.console.desk": "a gateway that nobody looks at must not pay for Jinja2",
     "gateway.console.sign_in.oidc": "a gateway without a provider needs no signatures",
     "gateway.telemetry.calls": "a gateway that is not traced must not pay for it",
