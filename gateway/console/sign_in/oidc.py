@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -51,7 +51,7 @@ class OidcSignIn:
         self._clock = clock
         self._provider = OidcProvider(settings, clock)
         self._back = settings.url.rstrip("/") + BACK
-        self.is_secure = self._back.startswith("https:")
+        self.is_secure = urlsplit(self._back).scheme == "https"
 
     async def begin(self, next: str) -> tuple[str, bytes]:
         """Where the browser goes, and the cookie that it brings back. Raises ApiError 502."""

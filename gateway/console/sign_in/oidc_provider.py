@@ -12,14 +12,13 @@ from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, KeySet
 
 from gateway.clock import Clock
-from gateway.policy.sections.console import OidcSettings
+from gateway.policy.sections.console import OidcSettings, is_protected
 
 _TIMEOUT_S = 10.0
 _MOST_BYTES = 1_000_000
 _KEPT_S = 3_600.0
 _AGAIN_S = 10.0
 """For so long an unknown key is not looked for anew: whoever forges tokens asks nobody for us."""
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class ProviderFault(Exception):
@@ -94,8 +93,7 @@ def _readable(told: dict[str, Any]) -> Iterator[Key]:
 
 def check_protected(address: str) -> None:
     """Raises ProviderFault for one to which a secret would go in the clear."""
-    parts = urlsplit(address)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    if not is_protected(address):
         raise ProviderFault(f"{address} is not https")
 
 

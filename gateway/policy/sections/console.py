@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import msgspec
 
-from adapters.settings import HttpUrl, SecretStr
+from adapters.settings import HttpUrl, SecretStr, SettingError
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def is_protected(url: str) -> bool:
+    """Whether what is sent there crosses no network in the clear: by https, or on this machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
 
 
 class OidcClaim(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +38,8 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Left out: a public client."""
     url: HttpUrl
     """Where browsers reach this gateway, such as https://gpus.example.com; the provider is to know
-    its /dashboard/sign-in/oidc/back as the address that it may lead back to."""
+    its /dashboard/sign-in/oidc/back as the address that it may lead back to. https, or this
+    machine's own loopback."""
     user: str = "email"
     """The claim that names the user, as keys name it. An email counts only where the provider has
     verified it."""
@@ -40,6 +51,15 @@ class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What is asked of the provider."""
     name: str = "single sign-on"
     """What the button says after "Sign in with"."""
+
+    def __post_init__(self) -> None:
+        for key, url in (("issuer", self.issuer), ("url", self.url)):
+            if not is_protected(url):
+                words = (
+                    f"{url} would carry sign-ins over the network in the clear; use https, or http "
+                    "on localhost, 127.0.0.1 or [::1]"
+                )
+                raise SettingError((key,), words)
 
 
 class ConsoleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

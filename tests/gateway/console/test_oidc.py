@@ -39,12 +39,16 @@ class Company(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def company(
-    folder: Path, clock: FakeClock, more: str = "", admin: str = "groups"
+    folder: Path,
+    clock: FakeClock,
+    more: str = "",
+    admin: str = "groups",
+    url: str = "https://gateway.example",
 ) -> AsyncIterator[Company]:
     with provider(clock.time) as made:
         oidc = (
             f'{{issuer: "{made.issuer}", client_id: {CLIENT}, client_secret: "${{OIDC_SECRET}}", '
-            f"url: 'https://gateway.example', admin: {{claim: {admin}, value: gpu-admins}}{more}}}"
+            f"url: '{url}', admin: {{claim: {admin}, value: gpu-admins}}{more}}}"
         )
         text = POLICY.replace("{tls:", f"{{data: {folder}, console: {{oidc: {oidc}}}, tls:")
         async with (
@@ -69,6 +73,26 @@ async def test_whoever_the_provider_names_sees_his_own_and_is_led_to_his_page(
         assert "1 calls," in page
         assert (await client.get(f"{PREFIX}/backends")).status_code == 403
         assert (await client.get(f"{PREFIX}/spend?user=bob")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("url", "secure"),
+    [("https://gateway.example", True), ("HTTPS://gateway.example", True),
+     ("http://127.0.0.1:8080", False), ("http://[::1]:8080", False)],
+    ids=["https", "in-capitals", "loopback", "loopback-6"],
+)  # fmt: skip
+async def test_both_cookies_cross_no_network_in_the_clear(
+    url: str, secure: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with company(tmp_path, clock, url=url) as (_, made, client):
+        begun = await client.get(WAY)
+        back = httpx.URL(made.authorize(begun.headers["location"])).raw_path.decode()
+        way = begun.headers["set-cookie"]
+        cookie = way.partition(";")[0]
+        answer = await client.get(back, headers={"cookie": cookie})
+        session = answer.headers.get_list("set-cookie")[0]
+        assert ["; Secure" in one for one in (way, session)] == [secure, secure]
+        assert session.startswith(COOKIE)
 
 
 async def test_a_claim_makes_an_admin_whose_acts_are_noted(
