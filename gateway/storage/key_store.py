@@ -71,9 +71,9 @@ class KeyStore(AuditLog, Protocol):
         """All keys, revoked ones too, in the order in which they were made; no client tokens."""
         ...
 
-    def tokens(self, key_id: str | None = None) -> Sequence[KeyRecord]:
+    def tokens(self, key_id: str | None = None, id: str | None = None) -> Sequence[KeyRecord]:
         """Client tokens of a key, or of all keys, that have not expired, revoked ones too: the
-        newest thousand."""
+        newest thousand, or the one whose ``id`` it is, however many are newer."""
         ...
 
     def ending(self, until: float) -> Sequence[KeyRecord]:

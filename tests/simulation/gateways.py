@@ -89,7 +89,7 @@ class NoKeys(KeyStore):
     def ending(self, until: float) -> Sequence[KeyRecord]:
         return ()
 
-    def tokens(self, key_id: str | None = None) -> list[KeyRecord]:
+    def tokens(self, key_id: str | None = None, id: str | None = None) -> list[KeyRecord]:
         return []
 
     def list(self) -> list[KeyRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from gateway.storage.key_records import KeyRecord
 from gateway.tokens.asking import issue_token, read_token_request
 from gateway.tokens.telling import token_json
 from gateway.types import TOKEN_TAG, ApiError
+
+_ID = re.compile(r"tok_\w{1,60}", re.ASCII)
 
 
 class TokensEndpoint:
@@ -82,13 +85,13 @@ class TokenEndpoint:
         token_id: str = scope["path_params"]["token"]
         keys, who = self._gateway.keys, context.principal
         whose = None if who.role == "admin" else who.key_id
-        tokens = await asyncio.to_thread(keys.tokens, whose)
+        found: Sequence[KeyRecord] = ()
+        if _ID.fullmatch(token_id):
+            found = await asyncio.to_thread(keys.tokens, whose, token_id)
         revoke = functools.partial(
             keys.revoke, token_id, act=act_of(self._gateway, "token.revoke", scope)
         )
-        if not any(one.principal.id == token_id for one in tokens) or not await asyncio.to_thread(
-            revoke
-        ):
+        if not found or not await asyncio.to_thread(revoke):
             raise ApiError(
                 404,
                 "token_not_found",

@@ -228,10 +228,10 @@ class PostgresKeys:
         every = f"WHERE {token_table.NO_TOKENS}"
         return self._wait_for(self._use(lambda c: _records(c, every)), self._timeout_s)
 
-    def tokens(self, key_id: str | None = None) -> Sequence[KeyRecord]:
+    def tokens(self, key_id: str | None = None, id: str | None = None) -> Sequence[KeyRecord]:
         """Client tokens of a key, or of all, that have not expired."""
         now = self._clock.time()
-        read = self._use(lambda c: token_table.live(c, key_id, now))
+        read = self._use(lambda c: token_table.live(c, key_id, now, id))
         return self._wait_for(read, self._timeout_s)
 
     def ending(self, until: float) -> Sequence[KeyRecord]:

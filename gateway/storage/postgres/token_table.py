@@ -23,14 +23,15 @@ NO_TOKENS = "keys.id NOT IN (SELECT id FROM client_tokens)"
 
 _COUNT = "SELECT count(*) FROM client_tokens WHERE key_id = $1 AND expires_at > $2"
 _ENDED = "SELECT id FROM client_tokens WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2"
-_LIST = (
+_LIVE = (
     "SELECT principal, keys.created_at, revoked_at, keys.expires_at, hint, used_at "
     "FROM client_tokens JOIN keys ON keys.id = client_tokens.id "
     "JOIN key_hashes ON key_hashes.key_id = keys.id "
     "LEFT JOIN key_uses ON key_uses.key_id = keys.id "
     "WHERE client_tokens.expires_at > $1 AND ($2::text IS NULL OR client_tokens.key_id = $2) "
-    "ORDER BY keys.created_at DESC, keys.id LIMIT $3"
 )
+_LIST = f"{_LIVE}ORDER BY keys.created_at DESC, keys.id LIMIT $3"
+_ONE = f"{_LIVE}AND client_tokens.id = $3"
 
 
 async def add(connection: Connection, principal: Principal, expires_at: float, now: float) -> None:
@@ -52,6 +53,13 @@ async def add(connection: Connection, principal: Principal, expires_at: float, n
         await connection.execute(sql, ended)
 
 
-async def live(connection: Connection, key_id: str | None, now: float) -> list[KeyRecord]:
-    """Those that have not expired, newest first; without a ``key_id`` of every key."""
-    return [record_of(*row) for row in await connection.fetch(_LIST, now, key_id, MOST_LISTED)]
+async def live(
+    connection: Connection, key_id: str | None, now: float, id: str | None = None
+) -> list[KeyRecord]:
+    """Those that have not expired, newest first; without a ``key_id`` of every key. With an ``id``
+    that one alone."""
+    if id is None:
+        found = await connection.fetch(_LIST, now, key_id, MOST_LISTED)
+    else:
+        found = await connection.fetch(_ONE, now, key_id, id)
+    return [record_of(*row) for row in found]

@@ -300,10 +300,10 @@ class SqliteKeys:
         """Every key there ever was, oldest first; the hint is that of its newest secret."""
         return self._records(token_table.NO_TOKENS)
 
-    def tokens(self, key_id: str | None = None) -> Sequence[KeyRecord]:
+    def tokens(self, key_id: str | None = None, id: str | None = None) -> Sequence[KeyRecord]:
         """Client tokens of a key, or of all, that have not expired."""
         with self._connected() as connection:
-            return token_table.live(connection, key_id, self._clock.time())
+            return token_table.live(connection, key_id, self._clock.time(), id)
 
     def ending(self, until: float) -> Sequence[KeyRecord]:
         """Those in use that will end by an instant."""

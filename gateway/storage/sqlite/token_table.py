@@ -24,13 +24,14 @@ NO_TOKENS = "keys.id NOT IN (SELECT id FROM tokens)"
 
 _COUNT = "SELECT count(*) FROM tokens WHERE key_id = ? AND expires_at > ?"
 _ENDED = "SELECT id FROM tokens WHERE expires_at <= ? ORDER BY expires_at LIMIT ?"
-_LIST = (
+_LIVE = (
     "SELECT principal, keys.created_at, revoked_at, keys.expires_at, hint, used_at FROM tokens "
     "JOIN keys ON keys.id = tokens.id JOIN hashes ON hashes.key_id = keys.id "
     "LEFT JOIN key_uses ON key_uses.key_id = keys.id "
     "WHERE tokens.expires_at > ?1 AND (?2 IS NULL OR tokens.key_id = ?2) "
-    "ORDER BY keys.created_at DESC, keys.id LIMIT ?3"
 )
+_LIST = f"{_LIVE}ORDER BY keys.created_at DESC, keys.id LIMIT ?3"
+_ONE = f"{_LIVE}AND tokens.id = ?3"
 
 
 def add(
@@ -53,6 +54,10 @@ def add(
         connection.executemany(sql, ended)
 
 
-def live(connection: sqlite3.Connection, key_id: str | None, now: float) -> list[KeyRecord]:
-    """Those that have not expired, newest first; without a ``key_id`` of every key."""
-    return [record_of(*row) for row in connection.execute(_LIST, (now, key_id, MOST_LISTED))]
+def live(
+    connection: sqlite3.Connection, key_id: str | None, now: float, id: str | None = None
+) -> list[KeyRecord]:
+    """Those that have not expired, newest first; without a ``key_id`` of every key. With an ``id``
+    that one alone."""
+    sql, last = (_LIST, MOST_LISTED) if id is None else (_ONE, id)
+    return [record_of(*row) for row in connection.execute(sql, (now, key_id, last))]

@@ -53,6 +53,17 @@ def test_tokens_are_listed_newest_first_each_by_its_key(keys: KeyStore, clock: F
     assert names(keys) == ["tok_2"]
 
 
+def test_one_is_found_by_its_id_alone_whatever_is_listed(keys: KeyStore, clock: FakeClock) -> None:
+    for number in range(3):
+        keys.create(token(f"tok_{number}"), f"sgt-{number}", expires_at=clock.time() + 60)
+        clock.move(0.01)
+    for whose, found in ((None, ["tok_0"]), ("k1", ["tok_0"]), ("k2", [])):
+        assert [one.principal.id for one in keys.tokens(whose, "tok_0")] == found
+    assert not keys.tokens("k1", "k1")  # a key is none
+    clock.move(60.0)
+    assert not keys.tokens("k1", "tok_0")
+
+
 def test_a_revoked_token_is_gone_at_once(keys: KeyStore, clock: FakeClock) -> None:
     keys.create(token("tok_1"), "sgt-one", expires_at=clock.time() + 60)
     assert keys.revoke("tok_1")

@@ -231,6 +231,13 @@ async def test_what_is_done_with_tokens_is_in_the_audit_log(
     assert {one["actor"] for one in told} == {f"key:{token['key']}"}
 
 
+@pytest.mark.parametrize("id", ["none", "tok_%00", "tok_%ff", "tok_" + "0" * 16, "tok_" + "a" * 99])
+async def test_a_token_that_is_none_is_not_found(id: str, tmp_path: Path, clock: FakeClock) -> None:
+    async with shop(tmp_path, clock) as (_, client):
+        answer = await client.delete(f"/v1/tokens/{id}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "token_not_found")
+
+
 async def test_nobody_lists_or_ends_the_tokens_of_another_key(
     tmp_path: Path, clock: FakeClock
 ) -> None:
