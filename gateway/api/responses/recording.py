@@ -3,11 +3,13 @@ its id can go on from it, and it says itself whether it is."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
 
+from adapters.http.whole_events import WholeEvents, data_of, split_events
 from gateway.api.requests.request import Send
 
 Keep = Callable[[dict[str, Any]], Awaitable[bool]]
@@ -28,7 +30,9 @@ class RecordedResponse:
         self._is_stream = False
         self._passes = False
         """What failed goes on as it is."""
-        self._rest = b""
+        self._events = WholeEvents(sys.maxsize)
+        """Whoever reads a backend bounds its events."""
+        self._body = b""
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         if self._passes:
@@ -51,11 +55,11 @@ class RecordedResponse:
             await self._send(message)
 
     async def _whole(self, message: MutableMapping[str, Any]) -> None:
-        self._rest += message.get("body", b"")
+        self._body += message.get("body", b"")
         if message.get("more_body", False):
             return
         assert self._begun is not None
-        body = await self._told(self._rest)
+        body = await self._told(self._body)
         headers = [(name, value) for name, value in self._begun["headers"] if name != _LENGTH]
         self._begun["headers"] = [*headers, (_LENGTH, b"%d" % len(body))]
         await self._send(self._begun)
@@ -70,28 +74,27 @@ class RecordedResponse:
         return msgspec.json.encode(answer)
 
     async def _stream(self, message: MutableMapping[str, Any]) -> None:
-        *events, self._rest = (self._rest + message.get("body", b"")).split(b"\n\n")
-        told = b"".join([await self._event(event) + b"\n\n" for event in events])
+        events = split_events(self._events.feed(message.get("body", b"")))
+        told = b"".join([await self._event(event) for event in events])
         more = message.get("more_body", False)
         if not more:
-            told, self._rest = told + self._rest, b""
+            told += self._events.rest()
         if told or not more:
             await self._send({**message, "body": told})
 
     async def _event(self, event: bytes) -> bytes:
         """Those of them that hold the response say what becomes of it."""
-        if b'"response":' not in event:
+        if b'"response"' not in event:
             return event
-        before, _, data = event.partition(b"data:")
         try:
-            value = _decode(data)
+            value = _decode(data_of(event))
         except msgspec.MsgspecError:
             return event
         answer = value.get("response")
         if not isinstance(answer, dict):
             return event
         await self._mark(answer, ended=value.get("type") in _ENDED)
-        return before + b"data: " + msgspec.json.encode(value)
+        return b"%sdata: %s\n\n" % (_beside_data(event), msgspec.json.encode(value))
 
     async def _mark(self, answer: dict[str, Any], *, ended: bool) -> None:
         answer["previous_response_id"] = self._previous
@@ -99,6 +102,12 @@ class RecordedResponse:
         if ended and self._keep is not None:
             is_named = isinstance(answer.get("id"), str)
             answer["store"] = is_named and await self._keep(answer)
+
+
+def _beside_data(event: bytes) -> bytes:
+    """Its other lines."""
+    lines = [line for line in event.splitlines() if line and not line.startswith(b"data:")]
+    return b"".join([line + b"\n" for line in lines])
 
 
 _LENGTH = b"content-length"
