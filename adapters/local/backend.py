@@ -81,6 +81,7 @@ class Local:
         self._known: frozenset[str] = frozenset()
         self._patience_s = settings.wait_for_start
         self._attached = settings.sockets is not None
+        self._has_replicas = isinstance(settings.workers, RayWorkers)
         self._workers, self._autoscaler = _workers(name, settings, clock)
 
     def __repr__(self) -> str:
@@ -155,7 +156,7 @@ class Local:
         route = call.path or self._routes[call.task]
         cold_s = 0.0 if self._workers.slots else await self._until_ready(call)
         pending = await self._ask(call, route, cold_s)
-        if pending.lost and self._autoscaler is not None and self._workers.slots:
+        if pending.lost and self._has_replicas and self._workers.slots:
             pending = await self._ask(call, route, cold_s)  # by a replica, once
         if pending.outputs:
             return self._stream(pending)

@@ -20,10 +20,12 @@ class Outage:
 
     def hear(self, now: float, *, well: bool | None) -> None:
         """The backend said of itself how it is, or answered a call; None: it said nothing. One that
-        was never well yet only starts late."""
+        was never well yet only starts late. One that says nothing for as long as it would have to
+        be well is let go, as a rest ends: no call would ever find out."""
         if well is None:
-            return
-        if not well:
+            if self._began is not None and now - self._began >= self._return_after:
+                self._began = self._well_since = None
+        elif not well:
             self._strike(now)
         elif self._began is None:
             self._was_well = True

@@ -92,12 +92,13 @@ def _untyped(job: Job) -> Any:
 
 def decode_early(job: Job) -> None:
     """Decodes a modest body before its turn comes, in the socket's thread: the device is busy then,
-    and need not wait for it later. A wrong one is refused when its turn comes."""
+    and need not wait for it later. A wrong one is refused when its turn comes, and so is one on
+    which the app's own type fails: whatever it raises, it must not reach the socket."""
     if len(job.run.body) > _AHEAD:
         return
     try:  # noqa: SIM105 # to suppress by a context costs half as much again as to decode
         job.request = request_of(job)
-    except InvalidInput:
+    except Exception:  # noqa: S110 # the same is raised, and told, when its turn comes
         pass
 
 

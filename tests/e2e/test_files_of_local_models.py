@@ -25,6 +25,7 @@ models:
   later: {task: other, path: /v1/later, backends: [home]}
 """
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
+BYTES = {"Content-Type": "application/octet-stream"}
 FORM = {"image": ("a.png", PICTURE, "image/png")}
 
 
@@ -76,6 +77,12 @@ def test_a_file_or_a_form_is_an_inference_too(gateway: LiveGateway) -> None:
         ),
         ("far", {"files": FORM}, 415, "Content-Type"),
         (
+            "far",
+            {"content": b"{", "headers": {"Content-Type": "application/octet-stream"}},
+            400,
+            None,
+        ),
+        (
             "mirror",
             {"content": b"--x", "headers": {"Content-Type": "multipart/form-data; boundary=x"}},
             400,
@@ -84,7 +91,7 @@ def test_a_file_or_a_form_is_an_inference_too(gateway: LiveGateway) -> None:
         ("mirror", {"json": {}}, 400, None),
         ("mirror", {"content": PICTURE}, 400, None),
     ],
-    ids=["missing", "type", "form", "picture", "JSON alone", "cut", "no file", "no type"],
+    ids=["missing", "type", "form", "picture", "JSON alone", "bytes", "cut", "no file", "no type"],
 )
 def test_what_a_model_does_not_take_is_said(
     gateway: LiveGateway, model: str, sent: dict[str, object], status: int, param: str | None

@@ -37,12 +37,12 @@ class InferEndpoint:
                 param="model",
             )
         body = await read_body(self._gateway, context, receive)
-        content_type = type_of(context)
+        content_type = self._type_of(context, spec.backends)
         task: Task = "infer" if content_type == JSON_TYPE else "infer_file"
         if task == "infer":
             parse_json(body)
         else:
-            self._check_file(spec.backends, body, content_type)
+            _check_form(body, content_type)
         streams = b"text/event-stream" in context.headers.get(b"accept", b"")
         parsed = ParsedRequest(
             active.target(name),
@@ -55,23 +55,33 @@ class InferEndpoint:
         )
         await serve(self._gateway, context, parsed, receive, send)
 
-    def _check_file(self, names: Iterable[str], body: bytes, content_type: str) -> None:
+    def _type_of(self, context: RequestContext, names: Iterable[str]) -> str:
+        """The body's type. Bytes that name no type are JSON where nobody takes files."""
+        given = type_of(context)
         backends = self._gateway.active.backends
-        if not any("infer_file" in backends[n].adapter.capabilities.tasks for n in names):
-            raise ApiError(
-                415,
-                "unsupported_media_type",
-                "The backends of this model take JSON alone; send files in it as base64.",
-                param="Content-Type",
-            )
-        boundary = boundary_of(content_type)
-        try:
-            if boundary is not None:
-                parts_of(body, boundary)
-        except ValueError as error:
-            raise ApiError(
-                400, "invalid_body", f"The form is not what its Content-Type says: {error}."
-            ) from None
+        if given == JSON_TYPE or any(
+            "infer_file" in backends[name].adapter.capabilities.tasks for name in names
+        ):
+            return given
+        if given.lower().startswith("application/octet-stream"):
+            return JSON_TYPE
+        raise ApiError(
+            415,
+            "unsupported_media_type",
+            "The backends of this model take JSON alone; send files in it as base64.",
+            param="Content-Type",
+        )
+
+
+def _check_form(body: bytes, content_type: str) -> None:
+    boundary = boundary_of(content_type)
+    try:
+        if boundary is not None:
+            parts_of(body, boundary)
+    except ValueError as error:
+        raise ApiError(
+            400, "invalid_body", f"The form is not what its Content-Type says: {error}."
+        ) from None
 
 
 def type_of(context: RequestContext) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.local.backend import Local
+from adapters.local.bounds import LocalWorkers
 from adapters.types import Reply
 from tests.adapters.local.backends import (
     PROGRAMS,
@@ -58,6 +59,15 @@ async def test_a_handler_that_takes_its_process_down_fails_its_call_cleanly(way:
         assert (await failure(backend, "live")).failure is FailureClass.LOADING
         await until(lambda: backend.slots > 0)
         assert (await answer(backend, "live"))["pid"] != before["pid"]
+
+
+async def test_a_call_whose_worker_died_is_run_by_no_other_of_workers_that_come_and_go() -> None:
+    """It may have done its work: whether it is asked again is the gateway's to say."""
+    bounds = LocalWorkers(min=2, max=2)
+    async with running("broken/die_in_handler.py:app", workers=bounds) as backend:
+        await workers(backend, 2)
+        assert (await failure(backend, "kill")).failure is FailureClass.WORKER_DIED
+        assert (await answer(backend, "live"))["pid"], "the other one lives"
 
 
 async def test_a_handler_that_calls_sys_exit_has_failed_and_nothing_more() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Probe, Usage
+from gateway.backends.live import LiveBackend
 from gateway.backends.outages import Outage
 from gateway.clock import FakeClock
 from tests.gateway.assembled import POLICY
@@ -14,7 +15,15 @@ from tests.gateway.backends.test_live import end, live_backend
 IN_A_REGION = POLICY.replace(
     "slots: 2, price", "slots: 2, region: eu, return_after: 30s, price"
 ).replace("idle_timeout: 60s", "idle_timeout: 60s\n    region: us\n    return_after: 30s")
+RETURN_AFTER_S = 30.0
 GONE = BackendError(FailureClass.UNREACHABLE, "gone")
+
+
+async def out_of_reach(backend: LiveBackend, clock: FakeClock) -> None:
+    """Two calls in a row do not reach it; that ends 2 s after the second."""
+    for _ in range(2):
+        end(backend, await backend.lease(), failure=GONE)
+        await clock.advance(2.0)
 
 
 def test_an_outage_ends_when_it_was_well_without_a_break() -> None:
@@ -77,18 +86,36 @@ async def test_one_without_a_region_comes_back_at_its_first_good_word(clock: Fak
     assert backend.standing.blocked(clock.monotonic()) == ""
 
 
-async def test_a_platform_that_says_nothing_ends_no_outage(clock: FakeClock) -> None:
-    """Neither does it begin one: it may have no worker."""
+async def test_a_platform_that_says_nothing_begins_no_outage(clock: FakeClock) -> None:
+    """It may have no worker."""
     backend = live_backend(clock, "burst", IN_A_REGION)
     backend.probed(Probe(ready=True, warm_workers=1))
     backend.probed(Probe(ready=False, detail="not asked"))
     assert backend.standing.blocked(clock.monotonic()) == ""
-    for _ in range(2):
-        end(backend, await backend.lease(), failure=GONE)
-        await clock.advance(2.0)
-    backend.probed(Probe(ready=False, detail="out of reach"))
-    await clock.advance(60.0)
-    assert backend.standing.blocked(clock.monotonic()) == "returning"
+
+
+@pytest.mark.parametrize("silent_s", [15.0, 27.0, 29.0, 3600.0])
+async def test_a_platform_that_says_nothing_is_tried_again_after_as_long(
+    clock: FakeClock, silent_s: float
+) -> None:
+    """Nobody asks it meanwhile, so no answer could end the outage."""
+    backend = live_backend(clock, "burst", IN_A_REGION)
+    backend.probed(Probe(ready=True, warm_workers=1))
+    await out_of_reach(backend, clock)
+    backend.probed(Probe(ready=False, detail="not asked"))
+    await clock.advance(silent_s)
+    backend.probed(Probe(ready=False, detail="not asked"))
+    away = backend.standing.blocked(clock.monotonic()) == "returning"
+    assert away == (silent_s + 2.0 < RETURN_AFTER_S)
+
+
+async def test_a_good_word_begins_the_way_back(clock: FakeClock) -> None:
+    backend = live_backend(clock, "burst", IN_A_REGION)
+    backend.probed(Probe(ready=True, warm_workers=1))
+    await out_of_reach(backend, clock)
+    await clock.advance(RETURN_AFTER_S / 2)
     backend.probed(Probe(ready=False, warm_workers=0))
-    await clock.advance(30.0)
+    await clock.advance(RETURN_AFTER_S - 1)
+    assert backend.standing.blocked(clock.monotonic()) == "returning"
+    await clock.advance(1)
     assert backend.standing.blocked(clock.monotonic()) == ""
