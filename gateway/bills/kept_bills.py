@@ -4,6 +4,7 @@ gateway share: a page shows them without asking a platform."""
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import sqlite3
 from collections import defaultdict
@@ -15,6 +16,8 @@ import msgspec
 from adapters.types import Bill
 from gateway.bills.periods import DAY, Period
 from gateway.storage.small_files import SmallFile
+
+log = logging.getLogger("spillgate")
 
 FILE = "bills.db"
 PLATFORM = "the platform"
@@ -29,7 +32,7 @@ CREATE TABLE IF NOT EXISTS bills (
     PRIMARY KEY (backend, start)
 ) STRICT, WITHOUT ROWID
 """
-_TOUCHING = 'SELECT backend, told FROM bills WHERE start < ? AND "end" > ? ORDER BY start'
+_TOUCHING = 'SELECT backend, start, told FROM bills WHERE start < ? AND "end" > ? ORDER BY start'
 
 
 class KeptBill(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,16 +105,18 @@ class KeptBills:
         self._file = SmallFile(path, "bills", _SCHEMA)
 
     def put(self, backend: str, kept: KeptBill) -> None:
-        """From now on its days are told by this bill, whatever was known of them before."""
+        """From now on its days are told by this bill, whatever was known of them before. A row of
+        those days that cannot be read is dropped."""
         new = whole_days(kept)
         start, end = new.bill.start, new.bill.end
         with self._file.opened(create=True) as file:
             file.execute("BEGIN IMMEDIATE")
-            for old in _read(file, Period(start, end)).get(backend, ()):
-                file.execute(
-                    "DELETE FROM bills WHERE backend = ? AND start = ?", (backend, old.bill.start)
-                )
-                for part in without(old, start, end):
+            for name, begins, told in file.execute(_TOUCHING, (end, start)).fetchall():
+                if name != backend:
+                    continue
+                file.execute("DELETE FROM bills WHERE backend = ? AND start = ?", (name, begins))
+                old = _decoded(name, told)
+                for part in () if old is None else without(old, start, end):
                     _write(file, backend, part)
             _write(file, backend, new)
             oldest = kept.at - KEPT_DAYS * DAY
@@ -119,22 +124,25 @@ class KeptBills:
             file.execute("COMMIT")
 
     def within(self, period: Period) -> dict[str, list[KeptBill]]:
-        """Those that touch the period, by backend, oldest first."""
+        """Those that touch the period, by backend, oldest first, without what cannot be read."""
         if not self._file.exists():
             return {}
         with self._file.opened() as file:
-            return _read(file, period)
+            rows = file.execute(_TOUCHING, (period.end, period.start)).fetchall()
+        found: defaultdict[str, list[KeptBill]] = defaultdict(list)
+        for backend, _, told in rows:
+            kept = _decoded(backend, told)
+            if kept is not None:
+                found[backend].append(kept)
+        return dict(found)
 
 
-def _read(file: sqlite3.Connection, period: Period) -> dict[str, list[KeptBill]]:
-    found: defaultdict[str, list[KeptBill]] = defaultdict(list)
-    rows = file.execute(_TOUCHING, (period.end, period.start))
+def _decoded(backend: str, told: bytes) -> KeptBill | None:
     try:
-        for backend, told in rows:
-            found[backend].append(msgspec.json.decode(told, type=KeptBill))
-    except msgspec.DecodeError as error:
-        raise sqlite3.DatabaseError(f"a bill that is none: {error}") from None
-    return dict(found)
+        return msgspec.json.decode(told, type=KeptBill)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.warning("%s: a kept bill cannot be read: %s", backend, error)
+        return None
 
 
 def _write(file: sqlite3.Connection, backend: str, kept: KeptBill) -> None:

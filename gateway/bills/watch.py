@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from adapters.base import Backend, Billed
 from adapters.errors import BackendError
+from adapters.types import Bill
 from gateway.bills.comparison import Comparison
 from gateway.bills.kept_bills import PLATFORM, KeptBill, KeptBills
 from gateway.bills.periods import DAY, Period, period_of
@@ -15,7 +16,8 @@ from gateway.bills.reconciler import Unpriced, asked, book, compare
 from gateway.clock import Clock
 from gateway.metrics import Reading
 from gateway.money.text import usd
-from gateway.policy.model import Policy
+from gateway.policy.model import BackendSpec, Policy
+from gateway.policy.sections.reconcile import Reconcile
 from gateway.storage.base import Ledger, StorageUnavailable
 from gateway.types import NANO
 
@@ -67,10 +69,9 @@ class BillWatch:
         bills = {name: one for name, one in self._backends().items() if isinstance(one, Billed)}
         self._found = {name: one for name, one in self._found.items() if name in bills}
         for name, backend in bills.items():
-            try:
-                await self._look_at(policy, name, backend, period)
-            except (BackendError, Unpriced, StorageUnavailable) as error:
-                log.warning("%s: no bill could be compared: %s", name, error)
+            spec = policy.backends.get(name)
+            if spec is not None:
+                await self._look_at(policy, rule, spec, backend, period)
 
     def readings(self) -> Iterator[Reading]:
         """Gauges of the last comparison of each backend."""
@@ -81,13 +82,28 @@ class BillWatch:
             text = "US dollars of that bill that no row of the ledger has"
             yield "spillgate_bill_difference_usd", text, label, found.open / NANO
 
-    async def _look_at(self, policy: Policy, name: str, backend: Billed, period: Period) -> None:
-        rule, spec = policy.reconcile, policy.backends.get(name)
-        if rule is None or spec is None:
+    async def _look_at(
+        self, policy: Policy, rule: Reconcile, spec: BackendSpec, one: Billed, period: Period
+    ) -> None:
+        """Corrections before the page: what is kept for that never holds them up."""
+        try:
+            bill = await asked(one, period)
+        except BackendError as error:
+            log.warning("%s: no bill could be compared: %s", spec.name, error)
             return
-        bill = await asked(backend, period)
-        told = KeptBill(bill=bill, source=PLATFORM, at=self._clock.time())
-        await asyncio.to_thread(self._kept.put, name, told)
+        found = None
+        try:
+            found = await self._compared(policy, rule, spec, bill, period)
+        except (Unpriced, StorageUnavailable) as error:
+            log.warning("%s: no bill could be compared: %s", spec.name, error)
+        await self._keep(spec.name, bill)
+        if found is not None:
+            self._found[spec.name] = found
+
+    async def _compared(
+        self, policy: Policy, rule: Reconcile, spec: BackendSpec, bill: Bill, period: Period
+    ) -> Comparison:
+        name = spec.name
         found = await compare(policy, spec, bill, period, self._ledger)
         if found.exceeds(rule.threshold):
             log.warning(
@@ -95,10 +111,18 @@ class BillWatch:
                 "spillgate usage --reconcile %s says why",
                 *(name, usd(found.billed), found.period, usd(found.open), name),
             )
-        if rule.book:
-            now = self._clock.time()
-            booked = await book(found, self._ledger, now_at=now, version=policy.version)
-            if booked:
-                log.info("%s: %d corrections are booked for %s", name, booked, found.period)
-                found = await compare(policy, spec, bill, period, self._ledger)
-        self._found[name] = found
+        if not rule.book:
+            return found
+        now = self._clock.time()
+        booked = await book(found, self._ledger, now_at=now, version=policy.version)
+        if not booked:
+            return found
+        log.info("%s: %d corrections are booked for %s", name, booked, found.period)
+        return await compare(policy, spec, bill, period, self._ledger)
+
+    async def _keep(self, name: str, bill: Bill) -> None:
+        told = KeptBill(bill=bill, source=PLATFORM, at=self._clock.time())
+        try:
+            await asyncio.to_thread(self._kept.put, name, told)
+        except StorageUnavailable as error:
+            log.warning("%s: its bill is not kept for the console: %s", name, error)

@@ -292,6 +292,22 @@ async def test_differences_are_booked_where_the_policy_says_so(
     await books.ledger.aclose()
 
 
+async def test_a_page_s_file_that_cannot_be_written_holds_up_no_correction(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    books = Books(tmp_path, clock, WATCHED.replace("5%", "5%, book: true"))
+    clock.move(2 * DAY + 60)
+    (tmp_path / "bills.db").write_text("no database at all, but text " * 40)
+    books.backend.lines = (a_day(0, 2 * NANO, 2000.0),)
+    with caplog.at_level(logging.WARNING):
+        await books.watch.look()
+    assert (await books.spent("kind"))["correction",] == 2 * NANO
+    assert "burst: its bill is not kept for the console" in caplog.messages[-1]
+    gauges = {name: value for name, _, _, value in books.watch.readings()}
+    assert gauges["spillgate_bill_difference_usd"] == 0.0
+    await books.ledger.aclose()
+
+
 async def test_a_bill_that_cannot_be_had_is_a_warning_and_ends_nothing(
     tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:

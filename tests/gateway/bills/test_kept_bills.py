@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -86,3 +87,33 @@ def test_a_file_that_is_none_is_told_and_left_alone(tmp_path: Path) -> None:
         kept.within(ALL)
     with pytest.raises(StorageUnavailable):
         kept.put("burst", a_bill(1, 2, []))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [b"", b"no JSON", b'{"bill": 1}', b'{"source": "\xff"}', b"{}"],
+    ids=["nothing", "no-json", "another-shape", "no-utf-8", "no-bill"],
+)
+def test_what_cannot_be_read_goes_with_the_next_bill_of_its_days(
+    told: bytes, tmp_path: Path
+) -> None:
+    kept = KeptBills(tmp_path / FILE)
+    for backend in ("burst", "gone"):
+        kept.put(backend, a_bill(1, 4, [(1, 2)]))
+        kept.put(backend, a_bill(6, 7, [(6, 7)]))
+        spoil(tmp_path / FILE, backend, told)
+    assert [one.bill.start / DAY for one in kept.within(ALL)["burst"]] == [6]
+
+    kept.put("burst", a_bill(3, 5, [(3, 4)]))
+
+    assert [one.bill.start / DAY for one in kept.within(ALL)["burst"]] == [3, 6]
+    assert [one.bill.start / DAY for one in kept.within(ALL)["gone"]] == [6]
+
+
+def spoil(path: Path, backend: str, told: bytes) -> None:
+    """The row of its first day."""
+    file = sqlite3.connect(path)
+    sql = "UPDATE bills SET told = ? WHERE backend = ? AND start = ?"
+    file.execute(sql, (told, backend, float(DAY)))
+    file.commit()
+    file.close()
