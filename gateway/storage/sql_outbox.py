@@ -31,9 +31,10 @@ Rows = list[Sequence[Any]]
 class RunsStatements(Protocol):
     """A connection of the outbox's own to the ledger's database."""
 
-    async def run(self, batch: Sequence[Statement]) -> list[Rows]:
-        """The rows of each, in one transaction. Raises StorageUnavailable, and then nothing was
-        done, or nobody knows."""
+    async def run(self, batch: Sequence[Statement], *, apart: bool = False) -> list[Rows]:
+        """The rows of each, in one transaction; ``apart``: which waits for no other of this
+        gateway's, where the store has several at a time. Raises StorageUnavailable, and then
+        nothing was done, or nobody knows."""
         ...
 
     async def aclose(self) -> None: ...

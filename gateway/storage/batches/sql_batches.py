@@ -52,7 +52,10 @@ class SqlBatches:
         return [_batch(row) for row in await self._one(statements.take(worker, most, lease_s))]
 
     async def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> dict[str, bool]:
-        found = await self._one(statements.renew(worker, ids, lease_s)) if ids else []
+        if not ids:
+            return {}
+        statement = statements.renew(worker, ids, lease_s)
+        [found] = await self._connection.run([statement], apart=True)
         return {id: canceling_at is not None for id, canceling_at in found}
 
     async def leave(self, id: str, epoch: int) -> bool:

@@ -99,7 +99,10 @@ class SqlJobs:
         return sorted(jobs, key=lambda job: (-job.rank, job.created_at, job.id))
 
     async def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> dict[str, bool]:
-        found = await self._one(statements.renew(worker, ids, lease_s)) if ids else []
+        if not ids:
+            return {}
+        statement = statements.renew(worker, ids, lease_s)
+        [found] = await self._connection.run([statement], apart=True)
         return {id: bool(cancel) for id, cancel in found}
 
     async def leave(self, id: str, epoch: int) -> bool:

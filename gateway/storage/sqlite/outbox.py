@@ -38,7 +38,7 @@ class SqliteStatements:
         self._connection: sqlite3.Connection | None = None
         self._inode: Inode | None = None
 
-    async def run(self, batch: Sequence[Statement]) -> list[Rows]:
+    async def run(self, batch: Sequence[Statement], *, apart: bool = False) -> list[Rows]:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, batch)
         except (sqlite3.Error, OSError, RuntimeError) as error:

@@ -50,7 +50,7 @@ class Steps:
         self._left = dies_at
         self._done = done
 
-    async def run(self, batch: Sequence[Statement]) -> list[Rows]:
+    async def run(self, batch: Sequence[Statement], *, apart: bool = False) -> list[Rows]:
         self._left -= 1
         if self._left < -1 or (self._left < 0 and not self._done):
             raise Killed

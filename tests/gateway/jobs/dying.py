@@ -70,7 +70,7 @@ class Fuse:
 class DyingStatements(SqliteStatements):
     fuse: Fuse
 
-    async def run(self, batch: Sequence[Statement]) -> list[Rows]:
+    async def run(self, batch: Sequence[Statement], *, apart: bool = False) -> list[Rows]:
         reads = all(sql.startswith("SELECT") for sql, _ in batch)
         run = super().run
         if reads:
