@@ -25,6 +25,7 @@ from gateway.reserve.wanted import (
     trend_of,
     wanted_of,
 )
+from gateway.reserve.writing import RentedWriting
 from gateway.storage.base import Admitted, Claim, SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks
 
@@ -76,6 +77,7 @@ class ReserveKeeper:
         self._make_id = make_id
         self._rented: dict[str, Rented] | None = None
         """By their ids; None: nobody can read what runs."""
+        self._writing = RentedWriting(store, lambda: list((self._rented or {}).values()), clock)
         self._trends: dict[str, WantedTrend] = {}
         self._failures: dict[str, int] = {}
         self._start_at: dict[str, float] = {}
@@ -142,6 +144,7 @@ class ReserveKeeper:
             if one.runs and one.reserve not in reserves and one.state == "up":
                 await self._change(msgspec.structs.replace(one, state="stopping"))
         await self._hold()
+        await self._writing.catch_up()
         now_at = self._clock.time()
         for one in rented.values():
             due = now_at >= self._stop_at.get(one.id, now_at)
@@ -190,10 +193,24 @@ class ReserveKeeper:
                 stop=rule.stop,
                 timeout_s=rule.timeout,
             )
-            if await self._may_begin(one, rule) and await self._change(one):
+            if await self._has_begun(one, rule):
                 await self._call_start(one, rule)
         finally:
             self._busy.discard(name)
+
+    async def _has_begun(self, one: Rented, rule: Reserve) -> bool:
+        """Whether there is room for it and it is written down; else it takes no place."""
+        try:
+            if not await self._may_begin(one, rule):
+                return False
+            if await self._change(one):
+                return True
+        except asyncio.CancelledError:
+            await self._forget(one)
+            raise
+        self._fail(one, "it cannot be written down")
+        await self._release(one)
+        return False
 
     async def _may_begin(self, one: Rented, rule: Reserve) -> bool:
         """Whether there is room for it below ``most`` over all gateways."""
@@ -201,6 +218,7 @@ class ReserveKeeper:
             answer = await self._shared.admit(one.booked_as, _claims(one, rule.most), _HELD_S)
         except StorageUnavailable as unavailable:
             self._fail(one, f"the shared store cannot be asked: {unavailable}")
+            await self._release(one)
             return False
         if isinstance(answer, Admitted):
             self._held_at[one.id] = self._clock.monotonic()
@@ -222,9 +240,12 @@ class ReserveKeeper:
             log.error("instance %s may run all the same, and is stopped", one.id)
             await self._change(msgspec.structs.replace(one, state="stopping"))
             return
-        assert self._rented is not None
-        del self._rented[one.id]
-        await self._write()
+        await self._forget(one)
+
+    async def _forget(self, one: Rented) -> None:
+        """It was not started."""
+        if (self._rented or {}).pop(one.id, None) is not None:
+            await self._writing.write()
         await self._release(one)
 
     def _fail(self, one: Rented, why: str) -> None:
@@ -237,13 +258,13 @@ class ReserveKeeper:
     # --- stopping ---
 
     async def _stop(self, one: Rented) -> None:
-        """It is paid for until its hook has said that it is stopped, to the end of that hour."""
+        """It is paid for until its hook has said that it is stopped, to the end of that hour; the
+        hook is called also where nothing can be written down."""
         try:
             rule = self._active().policy.reserve.get(one.reserve)
             hook = one.stop if rule is None else rule.stop
             token = "" if rule is None or rule.token is None else rule.token.reveal()
-            if not await self._change(one):
-                return
+            await self._change(one)
             outcome = await self._hooks.call(hook, "stop", one, token)
             await self._stopped(one, outcome)
         finally:
@@ -271,25 +292,19 @@ class ReserveKeeper:
         assert self._rented is not None
         before = self._rented.get(one.id)
         self._rented[one.id] = one
-        if await self._write():
+        if await self._writing.write():
             return True
         if before is None:
             del self._rented[one.id]
         return False
 
-    async def _write(self) -> bool:
-        rented = list((self._rented or {}).values())
-        try:
-            await asyncio.to_thread(self._store.write, rented)
-        except OSError as error:
-            log.error("what is rented cannot be written down: %s", error)
-            return False
-        return True
-
     async def _hold(self) -> None:
         """Instances go on to count in the store that gateways share."""
         now = self._clock.monotonic()
-        for one in [*(self._rented or {}).values()]:
+        for name in [*(self._rented or {})]:
+            one = (self._rented or {}).get(name)
+            if one is None:
+                continue
             held_at = self._held_at.get(one.id)
             if one.state == "ended" or (held_at is not None and now - held_at < _RENEWED_S):
                 continue
@@ -328,6 +343,7 @@ class ReserveKeeper:
         try:
             async with asyncio.timeout(_LEAVE_S):
                 await asyncio.gather(*(self._stop(one) for one in left))
+                await self._writing.finish()
         except TimeoutError:
             log.error("instances are not known to be stopped: %s", [one.id for one in left])
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 from pathlib import Path
 from typing import Protocol
 
@@ -73,11 +74,12 @@ class FileKept:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Puts the data in the place of what a file held: it is on the disk when this returns, and
-    whoever reads it sees the one or the other. Raises OSError."""
+    whoever reads it sees the one or the other, however many write at once. Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    beside = Path(name)
     try:
-        with open(os.open(beside, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+        with open(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -8,7 +8,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.clock import FakeClock, settle
 from gateway.reserve.hooks import Action, HookOutcome
 from gateway.reserve.keeper import ReserveKeeper
-from gateway.reserve.rented import MemoryRented, Rented
+from gateway.reserve.rented import MemoryRented, Rented, RentedStore
 from gateway.storage.base import SharedStore
 from gateway.storage.memory import MemorySharedStore
 from tests.gateway.assembled import POLICY, read
@@ -64,13 +64,13 @@ class Stage:
         self,
         clock: FakeClock,
         text: str = RENTS,
-        store: MemoryRented | None = None,
+        store: RentedStore | None = None,
         shared: SharedStore | None = None,
         first: int = 0,
     ) -> None:
         self.clock = clock
         self.hooks = ToldHooks()
-        self.store = store or MemoryRented()
+        self.store: RentedStore = store or MemoryRented()
         self.shared = shared or MemorySharedStore(clock)
         self.advised = 0
         self.leads = True
@@ -100,4 +100,4 @@ class Stage:
             await settle()
 
     def states(self) -> list[str]:
-        return [one.state for one in self.store.rented]
+        return [one.state for one in self.store.read()]

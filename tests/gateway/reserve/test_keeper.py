@@ -9,7 +9,7 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.money.idle_books import IdleBooks
-from gateway.reserve.rented import MemoryRented
+from gateway.reserve.rented import MemoryRented, Rented
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.queries import UsageQuery
 from gateway.storage.sqlite.ledger import SqliteLedger
@@ -64,7 +64,7 @@ async def test_a_rented_hour_is_used_to_its_end(clock: FakeClock) -> None:
     assert stage.hooks.actions == ["start"]
     await stage.passes(180.0)
     assert stage.hooks.asked[-1] == ("stop", "i0", "/opt/stop")
-    [one] = stage.store.rented
+    [one] = stage.store.read()
     assert (one.state, one.ended) == ("ended", one.began + 3600)
 
 
@@ -87,7 +87,7 @@ async def test_a_start_that_is_refused_costs_nothing_and_is_tried_later_and_late
     stage.hooks.outcomes = [REFUSED] * 7
     await stage.passes(HOUR)
     assert stage.hooks.actions == ["start"] * 5
-    assert not stage.store.rented
+    assert not stage.store.read()
     await stage.passes(HOUR)
     assert stage.hooks.actions[5:] == ["start", "start", "start"], "two more, and one that is done"
     assert len({name for _, name, _ in stage.hooks.asked}) == 8, "each is another instance"
@@ -105,7 +105,7 @@ async def test_a_start_of_which_nobody_knows_is_stopped_and_charged(clock: FakeC
         ("start", "i0", "https://hooks.test/start"),
         ("stop", "i0", "/opt/stop"),
     ]
-    first = stage.store.rented[0]
+    first = stage.store.read()[0]
     assert (first.state, first.ended) == ("ended", first.began + 3600)
 
 
@@ -115,7 +115,7 @@ async def test_what_could_not_be_stopped_is_charged_until_it_is(clock: FakeClock
     stage.advised = 0
     stage.hooks.outcomes = [REFUSED, UNKNOWN, *[REFUSED] * 3]
     await stage.passes(2 * HOUR)
-    [one] = stage.store.rented
+    [one] = stage.store.read()
     assert (one.state, one.ended) == ("ended", one.began + 2 * 3600)
     assert stage.hooks.actions == ["start", *["stop"] * 6]
 
@@ -132,7 +132,7 @@ async def test_after_a_crash_what_was_started_is_known_and_stopped(clock: FakeCl
 
 async def test_one_whose_start_a_crash_has_cut_is_stopped_at_once(clock: FakeClock) -> None:
     stage = await rented(clock)
-    [one] = stage.store.rented
+    [one] = stage.store.read()
     store = MemoryRented()
     store.rented = [msgspec.structs.replace(one, state="starting")]
     again = Stage(clock, store=store, first=5)
@@ -205,7 +205,7 @@ async def test_nothing_is_started_that_cannot_be_written_down(clock: FakeClock) 
 
 async def test_nothing_is_started_while_nobody_knows_what_runs(clock: FakeClock) -> None:
     class Unreadable(MemoryRented):
-        def read(self) -> list[object]:  # type: ignore[override]
+        def read(self) -> list[Rented]:
             raise OSError("it cannot be read")
 
     stage = Stage(clock, store=Unreadable())
@@ -236,7 +236,7 @@ async def test_its_hours_are_booked_once_and_make_its_bill(
         )
         await books.book()
         await books.book()
-    [one] = stage.store.rented
+    [one] = stage.store.read()
     assert one.ended is not None
     rows = (await ledger.usage(UsageQuery(group_by=("kind",)))).rows
     hours = (one.ended - one.began) // 3600
