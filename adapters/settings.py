@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from adapters.proxies import parse_proxy
-from adapters.trust import certificate_of, trust_context
+from adapters.trust import certificate_of, check_certificate
 
 _DURATION = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>ms|s|m|h|d)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
@@ -326,7 +326,7 @@ def unfit_certificate(settings: ConnectionSettings) -> list[SettingError]:
         alone = settings.client_key is not None
         return [SettingError(("client_key",), "it goes with a client_cert")] if alone else []
     try:
-        trust_context(None, found)
+        check_certificate(found)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         return [SettingError(("client_cert",), f"{found.cert} with {found.key}: {why}")]

@@ -30,25 +30,28 @@ def trust_context(
     Raises OSError, of which ssl.SSLError is one, for a file that is of no use.
     """
     found = _CONTEXTS.get((ca_file, certificate))
-    return _read(ca_file, certificate) if found is None else found
+    return read_trust(ca_file, certificate) if found is None else found
 
 
-def read_trust(ca_file: str | None) -> ssl.SSLContext:
-    """Reads the file again; connections that are made from now on believe what it says now, and are
-    shown what the files of certificates hold now.
+def read_trust(ca_file: str | None, certificate: ClientCertificate | None = None) -> ssl.SSLContext:
+    """Reads the files again; connections that are made from now on believe and show what they say
+    now.
 
     Raises OSError, and then what was read before stays in force.
     """
-    for known, certificate in [*_CONTEXTS]:
-        if known == ca_file and certificate is not None:
-            _read(ca_file, certificate)
-    return _read(ca_file, None)
-
-
-def _read(ca_file: str | None, certificate: ClientCertificate | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=ca_file)
     context.set_alpn_protocols(["http/1.1"])
     if certificate is not None:
-        context.load_cert_chain(certificate.cert, certificate.key, password="")
+        _show(context, certificate)
     _CONTEXTS[ca_file, certificate] = context
     return context
+
+
+def check_certificate(certificate: ClientCertificate) -> None:
+    """Reads the files as they are now, and keeps nothing. Raises OSError and ValueError."""
+    _show(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), certificate)
+
+
+def _show(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
+    # With a password an encrypted key is an error, and not a question at the terminal.
+    context.load_cert_chain(certificate.cert, certificate.key, password="")

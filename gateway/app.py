@@ -36,7 +36,7 @@ from gateway.leading import LeaderWork
 from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
 from gateway.money.settlement import Settler
-from gateway.named_files import FileRead, read_ca_files
+from gateway.named_files import FileRead, read_backend_files
 from gateway.opening.stores import (
     JOBS_AT_ONCE,
     open_kept,
@@ -335,7 +335,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
     )
     gateway.file_readers += [
         lambda: [FileRead(f"the secret {name}", file) for name, file in secrets.items()],
-        lambda: read_ca_files(gateway.active.policy),
+        lambda: read_backend_files(gateway.active.policy),
     ]
     gateway.metrics.observe(lambda: [_lines_dropped(lines)])
     rows = SqlRowArchive(*open_statements(policy))

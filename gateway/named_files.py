@@ -3,12 +3,13 @@ leaves in force what was read from it before."""
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from adapters.trust import read_trust
+from adapters.trust import ClientCertificate, certificate_of, check_certificate, read_trust
 from gateway.policy.model import Policy
 
 log = logging.getLogger("spillgate")
@@ -36,20 +37,28 @@ def read_again(readers: Sequence[ReadFiles]) -> tuple[FileRead, ...]:
     return found
 
 
-def read_ca_files(policy: Policy) -> Iterator[FileRead]:
-    """The authorities of every backend's server; a connection that is open goes on."""
-    errors: dict[str, str] = {}
+def read_backend_files(policy: Policy) -> Iterator[FileRead]:
+    """The authorities of every backend's server, and the certificates that it is shown; a
+    connection that is open goes on."""
+    error_of = functools.cache(_error_of)
     for name, spec in policy.backends.items():
-        file = getattr(spec.settings, "ca_file", None)
-        if file is not None:
-            if file not in errors:
-                errors[file] = _error_of(file)
-            yield FileRead(f"backends.{name}.ca_file", file, errors[file])
+        given = functools.partial(getattr, spec.settings)
+        ca_file = given("ca_file", None)
+        certificate = certificate_of(given("client_cert", None), given("client_key", None))
+        if ca_file is not None:
+            yield FileRead(f"backends.{name}.ca_file", ca_file, error_of(ca_file, None))
+        if certificate is not None:
+            error = error_of(ca_file, certificate)
+            yield FileRead(f"backends.{name}.client_cert", certificate.cert, error)
 
 
-def _error_of(file: str) -> str:
+def _error_of(ca_file: str | None, certificate: ClientCertificate | None) -> str:
+    named = "" if certificate is None else f"{certificate.cert} with {certificate.key}"
     try:
-        read_trust(file)
+        if certificate is not None:
+            check_certificate(certificate)
+        named = ca_file or named
+        read_trust(ca_file, certificate)
     except (OSError, ValueError) as error:
-        return f"{file} is of no use: {getattr(error, 'strerror', None) or error}"
+        return f"{named} is of no use: {getattr(error, 'strerror', None) or error}"
     return ""
