@@ -88,7 +88,7 @@ class SettledStream:
         cost_nano = self._state.cost_nano
         if self._error is not None:
             told_nano, call = cost_nano if show_usage else None, self._state.call
-            told = error_event(self._error, told_nano, call.task, call.id)
+            told = error_event(self._error, self._state.principal, told_nano, call.task, call.id)
             return self._redact.rest() + told
         usage = self._usage_events(cost_nano) if show_usage else []
         done = [chunk.data for chunk in self._held if chunk.kind == "done"]

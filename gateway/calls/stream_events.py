@@ -9,7 +9,8 @@ import msgspec
 
 from adapters.types import Call, Task, Usage
 from gateway.dialects.faults import message_error, response_error
-from gateway.types import NANO, ApiError
+from gateway.tokens.telling import for_caller
+from gateway.types import NANO, ApiError, Principal
 
 
 def priced(event: bytes, cost_nano: int) -> bytes:
@@ -60,11 +61,15 @@ def whole_event(body: bytes) -> bytes:
 
 
 def error_event(
-    error: ApiError, cost_nano: int | None, task: Task = "chat", request_id: str = ""
+    error: ApiError,
+    caller: Principal,
+    cost_nano: int | None,
+    task: Task = "chat",
+    request_id: str = "",
 ) -> bytes:
-    """The error that ends a stream which broke off, in the words of its task, with what it cost
-    where that is wanted."""
-    body = error.body()
+    """The error that ends a stream which broke off, as its caller may know it, in the words of its
+    task, with what it cost where that is wanted."""
+    body = for_caller(error, caller).body()
     if task == "messages":
         return message_error(error.status, body["error"], request_id)
     if task == "responses":

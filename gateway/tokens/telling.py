@@ -9,7 +9,7 @@ from gateway.money.text import iso, iso_or_none
 from gateway.storage.base import LimitStatus
 from gateway.storage.key_records import KeyRecord
 from gateway.tokens.asking import cap_of
-from gateway.types import NANO, ApiError
+from gateway.types import NANO, ApiError, Principal
 
 _LIMITS = frozenset(
     (
@@ -22,9 +22,10 @@ _OWN = "This token "
 """How the refusal of a token's own limit begins."""
 
 
-def for_token(error: ApiError) -> ApiError:
-    """The same error, without figures of limits that are not the token's own."""
-    if error.code not in _LIMITS or error.message.startswith(_OWN):
+def for_caller(error: ApiError, caller: Principal) -> ApiError:
+    """The same error; to who has a token, without figures of limits that are not the token's own.
+    Everything that tells an error asks for it."""
+    if caller.token is None or error.code not in _LIMITS or error.message.startswith(_OWN):
         return error
     headers = {name: text for name, text in error.headers.items() if name.lower() not in _FIGURES}
     message = (

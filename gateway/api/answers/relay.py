@@ -87,7 +87,7 @@ async def fail_stream(send: Send, error: ApiError, context: RequestContext) -> N
     """A stream of which the head was sent has no first piece, no end marker and no end of its
     body."""
     task = _TYPED.get(context.path, "chat")
-    body = error_event(error, None, task, context.request_id)
+    body = error_event(error, context.principal, None, task, context.request_id)
     await send({"type": "http.response.body", "body": body, "more_body": None})
 
 

@@ -12,7 +12,7 @@ from gateway.api.requests.door import ToldError
 from gateway.dialects.faults import as_anthropics, is_anthropics
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.model import Ability
-from gateway.tokens.telling import for_token
+from gateway.tokens.telling import for_caller
 from gateway.types import ApiError, Principal, Role
 
 Scope = MutableMapping[str, Any]
@@ -171,8 +171,7 @@ async def respond_error(
 ) -> None:
     """A whole answer: the error in the one shape that errors have, or as ``told``, with its own
     headers and ``headers``."""
-    if context.principal.token is not None:
-        error = for_token(error)
+    error = for_caller(error, context.principal)
     own = [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
     if told is None and is_anthropics(context.path):
         told = ToldError(
