@@ -30,7 +30,6 @@ from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.outputs import check_size, event_of, input_of
 from adapters.http.predictions import Prediction, decode_prediction, failure_of, reply_of
 from adapters.http.response import Body, Response
-from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import (
     Count,
     Duration,
@@ -52,6 +51,7 @@ from adapters.types import (
     Task,
     Usage,
 )
+from adapters.whole_events import MAX_EVENT
 
 BODY_LIMIT = 100 * 1024 * 1024
 """Bytes of a request that Cog's server takes."""

@@ -6,13 +6,12 @@ host, ``failures`` what a refusal means and whether JSON is any, ``retry_after``
 ``odd_json`` what is JSON all the same, ``answers`` whether a success is one, ``stated_usage`` what
 it says it used, ``token_counts`` what a text is likely to be, ``plain_answers`` both of what most
 servers answer, ``api`` the requests to one origin, ``backend`` what the adapters of one address
-have in common. Streams: ``whole_events`` cuts bytes into events, ``sse`` reads those of OpenAI's
-protocol, with as many choices as ``asked_choices`` counts, ``typed_events`` those of Anthropic's
-messages and OpenAI's responses, ``named_events`` those of platforms
-whose events have names; ``opened`` says what a body is by its first bytes, ``chunks`` makes a
-stream of chunks of events, ``passthrough`` passes a server's own bytes on. Shapes of calls:
-``openai_calls`` for servers that speak OpenAI's protocol, ``predictions`` for Cog's and
-Replicate's, ``outputs`` for envelopes around a model's JSON.
+have in common. Streams: ``sse`` reads the events of OpenAI's protocol, with as many choices as
+``asked_choices`` counts, ``typed_events`` those of Anthropic's messages and OpenAI's responses,
+``named_events`` those of platforms whose events have names; ``opened`` says what a body is by its
+first bytes, ``chunks`` makes a stream of chunks of events, ``passthrough`` passes a server's own
+bytes on. Shapes of calls: ``openai_calls`` for servers that speak OpenAI's protocol,
+``predictions`` for Cog's and Replicate's, ``outputs`` for envelopes around a model's JSON.
 """
 
 from adapters.http.api import EVENTS, Api, bearer
@@ -24,7 +23,7 @@ from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import answer_of, check_size, event_of, input_of
 from adapters.http.passthrough import Passthrough, stream_of
 from adapters.http.response import Body, Response
-from adapters.http.whole_events import last_boundary, split_events
+from adapters.whole_events import last_boundary, split_events
 
 __all__ = [
     "EVENTS",

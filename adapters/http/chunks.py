@@ -14,9 +14,9 @@ from adapters.http.failures import clean, cleaned
 from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader
-from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage
+from adapters.whole_events import MAX_EVENT
 
 END_GRACE_S = 1.0
 """How long the last bytes of a stream that has ended well may take for its connection to be

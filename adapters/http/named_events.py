@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.http.whole_events import MAX_EVENT, WholeEvents, split_events
+from adapters.whole_events import MAX_EVENT, WholeEvents, split_events
 
 
 class NamedEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from adapters.http.whole_events import BOM
+from adapters.whole_events import BOM
 
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.S

@@ -15,9 +15,9 @@ from adapters.http.odd_json import mended
 from adapters.http.response import Body
 from adapters.http.sse import DONE, frame
 from adapters.http.stated_usage import told
-from adapters.http.whole_events import BOM
 from adapters.settings import Secret
 from adapters.types import Chunk, Task, Usage
+from adapters.whole_events import BOM
 
 _FIELD = re.compile(rb"(data|event|id|retry)?\s*:")
 _FIELDS = (b"data:", b"event:", b"retry:", b"id:")

@@ -13,9 +13,9 @@ from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ChunkStream
 from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest_of, start_of
 from adapters.http.response import Body
-from adapters.http.whole_events import MAX_EVENT
 from adapters.settings import Secret
 from adapters.types import Chunk, Reply, Task, Usage
+from adapters.whole_events import MAX_EVENT
 
 
 class Passthrough(ChunkStream):

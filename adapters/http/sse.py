@@ -25,14 +25,14 @@ from adapters.http.failures import UNREADABLE, read_if
 from adapters.http.odd_json import mended
 from adapters.http.stated_usage import told, usage_in
 from adapters.http.token_counts import ONE_TOKEN, tokens_in_event, tokens_of_piece
-from adapters.http.whole_events import (
+from adapters.types import Chunk, Usage
+from adapters.whole_events import (
     MAX_EVENT,
     WholeEvents,
     data_of,
     name_of,
     split_events,
 )
-from adapters.types import Chunk, Usage
 
 DONE = b"data: [DONE]\n\n"
 MAX_EARLY = 64

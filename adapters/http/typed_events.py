@@ -25,9 +25,9 @@ from adapters.http.failures import UNREADABLE, read_if
 from adapters.http.sse import EventReader
 from adapters.http.stated_usage import told, usage_in, with_stated
 from adapters.http.token_counts import tokens_made, tokens_of_piece
-from adapters.http.whole_events import MAX_EVENT, data_of
 from adapters.settings import Secret
 from adapters.types import Chunk, Usage
+from adapters.whole_events import MAX_EVENT, data_of
 
 _ENDS = frozenset(("message_stop", "response.completed", "response.incomplete"))
 _ERRORS = frozenset(("error", "response.failed"))

@@ -17,9 +17,9 @@ from adapters.http.failures import classify_error, read_if, words_in
 from adapters.http.response import Body
 from adapters.http.sse import frame
 from adapters.http.token_counts import count_of
-from adapters.http.whole_events import MAX_EVENT, WholeEvents, data_of, split_events
 from adapters.settings import Secret
 from adapters.types import Chunk, Usage
+from adapters.whole_events import MAX_EVENT, WholeEvents, data_of, split_events
 
 
 class _Event(msgspec.Struct):

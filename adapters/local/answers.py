@@ -11,8 +11,8 @@ import msgspec
 from adapters.errors import BackendError, FailureClass
 from adapters.http.failures import read_if
 from adapters.http.token_counts import tokens_in_event
-from adapters.http.whole_events import data_of
 from adapters.types import Chunk, Usage
+from adapters.whole_events import data_of
 from local_runtime.client.pending_call import Answer, PendingCall, Unanswered
 from local_runtime.protocol.events import Done, Output
 

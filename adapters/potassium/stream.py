@@ -9,8 +9,8 @@ import msgspec
 from adapters.errors import BackendError
 from adapters.http.failures import classify_error, read_if, words_in
 from adapters.http.passthrough import Passthrough
-from adapters.http.whole_events import data_of, split_events
 from adapters.types import Chunk
+from adapters.whole_events import data_of, split_events
 
 
 class RuntimeEvents(Passthrough):

@@ -13,10 +13,10 @@ from adapters.http.failures import read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.predictions import Prediction, failure_of
 from adapters.http.response import Body
-from adapters.http.whole_events import MAX_EVENT
 from adapters.polling import after_taken
 from adapters.settings import Secret
 from adapters.types import Call, Progress, Usage
+from adapters.whole_events import MAX_EVENT
 
 _SILENT = b"408"
 """What the comment begins with that the platform sends before it closes a silent stream."""

@@ -12,10 +12,10 @@ from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader, frame
 from adapters.http.stated_usage import told, with_stated
-from adapters.http.whole_events import MAX_EVENT
 from adapters.polling import Patience, pace
 from adapters.runpod.jobs import QUEUED, RunPodJob
 from adapters.types import Call, Chunk, Progress, Usage
+from adapters.whole_events import MAX_EVENT
 
 _NOT_ASKED = frozenset((FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.LOADING))
 """Failures of a poll that drained nothing: it may be repeated."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.http.whole_events import WholeEvents, data_of, split_events
+from adapters.whole_events import WholeEvents, data_of, split_events
 from gateway.api.requests.request import Send
 
 Keep = Callable[[dict[str, Any]], Awaitable[bool]]

@@ -8,8 +8,8 @@ import pytest
 from adapters.errors import FailureClass
 from adapters.http.sse import EventReader
 from adapters.http.token_counts import tokens_made
-from adapters.http.whole_events import split_events
 from adapters.types import Chunk, Usage
+from adapters.whole_events import split_events
 
 DELTA = (
     b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters.http.whole_events import data_of, split_events
+from adapters.whole_events import data_of, split_events
 from gateway.api.responses.recording import RecordedResponse
 
 DONE = '{"type": "response.completed", "response": {"id": "resp_1", "output": ["é"]}}'
