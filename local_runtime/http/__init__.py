@@ -1,7 +1,8 @@
 """HTTP/1.1 for a server: the app's own and the gateway's.
 
 ``server`` is what both have in common on uvicorn. ``protocol`` is one connection,
-``request_cycle`` a request and its answer; ``head`` and ``flow_control`` are parts of them.
+``request_cycle`` a request and its answer; ``head`` and ``flow_control`` are parts of them,
+``cut_answers`` what tells an answer that is cut from one that ends with its connection.
 ``errors`` is the one shape of a refusal, ``content_codings`` what reads a compressed body.
 ``client_limits`` are the bounds of every wait on a client: ``client_timer`` keeps a connection
 within them, and ``strangers`` are those whose clients have shown no key; ``accepting`` takes

@@ -10,6 +10,7 @@ import asyncio
 from typing import Protocol
 
 from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.cut_answers import reset_at_close
 from local_runtime.http.flow_control import FlowControl
 
 _PROBE_FIRST_S, _PROBE_LAST_S = 0.05, 5.0
@@ -136,6 +137,7 @@ class ClientTimer:
     def _on_timer(self) -> None:
         now, connection = self._loop.time(), self._connection
         if self._is_stalled(now):
+            reset_at_close(connection.transport, True)
             connection.transport.abort()
         elif connection.transport.is_closing():
             self._watch(now)

@@ -24,6 +24,7 @@ from starlette.types import Scope
 
 from local_runtime.http.client_limits import ClientLimits
 from local_runtime.http.client_timer import ClientTimer
+from local_runtime.http.cut_answers import reset_at_close
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import FlowControl
 from local_runtime.http.head import FRAMING, refusal_answer, target_of
@@ -168,7 +169,7 @@ class HttpProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """Takes no further request: the connection ends with the answer that is under way."""
         if self.reading is None or self.reading.response_complete:
-            self.transport.close()
+            self._end()
         else:
             self.reading.keep_alive = False
 
@@ -315,7 +316,13 @@ class HttpProtocol(asyncio.Protocol):
         cycle = self.answering
         if cycle is None or cycle.response_complete or self._is_half_sent(cycle):
             self.transport.write(refusal_answer(refusal))
-        self.transport.close()
+        self._end()
+
+    def _end(self) -> None:
+        if self.answering is None:
+            self.transport.close()
+        else:
+            self.answering.cut()
 
     @staticmethod
     def _is_half_sent(cycle: Cycle) -> bool:
@@ -351,9 +358,10 @@ class HttpProtocol(asyncio.Protocol):
         """Ends the connection, whose client has sent nothing, or not enough; at once where it ends
         already, and its client takes its time."""
         if self.transport.is_closing():
+            reset_at_close(self.transport, True)
             self.transport.abort()
         else:
-            self.transport.close()
+            self._end()
 
     def make_way(self) -> None:
         """Ends the connection for the sake of others."""

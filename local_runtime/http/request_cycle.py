@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Scope
 
 from local_runtime.app.request import BODILESS
+from local_runtime.http.cut_answers import UnframedAnswer
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import HIGH_WATER, FlowControl
 from local_runtime.http.head import FRAMING, head_of, refusal_headers, status_line
@@ -50,6 +51,10 @@ class Cycle(Protocol):
 
     def disconnect(self) -> None:
         """The caller is gone: the answer has no reader."""
+        ...
+
+    def cut(self) -> None:
+        """Ends the connection, so that nobody takes an answer under way for whole."""
         ...
 
 
@@ -101,6 +106,7 @@ class RequestCycle:
         "_left",
         "_news",
         "_task",
+        "_unframed",
         "keep_alive",
         "more_body",
         "response_complete",
@@ -145,6 +151,8 @@ class RequestCycle:
         self._left: int | None = 0
         """Bytes that the answer still owes of its Content-Length; None where it has none, and
         ends with the connection."""
+        self._unframed: UnframedAnswer | None = None
+        """Of such an answer, until it is whole."""
 
     # --- from the connection ---------------------------------------------------------------------
 
@@ -169,6 +177,14 @@ class RequestCycle:
         if not self.response_complete:
             self._disconnected = True
         self._wake()
+
+    def cut(self) -> None:
+        """Ends the connection, so that nobody takes an answer under way for whole."""
+        if self._unframed is None:
+            self._connection.transport.close()
+        else:
+            self._connection.flow.pause_reading()
+            self._unframed.cut()
 
     def start(self) -> None:
         """Has the app answer, in a task that the server knows."""
@@ -214,8 +230,8 @@ class RequestCycle:
         """Writes a part of the answer, when the caller reads on; returns from the last when the
         caller has taken it, but for what the transport always may hold. ``more_body: None`` ends
         one that is cut: the connection is closed without a word that the body has ended, which
-        other servers would say. For a caller who is gone it does nothing. Raises RuntimeError for
-        what ASGI does not allow."""
+        other servers would say, and reset where its close is that word. For a caller who is gone
+        it does nothing. Raises RuntimeError for what ASGI does not allow."""
         connection = self._connection
         if connection.flow.write_paused and not self._disconnected:
             await connection.flow.drained()
@@ -253,7 +269,7 @@ class RequestCycle:
 
     def _fail(self) -> None:
         if self.response_started:
-            self._connection.transport.close()
+            self.cut()
         elif not self._disconnected:
             self._begin(_FAILED.status, refusal_headers(_FAILED))
             self._continue(_FAILED.body(), more=False)
@@ -280,6 +296,7 @@ class RequestCycle:
             lines.append(b"transfer-encoding: chunked")
         else:
             self._left = None
+            self._unframed = UnframedAnswer(self._connection.loop, self._connection.transport)
 
     def _frame(self, name: bytes, value: bytes) -> bool:
         """Takes over what the app says of its body's end and of the connection's; False where that
@@ -310,9 +327,21 @@ class RequestCycle:
         self.response_complete = True
         self._body = []  # of a request that was answered before it was whole
         self._wake()
+        if self._unframed is not None and self._is_cut(more):
+            return
         if not self.keep_alive:
             self._connection.transport.close()
         self._connection.on_response_complete()
+
+    def _is_cut(self, more: bool | None) -> bool:
+        if more is None:
+            self.cut()
+            self._connection.state.total_requests += 1
+            return True
+        if self._unframed is not None:
+            self._unframed.end()
+            self._unframed = None
+        return False
 
     def _framed(self, body: bytes, *, more: bool | None) -> bytes:
         if self.scope["method"] == "HEAD":
