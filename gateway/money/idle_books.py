@@ -4,15 +4,18 @@ An hour is booked some minutes after its end, from what the ledger has of it by 
 settles later makes the difference smaller, which is booked as another row, never as a change of
 the first. What was missed while no gateway ran is booked by the next one. Where several gateways
 share a ledger each may book: the names of the rows are the same, and a ledger takes each once.
+What was rented one gateway alone knows of: it adds its own to the hour, whose bill is then that of
+all that the ledger has of it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
+from typing import NamedTuple
 
 from gateway.clock import Clock
 from gateway.money.committed import HOUR_S, IDLE, bill, hours_of, idle_by_user, split
@@ -34,9 +37,21 @@ _FIRST_S = 400 * 86_400
 _ROWS_AT_ONCE = 400
 _OURS = ("idle", "committed")
 """Kind and reason of the rows that are booked here."""
+_GROUPS = ("kind", "reason", "model")
 
 Commitments = dict[str, Commitment]
 """By their names, of one backend."""
+
+
+class _Look(NamedTuple):
+    """What is to be booked of one backend."""
+
+    backend: str
+    commitments: Commitments
+    rented: frozenset[str]
+    """Those of them that no other gateway knows of."""
+    version: str
+    """Of the policy."""
 
 
 class IdleBooks:
@@ -70,72 +85,82 @@ class IdleBooks:
         """Books every hour that has ended and is not booked as it should be. Raises
         StorageUnavailable."""
         policy, now = self._policy(), int(self._clock.time())
+        rented = self._rented()
         by_backend: defaultdict[str, Commitments] = defaultdict(dict)
-        for name, commitment in {**policy.commitments, **self._rented()}.items():
+        for name, commitment in {**policy.commitments, **rented}.items():
             by_backend[commitment.backend][name] = commitment
         back_s = _AGAIN_S if self._looked else _FIRST_S
         for backend, commitments in by_backend.items():
             begun = min(commitment.start for commitment in commitments.values())
             since = max(begun, now - back_s) // HOUR_S * HOUR_S
-            await self._book(backend, commitments, since, now - _GRACE_S, policy.version)
+            look = _Look(backend, commitments, frozenset(rented), policy.version)
+            await self._book(look, since, now - _GRACE_S)
         self._looked = True
 
-    async def _book(
-        self, backend: str, commitments: Commitments, since: int, until: int, version: str
-    ) -> None:
-        hours = tuple(hours_of(commitments.values(), since, until))
+    async def _book(self, look: _Look, since: int, until: int) -> None:
+        hours = tuple(hours_of(look.commitments.values(), since, until))
         if not hours:
             return
-        told = await self._told(backend, hours[0], hours[-1], "hour", "kind")
+        by_hour: defaultdict[str, dict[tuple[str, ...], int]] = defaultdict(dict)
+        told = await self._told(look.backend, hours[0], hours[-1], "hour", *_GROUPS)
+        for (at, *group), nano in told.items():
+            by_hour[at][tuple(group)] = nano
         for hour in hours:
-            name = iso(hour, "minutes")
-            sums = [nano for (at, _), nano in told.items() if at == name]
-            bills = _bills(commitments, hour)
-            if (name, "idle") not in told or sum(sums) != sum(bills.values()):
-                await self._book_hour(backend, commitments, hour, bills, version)
+            here = by_hour[iso(hour, "minutes")]
+            bills, names = _bills(look.commitments, hour), _booked(here)
+            spent = sum(here.values())
+            if names != bills.keys() or spent != sum(bills.values()):
+                await self._book_hour(look, hour, bills, names, spent)
 
     async def _book_hour(
-        self, backend: str, commitments: Commitments, hour: int, bills: dict[str, int], version: str
+        self, look: _Look, hour: int, own: dict[str, int], names: set[str], spent: int
     ) -> None:
         """What was once booked as an hour's bill stays that, whatever the policy says later, and
-        for whichever backend it was booked: only what calls used of it may still change."""
-        names = [_name(commitment, hour, 0) for commitment in bills]
-        first = [row for name in names for row in (await self._ledger.rows(name))[:1]]
-        if any(row.backend != backend for row in first):
+        for whichever backend it was booked: only what calls used of it may still change, and
+        what was rented joins it. ``names``: the commitments that have rows in the hour."""
+        first = await self._first(hour, own.keys() | names)
+        begun = {name: row.hold_nano for name, row in first.items() if row.backend == look.backend}
+        begins = {
+            name: nano
+            for name, nano in own.items()
+            if name not in first and (name in look.rented or not first)
+        }
+        bills = begun | begins
+        if not begins and spent == sum(bills.values()):
             return
-        if first:
-            bills = {row.model: row.hold_nano for row in first}
-        told = await self._told(backend, hour, hour, "kind", "user", "reason")
-        idle = {user: nano for (kind, user, why), nano in told.items() if (kind, why) == _OURS}
-        if idle and not first:
-            return  # another gateway has begun the hour since: the next look sees all of it
+        told = await self._told(look.backend, hour, hour, "user", *_GROUPS)
+        if _booked(group for _, *group in told) != begun.keys():
+            return  # another gateway has begun since: the next look sees all of it
+        idle: defaultdict[str, int] = defaultdict(int)
         charged: defaultdict[str, int] = defaultdict(int)
-        for (kind, user, why), nano in told.items():
-            if (kind, why) != _OURS:
-                charged[user] += nano
+        for (user, kind, why, _), nano in told.items():
+            (idle if (kind, why) == _OURS else charged)[user] += nano
         left = sum(bills.values()) - sum(charged.values())
-        wanted = _wanted(commitments, bills, left, charged)
-        parts = _differences(idle, wanted)
-        if first and not parts:
+        parts = _differences(idle, _wanted(look.commitments, bills, left, charged))
+        if not begins and not parts:
             return
-        rows = await self._rows(backend, hour, bills, parts, version, begins=not first)
+        rows = await self._rows(look, hour, begins or bills, parts, begins=bool(begins))
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             await self._ledger.settle(rows[start : start + _ROWS_AT_ONCE])
 
+    async def _first(self, hour: int, names: Iterable[str]) -> dict[str, LedgerRow]:
+        """Commitment -> the row with which it began in the hour, of those that have."""
+        found = {name: await self._ledger.rows(_name(name, hour, 0)) for name in sorted(names)}
+        return {name: rows[0] for name, rows in found.items() if rows}
+
     async def _rows(
         self,
-        backend: str,
+        look: _Look,
         hour: int,
         bills: dict[str, int],
         parts: list[tuple[str, int]],
-        version: str,
         *,
         begins: bool,
     ) -> list[LedgerRow]:
         """The first rows of an hour are one for each commitment, with what it costs as
         ``hold_nano``; who pays for it is in them and in those that follow."""
-        row = partial(self._row, backend=backend, hour=hour, version=version)
-        main = next(iter(bills))
+        row = partial(self._row, backend=look.backend, hour=hour, version=look.version)
+        main = min(bills)
         number = 0
         rows: list[LedgerRow] = []
         if begins:
@@ -161,7 +186,11 @@ class IdleBooks:
         """Nano-dollars of all rows of the backend that began in these hours, by group; what was
         corrected by a platform's bill is beside the commitment's."""
         query = UsageQuery(
-            since=first, until=last + HOUR_S, group_by=group_by, where={"backend": backend}
+            since=first,
+            until=last + HOUR_S,
+            group_by=group_by,
+            where={"backend": backend},
+            every_group=True,
         )
         rows = (await self._ledger.usage(query)).rows
         return {
@@ -209,6 +238,11 @@ def _bills(commitments: Commitments, hour: int) -> dict[str, int]:
     """Commitment -> what it costs in the hour, of those that cost something."""
     each = {name: bill([one], hour, hour + HOUR_S) for name, one in commitments.items()}
     return {name: nano for name, nano in each.items() if nano}
+
+
+def _booked(told: Iterable[Sequence[str]]) -> set[str]:
+    """The commitments that have rows, of groups by kind, reason and model."""
+    return {model for kind, why, model in told if (kind, why) == _OURS}
 
 
 def _wanted(
