@@ -7,9 +7,13 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from adapters.proxies import Proxy
+
+Address: TypeAlias = tuple[int, int, int, str, Any]
+"""As ``socket.getaddrinfo`` gives them: family, kind, protocol, name, and where."""
 
 _MOST_HEAD = 16 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})([^\r\n]*)")
@@ -45,25 +49,46 @@ async def tunnel(proxy: Proxy, host: str, port: int) -> socket.socket:
     """A connected socket whose other end is ``host``. Raises OSError, TunnelRefused among them,
     whose words name the proxy."""
     loop = asyncio.get_running_loop()
-    via = f"the proxy {proxy.host}:{proxy.port}"
     try:
         found = await loop.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        connection = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise _named(error, via) from error
+        raise _named(error, _via(proxy)) from error
+    return await through_one_of(found, proxy, host, port)
+
+
+async def through_one_of(
+    addresses: Sequence[Address], proxy: Proxy, host: str, port: int
+) -> socket.socket:
+    """The same by the first of the proxy's addresses that is there; one that was reached and
+    refuses speaks for all of them."""
+    failed = OSError("it has no address")
+    for address in addresses:
+        try:
+            return await _through(address, proxy, host, port)
+        except TunnelRefused:
+            raise
+        except OSError as error:
+            failed = error
+    raise _named(failed, _via(proxy)) from failed
+
+
+async def _through(address: Address, proxy: Proxy, host: str, port: int) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    family, kind, protocol, _, where = address
+    connection = socket.socket(family, kind, protocol)
     try:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await loop.sock_connect(connection, address)
-        await _connect(loop, connection, proxy, _authority(host, port), via)
-    except OSError as error:
-        connection.close()
-        raise error if isinstance(error, TunnelRefused) else _named(error, via) from error
+        await loop.sock_connect(connection, where)
+        await _connect(loop, connection, proxy, _authority(host, port), _via(proxy))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _via(proxy: Proxy) -> str:
+    return f"the proxy {proxy.host}:{proxy.port}"
 
 
 def _named(error: OSError, via: str) -> OSError:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Client, Origin, render_head
 from adapters.proxies import Proxy, proxy_for, proxy_of
 from adapters.trust import ClientCertificate
+from adapters.tunnel import Address, TunnelRefused, through_one_of
 from gateway.clock import FakeClock
 from tests.adapters.servers import RawServer, answer, read_request
 from tests.private_authority import issue
@@ -134,6 +136,54 @@ async def test_a_proxy_that_is_not_there_is_named(clock: FakeClock) -> None:
         await status_of("https://backend.example", clock, proxy=proxy_of(gone))
     assert refused.value.failure is FailureClass.UNREACHABLE
     assert f"the proxy {gone.removeprefix('http://')}" in refused.value.detail
+
+
+@contextlib.contextmanager
+def nobody_at(count: int) -> Iterator[list[Address]]:
+    """So many addresses where nobody listens."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        yield [_address(one.getsockname()) for one in sockets]
+
+
+def _address(where: tuple[str, int]) -> Address:
+    return socket.AF_INET, socket.SOCK_STREAM, 0, "", where
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+@pytest.mark.parametrize("after", [0, 1])
+async def test_each_address_of_a_proxy_is_tried(before: int, after: int) -> None:
+    asked: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    async with RawServer(talk).running() as server:
+        via = proxy_of(server.url)
+        there = _address(("127.0.0.1", via.port))
+        with nobody_at(before) as first, nobody_at(after) as last:
+            through = await through_one_of([*first, there, *last], via, "api.example", 443)
+            through.close()
+    assert asked == [b"CONNECT api.example:443 HTTP/1.1\r\n"]
+
+
+async def test_a_proxy_that_is_at_none_of_its_addresses_is_named() -> None:
+    with nobody_at(3) as found, pytest.raises(ConnectionRefusedError, match="the proxy p:3128: "):
+        await through_one_of(found, proxy_of("http://p:3128"), "api.example", 443)
+
+
+async def test_a_proxy_that_refuses_is_not_asked_at_its_other_addresses() -> None:
+    proxy = ConnectProxy("Basic dTpw")
+    async with RawServer(proxy.talk).running() as server:
+        via = proxy_of(server.url)
+        there = _address(("127.0.0.1", via.port))
+        with pytest.raises(TunnelRefused, match="407"):
+            await through_one_of([there, there], via, "api.example", 443)
+    assert proxy.asked == ["api.example:443"]
 
 
 async def test_a_backend_that_asks_for_a_certificate_is_shown_ours(
