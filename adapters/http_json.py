@@ -17,7 +17,7 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.answers import check_output, is_error, output_in, with_usage_told
-from adapters.http.api import EVENTS, Api
+from adapters.http.api import EVENTS, Api, merged
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
 from adapters.http.failures import (
@@ -93,7 +93,7 @@ class HttpJson(HttpBackend):
             settings.base_url,
             clock,
             settings,
-            headers={**settings.headers, **secret},
+            headers=merged(settings.headers, secret),
             secrets=tuple(settings.secret_headers.values()),
         )
         capabilities = Capabilities(

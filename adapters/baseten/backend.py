@@ -33,7 +33,7 @@ from adapters.baseten.bill import bill_of, deployments_of, query_for
 from adapters.cold_starts import ColdStarts
 from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.answers import output_in
-from adapters.http.api import Api
+from adapters.http.api import Api, merged
 from adapters.http.backend import HttpBackend
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import input_of
@@ -261,7 +261,7 @@ class Baseten(HttpBackend):
 
 def _api(url: str, settings: BasetenSettings, clock: Clock) -> Api:
     key = {"Authorization": f"Api-Key {settings.api_key.reveal()}"}
-    headers = {**settings.headers, **key}
+    headers = merged(settings.headers, key)
     return Api(url, clock, settings, headers=headers, secrets=(settings.api_key,))
 
 

@@ -70,7 +70,7 @@ class Api:
             ),
         )
         self.clock = clock
-        self.headers = {"Content-Type": "application/json", **(headers or {})}
+        self.headers = merged({"Content-Type": "application/json"}, headers or {})
         self.secrets = tuple(
             secret for secret in (*secrets, settings.proxy_auth) if secret is not None
         )
@@ -87,7 +87,7 @@ class Api:
         """One that shows the settings' key as a bearer token, where they have one, and sends their
         headers and ``more``; below ``url``, where that is not their ``base_url``."""
         key = settings.api_key
-        headers = {**settings.headers, **bearer(key), **more}
+        headers = merged(settings.headers, bearer(key), more)
         return cls(url or settings.base_url, clock, settings, headers=headers, secrets=(key,))
 
     def __repr__(self) -> str:
@@ -106,7 +106,8 @@ class Api:
         has. Raises ValueError for a path or a header that would break out of its line."""
         if self._query:
             path = f"{path}{'&' if '?' in path else '?'}{self._query}"
-        return render_head(method, self.origin, path, {**self.headers, **(more or {})})
+        headers = merged(self.headers, more) if more else self.headers
+        return render_head(method, self.origin, path, headers)
 
     def heads(self, routes: Mapping[Task, str]) -> dict[Task, bytes]:
         """The head of a POST for each task, made once for all its calls."""
@@ -161,6 +162,12 @@ class Api:
     def refusal(self, response: Response) -> BackendError:
         """What an answer that is no success means."""
         return refused(response, now=self.clock.time(), secrets=self.secrets)
+
+
+def merged(*parts: Mapping[str, str]) -> dict[str, str]:
+    """All of their headers, each name once in whatever case (RFC 9110, 5.1): the last one wins."""
+    found = {name.lower(): (name, value) for part in parts for name, value in part.items()}
+    return dict(found.values())
 
 
 def bearer(api_key: Secret | None) -> dict[str, str]:

@@ -16,7 +16,7 @@ import msgspec
 
 from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
-from adapters.http.api import Api, bearer, below_v1
+from adapters.http.api import Api, bearer, below_v1, merged
 from adapters.http.backend import HttpBackend
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
@@ -152,7 +152,7 @@ def _api_of(settings: OpenAISettings, clock: Clock) -> Api:
         settings.url,
         clock,
         settings,
-        headers={**settings.headers, **shown},
+        headers=merged(settings.headers, shown),
         secrets=(key,),
         query="" if version is None else f"api-version={version}",
     )

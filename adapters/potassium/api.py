@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
+from adapters.http.api import merged
 from adapters.http.client import Origin
 from adapters.http.failures import clean, read, read_if, words_in
 from adapters.http.response import Response
@@ -76,7 +77,7 @@ class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
     def all_headers(self) -> dict[str, str]:
         """What every request carries."""
         key = {} if self.api_key is None else {"X-Banana-API-Key": self.api_key.reveal()}
-        return {**self.headers, **key}
+        return merged(self.headers, key)
 
 
 def port_is_closed(error: BackendError) -> bool:

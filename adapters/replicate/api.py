@@ -12,7 +12,7 @@ import msgspec
 from adapters.base import Clock
 from adapters.buckets import Bucket
 from adapters.errors import BackendError, FailureClass
-from adapters.http.api import EVENTS, Api, bearer
+from adapters.http.api import EVENTS, Api, bearer, merged
 from adapters.http.client import Origin
 from adapters.http.failures import message_of, read_if
 from adapters.http.predictions import Prediction, decode_prediction
@@ -133,7 +133,7 @@ class ReplicateApi(Api):
             settings.base_url,
             clock,
             settings,
-            headers={**settings.headers, **bearer(settings.api_key)},
+            headers=merged(settings.headers, bearer(settings.api_key)),
             secrets=settings.secrets,
         )
         self._settings = settings

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from adapters.http.api import bearer
+from adapters.http.api import bearer, merged
 from adapters.http.client import Origin
 from adapters.settings import (
     Count,
@@ -112,4 +112,4 @@ class RunPodSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def auth(self) -> dict[str, str]:
         """What every request to the platform carries."""
-        return {**self.headers, **bearer(self.api_key)}
+        return merged(self.headers, bearer(self.api_key))
