@@ -18,6 +18,7 @@ from gateway.storage.base import Claim, LimitStatus, StorageUnavailable
 from gateway.storage.client_tokens import TooManyTokens
 from gateway.storage.key_records import KeyRecord
 from gateway.tokens.asking import issue_token, read_token_request
+from gateway.tokens.rate import count
 from gateway.tokens.telling import token_json
 from gateway.types import TOKEN_TAG, ApiError
 
@@ -53,6 +54,7 @@ class TokensEndpoint:
         asked, lasts_s = read_token_request(
             parse_strict_json(body), context.principal, gateway.active.policy
         )
+        await count(gateway.shared, "made", context.principal.key_id, context.request_id)
         now_at, ends_at = gateway.clock.time(), gateway.keys.ends_at(key)
         until = now_at + lasts_s if ends_at is None else min(now_at + lasts_s, ends_at)
         make = functools.partial(issue_token, gateway.keys, asked, digest_of(key), until)
@@ -88,10 +90,9 @@ class TokenEndpoint:
         found: Sequence[KeyRecord] = ()
         if _ID.fullmatch(token_id):
             found = await asyncio.to_thread(keys.tokens, whose, token_id)
-        revoke = functools.partial(
-            keys.revoke, token_id, act=act_of(self._gateway, "token.revoke", scope)
-        )
-        if not found or not await asyncio.to_thread(revoke):
+        if not any(one.revoked_at is None for one in found) or not await self._revoke(
+            scope, token_id
+        ):
             raise ApiError(
                 404,
                 "token_not_found",
@@ -100,6 +101,13 @@ class TokenEndpoint:
                 param="token",
             )
         return {"id": token_id, "revoked": True}
+
+    async def _revoke(self, scope: Scope, token_id: str) -> bool:
+        context: RequestContext = scope["context"]
+        gateway = self._gateway
+        await count(gateway.shared, "revoked", context.principal.key_id, context.request_id)
+        act = act_of(gateway, "token.revoke", scope)
+        return await asyncio.to_thread(functools.partial(gateway.keys.revoke, token_id, act=act))
 
 
 async def _left(gateway: Gateway, records: Sequence[KeyRecord]) -> dict[str, LimitStatus]:

@@ -12,6 +12,8 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.restore import fill
+from gateway.storage.audit import AuditQuery
+from gateway.tokens.rate import A_MINUTE, count
 from gateway.types import NANO
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
@@ -236,6 +238,33 @@ async def test_a_token_that_is_none_is_not_found(id: str, tmp_path: Path, clock:
     async with shop(tmp_path, clock) as (_, client):
         answer = await client.delete(f"/v1/tokens/{id}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "token_not_found")
+
+
+async def test_a_key_makes_and_revokes_so_many_a_minute(tmp_path: Path, clock: FakeClock) -> None:
+    """What is refused leaves nothing, and another key has its own."""
+    async with shop(tmp_path, clock) as (gateway, client):
+        first, second = await made(client), await made(client)
+        for number in range(A_MINUTE - 2):
+            await count(gateway.inner.shared, "made", first["key"], f"req_{number}")
+        for number in range(A_MINUTE - 1):
+            await count(gateway.inner.shared, "revoked", first["key"], f"req_{number}")
+        refused = await client.post("/v1/tokens", json={"spend": "1 USD"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        async with gateway.client(gateway.key("eve")) as eve:
+            await made(eve)
+        ends = f"/v1/tokens/{first['id']}", f"/v1/tokens/{second['id']}"
+        assert (await client.delete(ends[0])).status_code == 200
+        refused = await client.delete(ends[1])
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        assert gateway.inner.keys.find(second["token"]) is not None
+        assert [one.act.act for one in gateway.inner.keys.audit(AuditQuery())] == [
+            "token.revoke",
+            *["token.create"] * 3,
+        ]
+        assert (await client.delete(ends[0])).status_code == 404  # takes nothing
+        clock.move(1.0)
+        assert (await client.delete(ends[1])).status_code == 200
+        await made(client)
 
 
 async def test_nobody_lists_or_ends_the_tokens_of_another_key(
