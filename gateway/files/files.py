@@ -120,7 +120,16 @@ class Files:
             await self.records.give_up(id)
 
     async def own(self, id: str, principal: Principal) -> StoredFile:
-        """A file that the caller may see: its user's, or an admin's any. Raises ApiError 404."""
+        """A file that the caller may see: its user's, or an admin's any. Raises ApiError 404, and
+        403 for a client token: files of its user are not what its key has lent."""
+        if principal.token is not None:
+            raise ApiError(
+                403,
+                "key_not_permitted",
+                "A token reads no stored files: put what the call needs into the call itself.",
+                type="permission_error",
+                param="$file",
+            )
         found = await self.records.get(id) if id.startswith(FILE) else None
         if found is None or (principal.role != "admin" and found.user != principal.user):
             raise ApiError(

@@ -81,3 +81,15 @@ async def test_a_file_that_stands_for_text_is_held_for_as_text(
         asked = {"model": "chat", "messages": messages, "max_tokens": 10}
         answer = await client.post("/v1/chat/completions", json=asked)
         assert answer.status_code == status, answer.text
+
+
+async def test_a_client_token_reads_no_files_of_its_user(tmp_path: Path, clock: FakeClock) -> None:
+    async with with_batches(tmp_path, clock) as gateway, gateway.client() as client:
+        body = {"a": [{"$file": await gateway.upload(client, b"abc")}]}
+        lent = (await client.post("/v1/tokens", json={"spend": "1 USD"})).json()
+        async with gateway.client(lent["token"]) as page:
+            refused = await page.post("/v1/infer/any", json=body)
+            assert (refused.status_code, refused.json()["error"]["param"]) == (403, "$file")
+            assert gateway.fake("home").calls == []
+            assert (await page.post("/v1/infer/any", json={})).status_code == 200
+        assert (await client.post("/v1/infer/any", json=body)).status_code == 200
