@@ -92,7 +92,8 @@ class KeptStreams:
         finally:
             if not asked:
                 await self._forget(id)
-            recording.end(_end_of(recording) if is_answered else "cut")
+            has_said_its_end = is_answered or recording.is_broken  # of an error, before a shutdown
+            recording.end(_end_of(recording) if has_said_its_end else "cut")
 
     async def _forget(self, id: str) -> None:
         self._here.pop(id, None)

@@ -164,6 +164,33 @@ async def test_a_call_that_fails_after_a_whole_answer_is_cut_all_the_same(
         assert (await kept.heard(first), first.state) == (b"sorry", "cut")
 
 
+async def test_a_stream_that_told_why_a_shutdown_stops_it_has_no_second_end(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """It is broken, here and for whoever comes later: nobody says more behind its own error."""
+    async with Kept(tmp_path, clock) as kept:
+
+        async def is_stopped(send: Send) -> bool:
+            await send(START)
+            await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await send({"type": "http.response.body", "body": b"error", "more_body": None})
+                raise
+            return True
+
+        here = kept.gateway()
+        first, _ = await here.open(new("req_1"), is_stopped)
+        assert await kept.heard(first, 4) == b"one "
+        for task in asyncio.all_tasks():
+            if "KeptStreams._ask" in repr(task.get_coro()):
+                task.cancel()
+        assert (await kept.heard(first), first.state) == (b"error", "broken")
+        later, _ = await kept.gateway().open(new("req_2"), never)
+        assert (await kept.heard(later), later.state) == (b"one error", "broken")
+
+
 class LostAnswers(SqlStreams):
     """Does what it is told, and does not say so."""
 
