@@ -89,6 +89,11 @@ class LeaderWork:
     def _begin(self) -> None:
         self._term = term = _Term(self._gateway, self._account, self._leadership)
         term.tasks.run(term.keeper.run())
+        term.tasks.run(self._go_on(term))
+
+    async def _go_on(self, term: _Term) -> None:
+        """What was rented before is known when its hours are booked."""
+        await term.reserve.recall()
         term.tasks.run(term.reserve.run())
         for work in self._past_days.work():
             term.tasks.run(work)
@@ -125,8 +130,8 @@ class LeaderWork:
         if self._term is not None:
             yield from self._term.reserve.readings()
 
-    def _rented(self) -> Mapping[str, Commitment]:
-        return {} if self._term is None else self._term.reserve.commitments()
+    def _rented(self) -> Mapping[str, Commitment] | None:
+        return None if self._term is None else self._term.reserve.commitments()
 
     def _hear_kept(self, name: str, workers: int) -> None:
         backend = self._gateway.active.backends.get(name)
@@ -190,7 +195,9 @@ class _PastDays:
     """What goes over hours and days that have ended: what nobody used, and bills. Of one process,
     for whichever leads."""
 
-    def __init__(self, gateway: Gateway, rented: Callable[[], Mapping[str, Commitment]]) -> None:
+    def __init__(
+        self, gateway: Gateway, rented: Callable[[], Mapping[str, Commitment] | None]
+    ) -> None:
         self._idle_books = IdleBooks(
             policy=lambda: gateway.active.policy,
             ledger=gateway.ledger,

@@ -63,9 +63,10 @@ class IdleBooks:
         policy: Callable[[], Policy],
         ledger: Ledger,
         clock: Clock,
-        rented: Callable[[], Mapping[str, Commitment]] = dict,
+        rented: Callable[[], Mapping[str, Commitment] | None] = dict,
     ) -> None:
-        """``rented``: what was rented by the hour, beside the policy's commitments."""
+        """``rented``: what was rented by the hour, beside the policy's commitments; None: nobody
+        knows yet."""
         self._policy = policy
         self._rented = rented
         self._ledger = ledger
@@ -85,7 +86,8 @@ class IdleBooks:
         """Books every hour that has ended and is not booked as it should be. Raises
         StorageUnavailable."""
         policy, now = self._policy(), int(self._clock.time())
-        rented = self._rented()
+        known = self._rented()
+        rented = known or {}
         by_backend: defaultdict[str, Commitments] = defaultdict(dict)
         for name, commitment in {**policy.commitments, **rented}.items():
             by_backend[commitment.backend][name] = commitment
@@ -95,7 +97,7 @@ class IdleBooks:
             since = max(begun, now - back_s) // HOUR_S * HOUR_S
             look = _Look(backend, commitments, frozenset(rented), policy.version)
             await self._book(look, since, now - _GRACE_S)
-        self._looked = True
+        self._looked = self._looked or known is not None
 
     async def _book(self, look: _Look, since: int, until: int) -> None:
         hours = tuple(hours_of(look.commitments.values(), since, until))

@@ -90,8 +90,7 @@ class ReserveKeeper:
         """By the reserve's name."""
 
     async def run(self) -> None:
-        """A look a second, for ever."""
-        await self.recall()
+        """A look a second, for ever, after ``recall``."""
         while True:
             await self.tick()
             await self._clock.sleep(_TICK_S)
@@ -111,9 +110,11 @@ class ReserveKeeper:
             if one.state != "ended":
                 log.warning("instance %s of %s: %s since before", one.id, one.reserve, one.state)
 
-    def commitments(self) -> dict[str, Commitment]:
-        """Name -> what is to be booked of each instance."""
-        return {one.booked_as: one.commitment for one in (self._rented or {}).values()}
+    def commitments(self) -> dict[str, Commitment] | None:
+        """Name -> what is to be booked of each instance; None: nobody can read what runs."""
+        if self._rented is None:
+            return None
+        return {one.booked_as: one.commitment for one in self._rented.values()}
 
     def readings(self) -> Iterator[Reading]:
         """For the metrics."""

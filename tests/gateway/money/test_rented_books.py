@@ -149,3 +149,24 @@ async def test_days_of_three_gateways_leave_nothing_over(three: Gateways, seed: 
         if three.bill(hour):
             assert await three.spent(hour) == three.bill(hour), hour
     await three.aclose()
+
+
+async def test_hours_of_what_is_known_later_are_booked_from_the_first_on(
+    three: Gateways, clock: FakeClock
+) -> None:
+    """A look for which nobody knew what was rented is not the first one."""
+    known: list[dict[str, Commitment]] = []
+    policy = read(POLICY)
+    books = IdleBooks(
+        policy=lambda: policy,
+        ledger=three.ledgers[0],
+        clock=clock,
+        rented=lambda: known[0] if known else None,
+    )
+    three.rent(0, three.began)
+    clock.move(120.1 * HOUR_S)
+    await books.book()
+    known.append(three.rented[0])
+    await books.book()
+    assert [await three.spent(hour) for hour in range(120)] == [HOURLY] * 120
+    await three.aclose()
