@@ -135,6 +135,7 @@ class Gateway:
         self._background = BackgroundTasks()
         self.loop: asyncio.AbstractEventLoop | None = None  # that it runs on, once it has started
         self.active = ActivePolicy(policy, self._backends(policy, {}))
+        self.active_since = clock.time()
         self.policies: ChangesPolicies = self._changes(PolicyChanges, policies)
 
     def follow_parent(self) -> None:
@@ -295,7 +296,7 @@ class Gateway:
 
     def _replace(self, after: ActivePolicy) -> None:
         """Calls go on by the one that they came by."""
-        before, self.active = self.active, after
+        before, self.active, self.active_since = self.active, after, self.clock.time()
         going_on = [one for one in self._superseded if one.calls]
         self._superseded = [*going_on, *before.candidates(), before]
 

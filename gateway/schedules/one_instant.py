@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from gateway.active_policy import ActivePolicy
 from gateway.batches.batches import Batches
@@ -41,6 +41,15 @@ class OnLease(NamedTuple):
     schedule: ScheduleSpec
 
 
+class BeginsInstants(Protocol):
+    """Begins what an instant is for."""
+
+    async def begin(self, one: OnLease) -> None:
+        """Whether or not that is by this gateway: somebody has decided the instant. Raises
+        ApiError, and then it is open, and StorageUnavailable."""
+        ...
+
+
 class InstantWork:
     """Begins jobs and batches of one gateway."""
 
@@ -69,8 +78,7 @@ class InstantWork:
         self._tasks = BackgroundTasks()
 
     async def begin(self, one: OnLease) -> None:
-        """Whether or not that is by this gateway: somebody has decided the instant. Raises
-        ApiError, and then it is open, and StorageUnavailable."""
+        """As ``BeginsInstants`` has it."""
         schedule = one.schedule
         keys = await asyncio.to_thread(self._keys)
         principal = payer_of(schedule, keys, self._clock.time())

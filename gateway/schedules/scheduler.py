@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from gateway.clock import Clock
 from gateway.policy.sections.schedules import ScheduleSpec
-from gateway.schedules.instants import due, next_after
+from gateway.schedules.changes import Change, Span, spans, unstored
+from gateway.schedules.instants import next_after
 from gateway.schedules.missed import Decided, decided
-from gateway.schedules.one_instant import InstantWork, OnLease
+from gateway.schedules.one_instant import BeginsInstants, OnLease
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.schedules.base import (
     NEVER,
@@ -48,19 +52,21 @@ class Scheduler:
         name: str,
         store: ScheduleStore,
         schedules: Callable[[], Mapping[str, ScheduleSpec]],
-        work: InstantWork,
+        since: Callable[[], float],
+        work: BeginsInstants,
         clock: Clock,
     ) -> None:
-        """``schedules``: those of the policy in force."""
+        """``schedules``: those of the policy in force, which is so ``since`` then."""
         self.store = store
         self._name = name
         self._schedules = schedules
+        self._in_force_since = since
         self._work = work
         self._clock = clock
         self._tasks = BackgroundTasks()
         self._wake = asyncio.Event()
-        self._known: dict[str, tuple[Timetable, float]] = {}
-        """The timetables of the policy, and since when each is in force here."""
+        self._known: dict[str, tuple[Change, ...]] = {}
+        """The timetables that each schedule of the policy has had here; the last one it has."""
         self._in_force: Mapping[str, ScheduleSpec] | None = None
         self._since = 0.0
         self._has_looked = False
@@ -84,7 +90,7 @@ class Scheduler:
 
     def _next_look(self) -> float:
         now = self._clock.time()
-        coming = (next_after(timetable, now) for timetable, _ in self._known.values())
+        coming = (next_after(each[-1].timetable, now) for each in self._known.values())
         return min([now + _LOOK_EVERY_S, *(at for at in coming if at is not None)])
 
     def _learn(self) -> bool:
@@ -92,15 +98,15 @@ class Scheduler:
         schedules = self._schedules()
         if schedules is self._in_force:
             return False
-        self._in_force, self._since, self._has_looked = schedules, self._clock.time(), False
-        known = {}
-        for name, schedule in schedules.items():
-            timetable = Timetable(schedule.cron, schedule.zone)
-            before = self._known.get(name)
-            is_new = before is None or before[0] != timetable
-            known[name] = (timetable, self._since) if is_new or before is None else before
-        self._known = known
+        self._in_force, self._since, self._has_looked = schedules, self._in_force_since(), False
+        self._known = {name: self._learned(name, one) for name, one in schedules.items()}
         return True
+
+    def _learned(self, name: str, schedule: ScheduleSpec) -> tuple[Change, ...]:
+        before, timetable = self._known.get(name, ()), Timetable(schedule.cron, schedule.zone)
+        if before and before[-1].timetable == timetable:
+            return before
+        return (*before, Change(timetable, self._since))
 
     async def look(self) -> None:
         """One look at what is due."""
@@ -119,9 +125,9 @@ class Scheduler:
 
     async def _look(self) -> None:
         stored = {one.name: one for one in await self.store.all()}
-        for name, (timetable, since) in self._known.items():
+        for name, changes in self._known.items():
             if name not in stored:
-                await self.store.add(name, timetable, since)
+                await self.store.add(name, *changes[0])
             elif self._is_to_do(stored[name]) and name not in self._busy:
                 self._busy.add(name)
                 self._tasks.run(self._decide(name))
@@ -130,20 +136,17 @@ class Scheduler:
                 await self._end(name)
 
     def _is_to_do(self, stored: StoredSchedule) -> bool:
-        return self._is_changed(stored) or bool(
-            due(stored.timetable, stored.place, self._clock.time())
-        )
+        return any(span.change or span.instants for span in self._spans(stored))
 
-    def _is_changed(self, stored: StoredSchedule) -> bool:
-        """Whether this gateway's timetable is another one, and newer."""
-        timetable, since = self._known[stored.name]
-        return stored.timetable != timetable and since > stored.changed_at
+    def _spans(self, stored: StoredSchedule) -> list[Span]:
+        changes = unstored(stored, self._known[stored.name])
+        return spans(stored, changes, self._clock.time())
 
     async def _end(self, name: str) -> None:
         """It is not in the policy any more: if it comes back, it begins then."""
         taken = await self.store.take(name, self._name, LEASE_S)
         if taken is not None:
-            await self.store.change(name, taken.epoch, NEVER, self._clock.time())
+            await self.store.change(name, taken.epoch, NEVER, self._since)
             await self.store.leave(name, taken.epoch)
 
     async def _decide(self, name: str) -> None:
@@ -160,17 +163,21 @@ class Scheduler:
             self._busy.discard(name)
 
     async def _on_lease(self, taken: StoredSchedule) -> None:
-        """Every instant up to now, by the timetable that was in force; then by the new one."""
-        name, now = taken.name, self._clock.time()
-        schedule = self._schedules().get(name)
-        if schedule is None or name not in self._known:
+        """Every instant up to now, each by the timetable that was in force then."""
+        schedule = self._schedules().get(taken.name)
+        if schedule is None or taken.name not in self._known:
             return
-        coming = due(taken.timetable, taken.place, now)
-        for one in decided(schedule, coming, now, is_tried=bool(taken.why)):
-            if self._closing or not await self._one(taken, schedule, one):
-                return
-        if self._is_changed(taken):
-            await self.store.change(name, taken.epoch, self._known[name][0], now)
+        found, now = self._spans(taken), self._clock.time()
+        due = [at for span in found for at in span.instants]
+        coming = iter(decided(schedule, due, now, is_tried=bool(taken.why)))
+        for span in found:
+            if span.change is not None:
+                await self.store.change(taken.name, taken.epoch, *span.change)
+                taken = msgspec.structs.replace(taken, why="")
+            for one in itertools.islice(coming, len(span.instants)):
+                if self._closing or not await self._one(taken, schedule, one):
+                    return
+                taken = msgspec.structs.replace(taken, why="")
 
     async def _one(self, taken: StoredSchedule, schedule: ScheduleSpec, one: Decided) -> bool:
         """Whether the instant is decided by now."""

@@ -82,6 +82,7 @@ def _scheduler(
         name=secrets.token_hex(8),
         store=store,
         schedules=lambda: gateway.active.policy.schedules,
+        since=lambda: gateway.active_since,
         work=work,
         clock=gateway.clock,
     )
