@@ -20,10 +20,20 @@ class Proxy(NamedTuple):
 
 
 def proxy_of(url: str, auth: str | None = None) -> Proxy:
-    """``url``: http://[USER:PASSWORD@]HOST:PORT; ``auth``: USER:PASSWORD. Raises ValueError."""
+    """``url``: http://[USER:PASSWORD@]HOST:PORT; ``auth``: USER:PASSWORD. Raises ValueError, which
+    repeats no part of them."""
+    try:
+        return _proxy_of(url, auth)
+    except ValueError:
+        # Words of ``urllib.parse`` repeat what stands where a host or a port should.
+        raise ValueError("a proxy is http://HOST:PORT") from None
+
+
+def _proxy_of(url: str, auth: str | None) -> Proxy:
     parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname or parts.path.strip("/"):
-        raise ValueError("a proxy is http://HOST:PORT")
+    beyond = parts.path.strip("/") or parts.query or parts.fragment
+    if parts.scheme != "http" or not parts.hostname or beyond:
+        raise ValueError("it is another URL, or its password ends the part that names the host")
     if auth is None and parts.username is not None:
         auth = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     line = b""
