@@ -99,7 +99,7 @@ class Local:
         return ElasticLocal if elastic else Local
 
     def __new__(cls, name: str, settings: LocalSettings, clock: Clock) -> Local:
-        return super().__new__(cls.class_of(settings))
+        return super().__new__(cls.class_of(settings) if cls is Local else cls)
 
     @classmethod
     def host(cls, name: str, settings: LocalSettings, clock: Clock) -> LocalHost | None:
