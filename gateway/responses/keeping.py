@@ -54,6 +54,10 @@ class KeptResponses:
         """Raises StorageUnavailable."""
         return await self._store.delete(owner, id)
 
+    async def is_not_for(self, owner: str, id: str) -> bool:
+        """Whether it is another's, or was deleted. Raises StorageUnavailable."""
+        return await self._store.is_not_for(owner, id)
+
     async def run(self) -> None:
         """Drops what is old, for ever."""
         while True:

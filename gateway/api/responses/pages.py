@@ -31,7 +31,8 @@ _items = msgspec.json.Decoder(list[Any]).decode
 
 class ResponsesEndpoint:
     """POST. What goes on from a response that is kept here is asked for with all that was said
-    before; what names one that is not goes as it is to a backend that may have kept it."""
+    before; what names one that nobody has kept goes as it is to a backend that may have, with the
+    account of all keys: what is another's, or was deleted, does not."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -54,11 +55,13 @@ class ResponsesEndpoint:
         asked: AskedResponse,
         send: Send,
     ) -> tuple[bytes, Send]:
-        """The body as it is asked for, and where its answer goes. Raises ApiError 413."""
+        """The body as it is asked for, and where its answer goes. Raises ApiError 404 and 413."""
         previous, items = asked.previous_response_id, items_of(asked)
         if previous:
             found = await kept.find(context.principal.id, previous)
             if found is None:
+                if await kept.is_not_for(context.principal.id, previous):
+                    raise _not_found(previous, "previous_response_id")
                 _check_kept_elsewhere(self._gateway.active, context, body, previous)
                 return body, send
             items = [*_items(found.items), *items]

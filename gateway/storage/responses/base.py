@@ -41,6 +41,11 @@ class ResponseStore(Protocol):
         """False where there is none."""
         ...
 
+    async def is_not_for(self, owner: str, id: str) -> bool:
+        """Whether it was kept for another, or its owner has deleted it; as long as it would have
+        been kept."""
+        ...
+
     async def prune(self, most: int) -> int:
         """Drops those whose time is over; how many."""
         ...

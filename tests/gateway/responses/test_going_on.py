@@ -12,9 +12,10 @@ from typing import Any
 import openai
 import pytest
 
+from adapters.types import Capabilities, Reply
 from gateway.clock import FakeClock
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
-from tests.gateway.dialects.chats import SAID, openais, whole
+from tests.gateway.dialects.chats import SAID, USED, openais, whole
 
 KEPT = POLICY.replace("backends:", "store: {responses: {keep: 1h}}\nbackends:", 1)
 SHORT = KEPT.replace("keep: 1h", "keep: 1h, largest: 10 KiB")
@@ -112,6 +113,30 @@ async def test_each_key_has_its_own_and_each_ends(tmp_path: Path, clock: FakeClo
         clock.move(3600.0)
         with pytest.raises(openai.NotFoundError):
             await client.retrieve(answers[1].id)
+
+
+@pytest.mark.parametrize("why", ["another's", "deleted", "never kept"])
+async def test_a_backend_that_keeps_them_too_is_asked_for_nothing_that_is_another_keys_or_gone(
+    why: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with chatting(tmp_path, clock) as gateway:
+        home = gateway.fake("home")
+        home.capabilities = Capabilities(tasks=frozenset(("chat", "responses")))
+        answer: dict[str, Any] = {"id": "resp_1", "object": "response", "output": []}
+        home.answers = lambda call: Reply(body=json.dumps(answer).encode(), usage=USED)
+        client, other = openais(gateway).responses, openais(gateway).responses
+        first = await client.create(model="chat", input="hi", store=why != "never kept")
+        if why == "deleted":
+            await client.delete(first.id)
+        asking = other if why == "another's" else client
+        asked_for = asking.create(model="chat", input="hi", previous_response_id=first.id)
+        if why == "never kept":
+            await asked_for
+            assert json.loads(home.calls[-1].body)["previous_response_id"] == first.id
+            return
+        with pytest.raises(openai.NotFoundError):
+            await asked_for
+        assert len(home.calls) == 1
 
 
 async def test_without_the_setting_nothing_is_kept(tmp_path: Path, clock: FakeClock) -> None:

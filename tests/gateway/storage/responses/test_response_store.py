@@ -43,6 +43,27 @@ async def test_each_is_its_owners_for_its_time(
         assert (await store.prune(10), await store.prune(10)) == (1, 0)
 
 
+async def test_it_is_known_whose_it_was_for_as_long_as_it_would_be_kept(
+    make_statements: MakeStatements, clock: FakeClock
+) -> None:
+    async with opened(make_statements) as store:
+
+        async def is_not_for() -> tuple[bool, bool]:
+            return await store.is_not_for("key_a", "r1"), await store.is_not_for("key_b", "r1")
+
+        assert await is_not_for() == (False, False)
+        for _ in range(2):
+            await store.keep(one("r1"), 60.0, MOST)
+        assert await is_not_for() == (False, True)
+        assert not await store.delete("key_b", "r1")
+        assert await is_not_for() == (False, True)
+        assert await store.delete("key_a", "r1")
+        assert await is_not_for() == (True, True)
+        clock.move(60.0)
+        assert await is_not_for() == (False, False)
+        assert (await store.prune(10), await store.prune(10)) == (1, 0)
+
+
 async def test_past_the_owners_bytes_the_oldest_go(
     make_statements: MakeStatements, clock: FakeClock
 ) -> None:
