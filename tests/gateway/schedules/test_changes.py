@@ -62,7 +62,7 @@ class PolicyOfOne:
 
     def go_by(self, cron: str) -> None:
         job = ScheduledJob(model="any", input={})
-        spec = ScheduleSpec(cron=cron, key="key_night", job=job, missed=self._missed, grace=10.0)
+        spec = ScheduleSpec(cron=cron, key="key_night", job=job, missed=self._missed, grace=20.0)
         self.schedules = {NAME: spec}
         self.since = self._clock.time()
 
@@ -87,7 +87,7 @@ async def runs_of(
         clock=clock,
     )
     coming = dict(zip(changed_at, crons[1:], strict=True))
-    for second in sorted({*coming, *range(0, END_S + 120, 5)}):
+    for second in sorted({*coming, *range(0, END_S + 620, 10)}):
         clock.move(second - (clock.monotonic() - 1000.0))
         if second in coming:
             policy.go_by(coming[second])
