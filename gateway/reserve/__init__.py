@@ -2,6 +2,6 @@
 
 ``rented`` is one instance and the file in which all are written down; ``advised`` is how many calls
 at once a plan would reserve for, ``wanted`` how many instances there should be then and which is to
-be stopped now, both pure; ``hooks`` calls a URL or runs a program; ``writing`` writes down what is
-so; ``keeper`` is the loop that does it.
+be stopped now, both pure; ``hooks`` calls a URL or runs a program, and ``printed`` is what that
+prints; ``writing`` writes down what is so; ``keeper`` is the loop that does it.
 """

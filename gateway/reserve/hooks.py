@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from gateway.reserve.printed import Printed
 from gateway.reserve.rented import Rented
 
 Action = Literal["start", "stop"]
@@ -58,23 +59,15 @@ class RealHooks:
 
 
 async def _run(program: str, action: Action, rented: Rented) -> HookOutcome:
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    told = {"SPILLGATE_RESERVE": rented.reserve, "SPILLGATE_BACKEND": rented.backend}
     try:
-        process = await asyncio.create_subprocess_exec(
-            program,
-            action,
-            rented.id,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env={**kept, **told},
-            start_new_session=True,
-        )
+        printed = Printed()
+        try:
+            process = await _begin(program, action, rented, printed.end)
+        finally:
+            printed.leave_to_others()
     except OSError as error:
         return HookOutcome(False, f"{program} cannot be run: {error.strerror or error}")
     try:
-        said = await _tail(process)
         status = await process.wait()
     finally:
         if process.returncode is None:
@@ -83,16 +76,25 @@ async def _run(program: str, action: Action, rented: Rented) -> HookOutcome:
             await process.wait()
     if status == 0:
         return HookOutcome(True)
+    said = printed.text()[-_SAID:]
     return HookOutcome(None if status < 0 else False, f"exit status {status}: {said}".rstrip(": "))
 
 
-async def _tail(process: asyncio.subprocess.Process) -> str:
-    """The end of what it prints on standard error."""
-    assert process.stderr is not None
-    last = b""
-    while data := await process.stderr.read(65536):
-        last = (last + data)[-4 * _SAID :]
-    return last.decode("utf-8", "replace").strip()[-_SAID:]
+async def _begin(
+    program: str, action: Action, rented: Rented, stderr: int
+) -> asyncio.subprocess.Process:
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    told = {"SPILLGATE_RESERVE": rented.reserve, "SPILLGATE_BACKEND": rented.backend}
+    return await asyncio.create_subprocess_exec(
+        program,
+        action,
+        rented.id,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
+        env={**kept, **told},
+        start_new_session=True,
+    )
 
 
 async def _post(url: str, action: Action, rented: Rented, token: str) -> HookOutcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
@@ -10,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.reserve.hooks import RealHooks
+from gateway.reserve.hooks import HookOutcome, RealHooks
 from gateway.reserve.rented import Rented, RentedFile
 from tests.adapters.servers import answer, scripted
+from tests.waiting import until
 
 POD = Rented(
     id="i7", reserve="pods", backend="home", hourly_nano=1, began=0, stop="/x", timeout_s=5.0
@@ -79,6 +81,28 @@ async def test_a_program_says_by_its_end_what_it_has_come_to(
     pod = msgspec.structs.replace(POD, timeout_s=0.3 if "sleep" in text else 5.0)
     outcome = await RealHooks().call(program(tmp_path, text), "start", pod)
     assert (outcome.done, outcome.said) == (done, said)
+
+
+@pytest.mark.parametrize(("status", "done"), [(0, True), (3, False)], ids=["done", "refused"])
+async def test_what_a_program_leaves_running_holds_up_nobody_and_runs_on(
+    tmp_path: Path, status: int, done: bool
+) -> None:
+    """Though it has the program's standard error, and prints there later."""
+    os.mkfifo(tmp_path / "go")
+    left = f"(read go < {tmp_path}/go; echo more >&2; touch {tmp_path}/ran-on) &"
+    text = f"{left}\necho said >&2; exit {status}"
+    outcome = await RealHooks().call(program(tmp_path, text), "start", POD)
+    assert outcome == HookOutcome(done, "" if done else "exit status 3: said")
+    await asyncio.to_thread((tmp_path / "go").write_text, "go\n")
+    await until((tmp_path / "ran-on").exists, within_s=10.0)
+
+
+async def test_a_program_that_prints_much_ends_and_its_last_words_are_told(tmp_path: Path) -> None:
+    text = "yes | head -c 1000000 >&2; echo no room >&2; exit 3"
+    outcome = await RealHooks().call(program(tmp_path, text), "start", POD)
+    assert outcome.done is False
+    assert outcome.said.endswith("y\nno room")
+    assert len(outcome.said) < 230
 
 
 async def test_a_program_that_is_not_there_has_done_nothing(tmp_path: Path) -> None:
