@@ -20,7 +20,14 @@ class AskedResponse(msgspec.Struct, frozen=True):
     store: bool | None = None
 
 
+class NamedResponse(msgspec.Struct, frozen=True):
+    """What a request goes on from, whatever else is in it."""
+
+    previous_response_id: Any = None
+
+
 _asked = msgspec.json.Decoder(AskedResponse).decode
+_named = msgspec.json.Decoder(NamedResponse).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -30,6 +37,16 @@ def asked_of(body: bytes) -> AskedResponse | None:
         return _asked(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def previous_of(body: bytes) -> str:
+    """The response that a body names which is in no shape: a backend may take it all the same.
+    Empty where it names none."""
+    try:
+        previous = _named(body).previous_response_id
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    return previous if isinstance(previous, str) else ""
 
 
 def items_of(asked: AskedResponse) -> Items:

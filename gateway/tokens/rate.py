@@ -12,10 +12,11 @@ from gateway.types import ApiError
 A_MINUTE = 60
 """Of one key, over all gateways: as many at once, then evenly."""
 _TTL_S = 60.0
-Act = Literal["made", "revoked"]
 
 
-async def count(shared: SharedStore, act: Act, key_id: str, request_id: str) -> None:
+async def count(
+    shared: SharedStore, act: Literal["made", "revoked"], key_id: str, request_id: str
+) -> None:
     """Counts one more. Raises ApiError 429, and StorageUnavailable."""
     claims = (Claim(f"tokens-{act}:{key_id}", "requests", "minute", A_MINUTE, 1),)
     hold_id = f"{request_id}/{act}"

@@ -21,10 +21,17 @@ from gateway.api.requests.request import (
     respond_json,
 )
 from gateway.api.responses.recording import Keep, RecordedResponse
-from gateway.responses.conversation import AskedResponse, Items, asked_of, continued, items_of
+from gateway.responses.conversation import (
+    AskedResponse,
+    Items,
+    asked_of,
+    continued,
+    items_of,
+    previous_of,
+)
 from gateway.responses.keeping import KeptResponses
 from gateway.service import Gateway
-from gateway.types import ApiError
+from gateway.types import ApiError, Principal
 
 _items = msgspec.json.Decoder(list[Any]).decode
 
@@ -42,8 +49,11 @@ class ResponsesEndpoint:
         only("POST", scope)
         gateway = self._gateway
         body = await read_body(gateway, context, receive)
-        if gateway.responses is not None and (asked := asked_of(body)) is not None:
-            body, send = await self._going_on(gateway.responses, context, body, asked, send)
+        if (kept := gateway.responses) is not None:
+            if (asked := asked_of(body)) is not None:
+                body, send = await self._going_on(kept, context, body, asked, send)
+            else:
+                await _check_is_for(kept, context.principal, previous_of(body))
         parsed = parsed_call(gateway.active, context.principal, "responses", body)
         await serve(gateway, context, parsed, receive, send)
 
@@ -60,8 +70,7 @@ class ResponsesEndpoint:
         if previous:
             found = await kept.find(context.principal.id, previous)
             if found is None:
-                if await kept.is_not_for(context.principal.id, previous):
-                    raise _not_found(previous, "previous_response_id")
+                await _check_is_for(kept, context.principal, previous)
                 _check_kept_elsewhere(self._gateway.active, context, body, previous)
                 return body, send
             items = [*_items(found.items), *items]
@@ -70,6 +79,12 @@ class ResponsesEndpoint:
                 raise too_large(most)
         keep = None if asked.store is False else _keeping(kept, context, items)
         return body, RecordedResponse(send, keep, previous or None)
+
+
+async def _check_is_for(kept: KeptResponses, caller: Principal, previous: str) -> None:
+    """Raises ApiError 404 for what is another's, or was deleted."""
+    if previous and await kept.is_not_for(caller.id, previous):
+        raise _not_found(previous, "previous_response_id")
 
 
 def _check_kept_elsewhere(

@@ -115,7 +115,7 @@ async def test_each_key_has_its_own_and_each_ends(tmp_path: Path, clock: FakeClo
             await client.retrieve(answers[1].id)
 
 
-@pytest.mark.parametrize("why", ["another's", "deleted", "never kept"])
+@pytest.mark.parametrize("why", ["another's", "deleted", "never kept", "another's, misshapen"])
 async def test_a_backend_that_keeps_them_too_is_asked_for_nothing_that_is_another_keys_or_gone(
     why: str, tmp_path: Path, clock: FakeClock
 ) -> None:
@@ -128,8 +128,11 @@ async def test_a_backend_that_keeps_them_too_is_asked_for_nothing_that_is_anothe
         first = await client.create(model="chat", input="hi", store=why != "never kept")
         if why == "deleted":
             await client.delete(first.id)
-        asking = other if why == "another's" else client
-        asked_for = asking.create(model="chat", input="hi", previous_response_id=first.id)
+        asking = other if why.startswith("another's") else client
+        odd: dict[str, Any] = {"store": 1} if why.endswith("misshapen") else {}
+        asked_for = asking.create(
+            model="chat", input="hi", previous_response_id=first.id, extra_body=odd
+        )
         if why == "never kept":
             await asked_for
             assert json.loads(home.calls[-1].body)["previous_response_id"] == first.id
