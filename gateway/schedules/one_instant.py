@@ -9,6 +9,7 @@ What a gateway that dies leaves behind at each await:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -20,7 +21,7 @@ from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.files.files import Files
 from gateway.jobs.jobs import Jobs
-from gateway.policy.sections.schedules import ScheduledJob, ScheduleSpec
+from gateway.policy.sections.schedules import ScheduledBatch, ScheduledJob, ScheduleSpec
 from gateway.schedules.payers import payer_of
 from gateway.schedules.templates import ReadInput, asked_batch, asked_job
 from gateway.storage.base import StorageUnavailable
@@ -85,10 +86,26 @@ class InstantWork:
         if schedule.job is not None:
             await self._job(one, schedule.job, principal)
         elif schedule.batch is not None:
-            asked = await asked_batch(one.name, schedule.batch, self._files, principal)
-            batch = await self._batches.prepared(asked)
-            if await self._surely(one, NewWork(batch=batch)):
-                self._batches.worker.wake()
+            await self._batch(one, schedule.batch, principal)
+
+    async def _batch(self, one: OnLease, batch: ScheduledBatch, principal: Principal) -> None:
+        asked = await asked_batch(one.name, batch, self._files, principal)
+        copy = None if asked.input_file == batch.input else asked.input_file
+        try:
+            work = NewWork(batch=await self._batches.prepared(asked))
+        except BaseException:
+            await self._drop(copy)
+            raise
+        if await self._surely(one, work):
+            self._batches.worker.wake()
+        else:
+            await self._drop(copy)
+
+    async def _drop(self, copy: str | None) -> None:
+        """Of an input that no batch reads: it would take its user's room."""
+        if copy is not None:
+            with contextlib.suppress(StorageUnavailable):  # it goes when its time is over
+                await self._files.drop(copy)
 
     async def _job(self, one: OnLease, job: ScheduledJob, principal: Principal) -> None:
         active = self._active()

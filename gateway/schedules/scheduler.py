@@ -71,6 +71,8 @@ class Scheduler:
         self._since = 0.0
         self._has_looked = False
         self._busy: set[str] = set()
+        self._leases: dict[str, int] = {}
+        """The epochs of those that are decided now."""
         self._refused: dict[tuple[str, float], float] = {}
         self._look_at = self._prune_at = 0.0
         self._failing = ""
@@ -111,9 +113,10 @@ class Scheduler:
     async def look(self) -> None:
         """One look at what is due."""
         self._learn()
-        if self._has_looked and not self._known:
+        if self._has_looked and not self._known and not self._leases:
             return
         try:
+            await self._renew()
             await self._look()
             await self._prune()
         except StorageUnavailable as unavailable:
@@ -122,6 +125,11 @@ class Scheduler:
             self._failing = str(unavailable)
         else:
             self._failing, self._has_looked = "", True
+
+    async def _renew(self) -> None:
+        """What begins may take long: an input is copied first."""
+        for name, epoch in list(self._leases.items()):
+            await self.store.renew(name, epoch, LEASE_S)
 
     async def _look(self) -> None:
         stored = {one.name: one for one in await self.store.all()}
@@ -153,9 +161,11 @@ class Scheduler:
         try:
             taken = await self.store.take(name, self._name, LEASE_S)
             if taken is not None:
+                self._leases[name] = taken.epoch
                 try:
                     await self._on_lease(taken)
                 finally:
+                    del self._leases[name]
                     await self.store.leave(name, taken.epoch)
         except StorageUnavailable as unavailable:
             log.error("schedule %s: %s; it is looked at again", name, unavailable)

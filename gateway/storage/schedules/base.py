@@ -88,6 +88,10 @@ class ScheduleStore(Protocol):
         """With a lease of it; None where another one has that."""
         ...
 
+    async def renew(self, name: str, epoch: int, lease_s: float) -> bool:
+        """The lease goes on from now for so long."""
+        ...
+
     async def leave(self, name: str, epoch: int) -> bool: ...
 
     async def decide(

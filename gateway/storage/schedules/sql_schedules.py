@@ -35,6 +35,10 @@ class SqlSchedules:
         found = await self._one(statements.take(name, worker, lease_s))
         return _schedule(found[0]) if found else None
 
+    async def renew(self, name: str, epoch: int, lease_s: float) -> bool:
+        [found] = await self._connection.run([statements.renew(name, epoch, lease_s)], apart=True)
+        return bool(found)
+
     async def leave(self, name: str, epoch: int) -> bool:
         return await self._done(statements.leave(name, epoch))
 

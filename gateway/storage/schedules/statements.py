@@ -37,6 +37,14 @@ def take(name: str, worker: str, lease_s: float) -> Statement:
     return sql, (worker, us(lease_s), name)
 
 
+def renew(name: str, epoch: int, lease_s: float) -> Statement:
+    sql = (
+        "UPDATE schedules SET lease_until = {now} + ? "  # noqa: S608
+        f"WHERE {_MINE} AND worker <> '' RETURNING name"
+    )
+    return sql, (us(lease_s), name, epoch)
+
+
 def leave(name: str, epoch: int) -> Statement:
     sql = f"UPDATE schedules SET worker = '', lease_until = 0 WHERE {_MINE} RETURNING name"  # noqa: S608
     return sql, (name, epoch)

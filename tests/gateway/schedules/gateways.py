@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.app import running
 from gateway.clock import FakeClock
+from gateway.files.contents import Contents
 from gateway.storage.base import SharedStore
 from gateway.storage.schedules.base import ScheduledRun
 from gateway.storage.schedules.sql_schedules import SqlSchedules
@@ -102,11 +103,16 @@ async def with_schedules(
     text: str,
     platform: FakePlatform | None = None,
     shared: SharedStore | None = None,
+    contents: Contents | None = None,
 ) -> AsyncIterator[SchedulesGateway]:
+    """``contents``: where files' bytes are; left out: in a folder."""
     platform = platform or FakePlatform(clock)
     inner = built(folder, clock, platform, text, shared)
     night_key(inner)
     statements = SqliteStatements(folder / "ledger.db", now_us=lambda: round(clock.time() * MICRO))
-    serve_stored(inner, stored_in(folder, clock)._replace(schedules=SqlSchedules(statements)))
+    stored = stored_in(folder, clock)._replace(schedules=SqlSchedules(statements))
+    if contents is not None:
+        stored = stored._replace(files=stored.files._replace(contents=contents))
+    serve_stored(inner, stored)
     async with running(inner):
         yield SchedulesGateway(inner, clock, platform)

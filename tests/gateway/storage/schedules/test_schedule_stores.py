@@ -46,6 +46,23 @@ async def test_one_at_a_time_has_a_lease_and_who_has_lost_it_decides_nothing(
         assert (await taken(books)).place == NOON + 60
 
 
+async def test_a_lease_that_is_renewed_is_nobody_elses_until_it_is_left(
+    open_books: OpenBooks, clock: FakeClock
+) -> None:
+    async with open_books() as books:
+        first = await taken(books)
+        clock.move(LEASE_S - 1)
+
+        assert await books.schedules.renew("nightly", first.epoch, LEASE_S)
+        clock.move(LEASE_S - 1)
+        assert await books.schedules.take("nightly", "two", LEASE_S) is None
+
+        assert await books.schedules.leave("nightly", first.epoch)
+        assert not await books.schedules.renew("nightly", first.epoch, LEASE_S)
+        await taken(books, "two")
+        assert not await books.schedules.renew("nightly", first.epoch, LEASE_S)
+
+
 async def test_a_job_is_there_with_its_decision_or_neither_is(open_books: OpenBooks) -> None:
     async with open_books() as books:
         lease, work = await taken(books), NewWork(job=job(), row=row())
