@@ -23,11 +23,16 @@ class ToldTrial(msgspec.Struct, frozen=True):
     """A policy that is tried beside the one in force."""
 
     document: str = ""
-    """The text of the candidate; empty: nothing is tried any more."""
+    """The text of the candidate; empty: what began at ``since`` is tried no more, and nothing that
+    is tried now where that is 0."""
     in_force: str = ""
     """The version of the policy beside which it is tried."""
     percent: float = 0.0
     since: float = 0.0
+
+    def ends(self, since: float) -> bool:
+        """Whether this is the end of the trial that began then."""
+        return not self.document and self.since in (0.0, since)
 
 
 class Together(Protocol):

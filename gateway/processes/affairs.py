@@ -103,8 +103,12 @@ class Affairs:
             self._say(number, drained)
 
     def _try_out(self, process: int, tried: Tried) -> None:
-        """Every process is told, those to come too, in the order in which they were asked to."""
-        self._tried = tried if tried.trial.document else None
+        """Every process is told, those to come too, in the order in which they were asked to; of
+        the end of a trial where that is the one that goes on."""
+        trial, going_on = tried.trial, self._tried
+        if going_on and not trial.document and not trial.ends(going_on.trial.since):
+            return
+        self._tried = tried if trial.document else None
         for number in self._every():
             self._say(number, tried)
 

@@ -27,15 +27,26 @@ class TrialsOfAll:
         self._gateway = gateway
         self._say = say
         self._in_turn = asyncio.Lock()
+        self._told: ToldTrial | None = None
+        """Of which all were told, and of no end of it."""
 
     async def hear(self, tried: Tried) -> None:
-        """It begins here too, where the policy is in force beside which it is tried; or ends."""
+        """It begins here too, where the policy is in force beside which it is tried, or once that
+        is; or it ends."""
         trial = tried.trial
         async with self._in_turn:
-            if not trial.document:
-                await self._end()
-            elif self._gateway.active.policy.version == trial.in_force:
-                await self._begin(trial)
+            if trial.document:
+                self._told = trial
+                await self._begin_told()
+            else:
+                if self._told is not None and trial.ends(self._told.since):
+                    self._told = None
+                await self._end(trial)
+
+    async def _begin_told(self) -> None:
+        trial = self._told
+        if trial is not None and self._gateway.active.policy.version == trial.in_force:
+            await self._begin(trial)
 
     async def _begin(self, trial: ToldTrial) -> None:
         percent, since = trial.percent, trial.since
@@ -47,20 +58,29 @@ class TrialsOfAll:
             )
         except (PolicyError, ApiError) as error:
             log.error("a policy is tried in other processes, and not in this one: %s", error)
+            await self._end(ToldTrial())
 
-    async def _end(self) -> None:
-        if isinstance(self._gateway.active, TrialPolicy):
+    async def _end(self, ended: ToldTrial) -> None:
+        active = self._gateway.active
+        if isinstance(active, TrialPolicy) and ended.ends(active.since):
             await self._gateway.exchange(
                 lambda active: ActivePolicy(active.policy, active.backends)
             )
 
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Where a trial ends within, it is to begin in no process that is started later."""
+        """Where a trial ends within, it is to begin in no process that is started later. What all
+        were told of meanwhile begins behind it."""
         before = self._gateway.active
         yield
-        if isinstance(before, TrialPolicy) and not isinstance(self._gateway.active, TrialPolicy):
-            self._say(Tried(ToldTrial()))
+        async with self._in_turn:
+            if isinstance(self._gateway.active, TrialPolicy):
+                return
+            if isinstance(before, TrialPolicy):
+                self._say(Tried(ToldTrial(since=before.since)))
+                if self._told is not None and self._told.since == before.since:
+                    self._told = None
+            await self._begin_told()
 
     def report(self) -> bytes:
         """What was counted here; empty where nothing is tried."""

@@ -56,15 +56,14 @@ async def begin(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
 
 
 async def end(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, Any]:
-    """Everybody gets the policy in force; answers with how the two differed."""
-    told = await show(gateway, scope, body)
-    if not isinstance(gateway.active, TrialPolicy):
-        return told
-    if gateway.together is None:
+    """Everybody gets the policy in force; answers with how the two differed. In every process, and
+    so from one in which the trial could not begin."""
+    told, since = await show(gateway, scope, body), _began(gateway.active)
+    if gateway.together is not None:
+        gateway.together.tell_of_trial(ToldTrial(since=since or 0.0))
+        await _until(gateway, lambda active: since is None or _began(active) != since)
+    elif since is not None:
         await gateway.exchange(lambda active: ActivePolicy(active.policy, active.backends))
-    else:
-        gateway.together.tell_of_trial(ToldTrial())
-        await _until(gateway, lambda active: _began(active) is None)
     return told
 
 
