@@ -17,7 +17,7 @@ class Change(NamedTuple):
     since: float
 
 
-class Span(NamedTuple):
+class DueInstants(NamedTuple):
     """Instants of one timetable that are due."""
 
     change: Change | None
@@ -32,7 +32,7 @@ def unstored(stored: StoredSchedule, changes: Sequence[Change]) -> list[Change]:
     return list(itertools.dropwhile(lambda one: one.timetable == stored.timetable, newer))
 
 
-def spans(stored: StoredSchedule, changes: Sequence[Change], now: float) -> list[Span]:
+def spans(stored: StoredSchedule, changes: Sequence[Change], now: float) -> list[DueInstants]:
     """What is due up to ``now``, each instant by the timetable that was in force then; the last
     ``MOST_DUE`` of them. ``changes``: those that the store does not know."""
     begins: list[tuple[Change | None, Timetable, float]]
@@ -43,5 +43,5 @@ def spans(stored: StoredSchedule, changes: Sequence[Change], now: float) -> list
     for (change, timetable, begin), end in reversed(list(zip(begins, ends, strict=True))):
         instants = due(timetable, begin, end)[-left:] if left else []
         left -= len(instants)
-        found.append(Span(change, instants))
+        found.append(DueInstants(change, instants))
     return found[::-1]

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.policy.sections.schedules import ScheduleSpec
-from gateway.schedules.changes import Change, Span, spans, unstored
+from gateway.schedules.changes import Change, DueInstants, spans, unstored
 from gateway.schedules.instants import next_after
 from gateway.schedules.missed import Decided, decided
 from gateway.schedules.one_instant import BeginsInstants, OnLease
@@ -146,7 +146,7 @@ class Scheduler:
     def _is_to_do(self, stored: StoredSchedule) -> bool:
         return any(span.change or span.instants for span in self._spans(stored))
 
-    def _spans(self, stored: StoredSchedule) -> list[Span]:
+    def _spans(self, stored: StoredSchedule) -> list[DueInstants]:
         changes = unstored(stored, self._known[stored.name])
         return spans(stored, changes, self._clock.time())
 
