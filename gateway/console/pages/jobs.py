@@ -1,4 +1,4 @@
-"""Jobs, and who is told of what by webhook."""
+"""Jobs, what begins them by the clock, and who is told of what by webhook."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gateway.console.visits.acts import done
 from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.events import requests
 from gateway.jobs.views import listed
+from gateway.schedules import views as schedules
 from gateway.storage.jobs.base import JobsQuery, StoredJob
 from gateway.storage.jobs.states import ENDED, STATES
 from gateway.types import NANO, ApiError
@@ -23,7 +24,7 @@ _DONE = {
 
 
 async def show(visit: Visit) -> HtmlPage:
-    """A user's own jobs, all for an admin; webhooks for admins alone."""
+    """A user's own jobs, all for an admin; schedules and webhooks for admins alone."""
     found = await _found(visit, _PAGE + 1)
     page = found[:_PAGE]
     outbox = None if visit.gateway.notices is None else visit.gateway.notices.outbox
@@ -40,6 +41,7 @@ async def show(visit: Visit) -> HtmlPage:
             "ended": ENDED,
             "wanted": visit.params.get("state", ""),
             "has_jobs": visit.gateway.jobs is not None,
+            "schedules": await _schedules(visit),
             "webhooks": hooks,
             "done": _DONE.get(visit.params.get("done", "")),
         },
@@ -56,6 +58,14 @@ async def sheet(visit: Visit) -> Sheet:
         times = (told["created_at"], told["started_at"], told["ended_at"])
         rows.append((job.id, job.state, job.user, job.model, *times, spent))
     return sheets.sheet_of("jobs", head, rows)
+
+
+async def _schedules(visit: Visit) -> list[dict[str, Any]]:
+    gateway = visit.gateway
+    if gateway.schedules is None or not visit.is_admin:
+        return []
+    given = gateway.active.policy.schedules
+    return await schedules.listed(given, gateway.schedules.store, gateway.clock.time())
 
 
 async def _found(visit: Visit, most: int) -> list[StoredJob]:
