@@ -290,6 +290,8 @@ async def test_explain_tells_every_candidates_delay_and_price_without_a_call(
             "cold_p50_seconds": 5,
             "cold_p95_seconds": 9,
             "wait_after_seconds": 0,
+            "round_trip_seconds": 0,
+            "region": None,
         }
         assert not gateway.fake("home").calls
 

@@ -28,7 +28,7 @@ READS = {
     ("package", ""),  # writes files of whoever runs it
     *((command, "") for command in ("completion", "init", "doctor", "backup")),
     *(("policy", name) for name in ("show", "diff", "history")),
-    *((command, "") for command in ("status", "top", "calls")),
+    *((command, "") for command in ("status", "top", "calls", "schedules")),
     ("backends", "list"),
     *(("batch", name) for name in ("run", "list", "show", "cancel")),  # calls, by a user's key
     *((command, "") for command in ("check", "audit", "usage", "explain", "prices", "probe")),
