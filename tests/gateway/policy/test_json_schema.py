@@ -139,6 +139,8 @@ BEYOND_A_SCHEMA = (
     "tiers in the wrong order",
     "a price that no table has",
     "schedules that",
+    "a sign-in that would",
+    "a provider that would",
 )
 """References, arithmetic, the environment and YAML itself are for ``spillgate check``; a kind
 that the schema does not know may be a third party's."""
