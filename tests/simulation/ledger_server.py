@@ -227,6 +227,7 @@ def _spent(rows: Iterable[LedgerRow], since: float, step_us: int) -> list[Spent]
 
 
 _GROUPS: dict[str, Callable[[LedgerRow], str]] = {
+    "model": lambda row: row.model,
     "user": lambda row: row.user,
     "kind": lambda row: row.kind,
     "backend": lambda row: row.backend,
