@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeVar
 
 import msgspec
 
@@ -42,10 +43,12 @@ from gateway.jobs.records import (
 )
 from gateway.jobs.spent import spent_of
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.jobs.base import JobStore, StoredJob
+from gateway.storage.jobs.base import JobStore, MovedJob, StoredJob
 from gateway.storage.jobs.states import JobState
 
 log = logging.getLogger("spillgate")
+
+T = TypeVar("T")
 
 _POLL_EVERY_S = 0.5
 _STORE_AGAIN_S = 1.0
@@ -186,15 +189,14 @@ class JobRun:
             spent=self.spent,
         )
         record = to_text(self.attempt)
-        if not await self._store.move(self.job.id, self.job.epoch, to, attempt=record):
-            raise JobLost
-        self._moved(to)
+        self._moved(to, await self._store.move(self.job.id, self.job.epoch, to, attempt=record))
 
-    def _moved(self, to: JobState) -> None:
-        """The store has it there, and says since when it runs; this is about that."""
+    def _moved(self, to: JobState, moved: MovedJob | None) -> None:
+        """The store has it there, and says since when it runs. Raises JobLost where it has not."""
+        if moved is None:
+            raise JobLost
         self._state = to
-        if to != "queued" and self.job.started_at is None:
-            self.job = msgspec.structs.replace(self.job, started_at=self._clock.time())
+        self.job = msgspec.structs.replace(self.job, started_at=moved.started_at)
 
     # --- what the gateway runs by itself ------------------------------------------------------
 
@@ -224,8 +226,8 @@ class JobRun:
         self.attempt = msgspec.structs.replace(self.attempt, handle=handle)
         record = to_text(self.attempt)
         id, epoch = self.job.id, self.job.epoch
-        await self._surely(lambda: self._store.move(id, epoch, "starting", attempt=record))
-        self._moved("starting")
+        move = functools.partial(self._store.move, id, epoch, "starting", attempt=record)
+        self._moved("starting", await self._surely(move))
         return handle
 
     async def _after_submit(
@@ -270,9 +272,8 @@ class JobRun:
             attempt.call.progress.queued_until = self._clock.monotonic()
         elif self._state != "running":
             with contextlib.suppress(StorageUnavailable):  # the next question says it again
-                if not await self._store.move(self.job.id, self.job.epoch, "running"):
-                    raise JobLost
-                self._moved("running")
+                moved = await self._store.move(self.job.id, self.job.epoch, "running")
+                self._moved("running", moved)
 
     async def _out_of_time(self, adapter: LongRunning, handle: Handle) -> BackendError:
         usage = await self._stopped(adapter, handle)
@@ -296,12 +297,13 @@ class JobRun:
             log.warning("stopping %s, job %s, failed: %r", self.job.id, handle.job, error)
             return None
 
-    async def _surely(self, write: Callable[[], Awaitable[bool]]) -> None:
-        """Writes, as soon as the store takes it. Raises JobLost."""
+    async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
+        """What a write says, done as soon as the store takes it. Raises JobLost where it says
+        nothing."""
         while True:
             try:
-                if await write():
-                    return
+                if said := await write():
+                    return said
             except StorageUnavailable as unavailable:
                 log.error("job %s: %s; it waits for the store", self.job.id, unavailable)
                 await self._clock.sleep(_STORE_AGAIN_S)

@@ -86,6 +86,13 @@ class StoredJob(msgspec.Struct, frozen=True, kw_only=True):
     """The open row of its call; None once that is settled, or where it was not asked for."""
 
 
+class MovedJob(msgspec.Struct, frozen=True):
+    """What the store made of a job that is in another state now."""
+
+    started_at: float | None
+    """By the store's clock; None while it waits."""
+
+
 class HeldJob(msgspec.Struct, frozen=True):
     """What is needed to know what a job holds that has not ended."""
 
@@ -179,8 +186,10 @@ class JobStore(Protocol):
         """Those that are still this worker's -> whether they are to be canceled."""
         ...
 
-    async def move(self, id: str, epoch: int, to: JobState, *, attempt: str | None = None) -> bool:
-        """The job is in another state, or its attempt is another; False where the lease is lost."""
+    async def move(
+        self, id: str, epoch: int, to: JobState, *, attempt: str | None = None
+    ) -> MovedJob | None:
+        """The job is in another state, or its attempt is another; None where the lease is lost."""
         ...
 
     async def answer(self, id: str, epoch: int, answer: str) -> bool:

@@ -16,6 +16,7 @@ from gateway.storage.jobs.base import (
     JobsQuery,
     KnownJob,
     LineFull,
+    MovedJob,
     NewJob,
     StoredJob,
 )
@@ -110,8 +111,11 @@ class SqlJobs:
 
     # --- the way of one -----------------------------------------------------------------------
 
-    async def move(self, id: str, epoch: int, to: JobState, *, attempt: str | None = None) -> bool:
-        return bool((await self._connection.run(statements.move(id, epoch, to, attempt)))[-1])
+    async def move(
+        self, id: str, epoch: int, to: JobState, *, attempt: str | None = None
+    ) -> MovedJob | None:
+        moved = (await self._connection.run(statements.move(id, epoch, to, attempt)))[-1]
+        return MovedJob(_instant(moved[0][0])) if moved else None
 
     async def answer(self, id: str, epoch: int, answer: str) -> bool:
         return bool(await self._one(statements.answer(id, epoch, answer)))

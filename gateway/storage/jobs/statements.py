@@ -261,7 +261,9 @@ def move(id: str, epoch: int, to: JobState, attempt: str | None) -> list[Stateme
         values.append(attempt)
     before = (*comes_from(to), to)
     known = f"SELECT state FROM jobs WHERE {_MINE}"  # noqa: S608
-    step = f"UPDATE jobs SET {sets} WHERE {_MINE} AND state IN ({marks(before)}) RETURNING id"  # noqa: S608
+    step = (
+        f"UPDATE jobs SET {sets} WHERE {_MINE} AND state IN ({marks(before)}) RETURNING started_at"  # noqa: S608
+    )
     return [
         (f"{_TOLD}EXISTS ({known} AND state <> ?)", (*_event(id, to), id, epoch, to)),
         (step, (*values, id, epoch, *before)),

@@ -203,11 +203,7 @@ async def test_the_webhook_is_told_the_prediction(tmp_path: Path, clock: FakeClo
         await until_told(gateway, sent)
         shown = (await client.get(f"{AT}/predictions/{id}")).json()
         [message] = sent.sent
-        told = json.loads(message.body)
-        for one in (told, shown):  # the start is told as its job knew it, and shown as it was kept
-            assert one.pop("started_at") < one["completed_at"]
-            assert one.pop("metrics")["predict_time"] > 0
-        assert (message.url, told) == (HOOK, shown)
+        assert (message.url, json.loads(message.body)) == (HOOK, shown)
 
 
 async def test_a_caller_who_hangs_up_leaves_a_prediction_that_the_list_has(
