@@ -67,8 +67,10 @@ class ActivePolicy:
         """Route that the policy names -> its model."""
         self.limits_backends = any(one.flat() for one in policy.limits.backends.values())
         """Whether any backend has limits of its own."""
-        self.bounds_repetitions = any(route.retries for route in policy.routes)
-        """Whether any route counts how often calls are repeated."""
+        self.bounds_repetitions = any(route.retries for route in policy.routes) or any(
+            one.spec.common.retry_budget is not None for one in backends.values()
+        )
+        """Whether any route, or backend, counts how often calls are repeated."""
         self.bounds_first_token = any(
             [route.first_token for route in policy.routes]
             + [backend.spec.common.first_token for backend in backends.values()]

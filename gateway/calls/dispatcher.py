@@ -103,9 +103,7 @@ class Dispatcher:
             background=self.background,
             held=held,
         )
-        self._failover = Failover(
-            clock=clock, metrics=metrics, completion=self._completion, top_up=self._top_up
-        )
+        self._failover = Failover(self._completion, self._top_up, clock, metrics, self.draw)
         self.admitting = self.admits(
             shared=shared,
             slow_clients=slow_clients,
@@ -211,7 +209,7 @@ class Dispatcher:
                 raise self._refused(error) from None
             self.volume.add(state.call.model, state.received_at)
             if active.bounds_repetitions:
-                self._failover.count(state.route, state.received)
+                self._failover.count(state.route, quotes[0].backend, state.received)
             return await self._run(active, state, quotes)
         finally:
             active.calls -= 1

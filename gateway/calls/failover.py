@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -15,7 +16,8 @@ from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
-from gateway.routing.repeating import NextStep, RepeatBudget, next_step, nobody
+from gateway.policy.model import Retries
+from gateway.routing.repeating import NextStep, RepeatBudget, next_step, nobody, spread
 from gateway.routing.router import Quote
 
 log = logging.getLogger("spillgate")
@@ -25,18 +27,28 @@ class Failover:
     """Leads calls on from an attempt that has failed, as often as the policy's budgets allow."""
 
     def __init__(
-        self, *, clock: Clock, metrics: Metrics, completion: Completion, top_up: TopUp
+        self,
+        completion: Completion,
+        top_up: TopUp,
+        clock: Clock,
+        metrics: Metrics,
+        draw: Callable[[], float],
     ) -> None:
+        """``draw`` gives a number in [0, 1), by which waits are made uneven."""
         self._clock = clock
         self._metrics = metrics
         self._completion = completion
         self._top_up = top_up
-        self._budgets: dict[str, RepeatBudget] = {}
+        self._draw = draw
+        self._budgets = defaultdict[str, RepeatBudget](RepeatBudget)
+        """By route."""
+        self._at_backends = defaultdict[str, RepeatBudget](RepeatBudget)
 
-    def count(self, route: str, received: float) -> None:
-        """A call began, ``received`` at a monotonic instant: its route's budget is a share of
-        these."""
-        self._budget(route).call(received)
+    def count(self, route: str, backend: str, now: float) -> None:
+        """A call begins at a monotonic instant, which ``backend`` is asked for first: the budgets
+        of both are a share of these."""
+        self._budgets[route].call(now)
+        self._at_backends[backend].call(now)
 
     def record(self, state: CallState, attempt: Attempt, raised: BackendError) -> BackendError:
         """Counts and keeps a failed attempt; returns its failure as it is understood."""
@@ -97,10 +109,46 @@ class Failover:
             now - state.received,
             attempt.rests_s(failure, state.principal.key_id, now),
         )
-        if not step or rules.retries is None:
+        if step and step.wait_s:
+            step = self._in_time(step, state.call.deadline - now, untried)
+        if step and active.bounds_repetitions:
+            step = self._within_budgets(active, state.route, rules.retries, step, now)
+        return step
+
+    def _in_time(self, step: NextStep, left_s: float, untried: Sequence[Quote]) -> NextStep:
+        """A wait that others may have been asked for as well; none where the call has not so
+        long."""
+        wait_s = spread(step.wait_s, self._draw())
+        if wait_s < left_s:
+            return msgspec.structs.replace(step, wait_s=wait_s)
+        return NextStep(tuple(untried), why_not="deadline")
+
+    def _within_budgets(
+        self,
+        active: ActivePolicy,
+        route: str,
+        retries: Retries | None,
+        step: NextStep,
+        now: float,
+    ) -> NextStep:
+        """The step without those whose own budget has no room, which the first of the others
+        takes."""
+        left = tuple([one for one in step.quotes if self._has_room(active, one.backend, now)])
+        if not left:
+            return nobody("backend_retry_budget")
+        if retries is not None and not self._budgets[route].take(now, retries.budget):
+            return nobody("repeat_budget")
+        percent = active.backends[left[0].backend].spec.common.retry_budget
+        if percent is not None:
+            self._at_backends[left[0].backend].take(now, percent)
+        if len(left) == len(step.quotes):
             return step
-        allowed = self._budget(state.route).take(now, rules.retries.budget)
-        return step if allowed else nobody("repeat_budget")
+        wait_s = step.wait_s if left[0] is step.quotes[0] else 0.0
+        return NextStep(left, wait_s, "backend_retry_budget")
+
+    def _has_room(self, active: ActivePolicy, backend: str, now: float) -> bool:
+        percent = active.backends[backend].spec.common.retry_budget
+        return percent is None or self._at_backends[backend].has(now, percent)
 
     def may_leave(
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
@@ -123,7 +171,7 @@ class Failover:
         retries = active.rules(state.call.model, state.route).retries
         if retries is None:
             return True
-        budget = self._budget(state.route)
+        budget = self._budgets[state.route]
         left = len(state.tried) < retries.attempts
         return left and budget.has(self._clock.monotonic(), retries.budget)
 
@@ -133,7 +181,7 @@ class Failover:
             return False
         retries = active.rules(state.call.model, state.route).retries
         now = self._clock.monotonic()
-        return retries is None or self._budget(state.route).take(now, retries.budget)
+        return retries is None or self._budgets[state.route].take(now, retries.budget)
 
     def end(self, state: CallState, attempt: Attempt, failure: BackendError) -> None:
         """Ends a failed attempt; what is held for the next one is somebody else's matter."""
@@ -149,12 +197,6 @@ class Failover:
         held = await self._top_up.hold_for(state, step.quotes)
         first = bool(held) and held[0] is step.quotes[0]
         return msgspec.structs.replace(step, quotes=held, wait_s=step.wait_s if first else 0.0)
-
-    def _budget(self, route: str) -> RepeatBudget:
-        found = self._budgets.get(route)
-        if found is None:
-            found = self._budgets[route] = RepeatBudget()
-        return found
 
 
 def _left_out(state: CallState, step: NextStep, untried: Sequence[Quote]) -> list[str]:

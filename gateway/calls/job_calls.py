@@ -112,7 +112,7 @@ class JobCalls:
                 self._completion.leave(state)
                 raise
             if active.bounds_repetitions:
-                self._failover.count(state.route, self._clock.monotonic())
+                self._failover.count(state.route, quotes[0].backend, self._clock.monotonic())
             return await self._run(active, state, quotes)
         finally:
             active.calls -= 1

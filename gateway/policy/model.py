@@ -116,6 +116,10 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     repeat: RepeatRule = "auto"
     """Whether an idempotent call that may have run here is asked of another backend. auto: unless
     that could be billed twice, as it is at a price by the second or by the call."""
+    retry_budget: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    """Calls that are sent here after a failure, here or elsewhere, in percent of those that come
+    here first, in the last minute and on all routes together; ten a minute are always allowed. Left
+    out: no bound."""
     output_bound: Literal["max_tokens", "max_completion_tokens", "none"] = "max_tokens"
     """The field in which a call that bounds no answer itself is given its bound, where the price
     is by tokens and a budget has to last for it. none: it is sent as it came."""

@@ -39,6 +39,7 @@ WhyNot = Literal[
     "repeat",  # the call may have run, and ``repeat`` lets nobody be billed twice
     "attempts",  # the route's ``retries.attempts`` were made
     "repeat_budget",  # the route's ``retries.budget`` is used up
+    "backend_retry_budget",  # its own ``retry_budget`` is used up
     "deadline",  # the call has had its time
     "budget",  # a limit of money has no room for what it may cost
     "store",  # the shared store did not say whether there is room
@@ -157,6 +158,12 @@ class NextStep(msgspec.Struct, frozen=True):
 
     def __bool__(self) -> bool:
         return bool(self.quotes)
+
+
+def spread(wait_s: float, draw: float) -> float:
+    """Seconds of a wait that many callers may have been asked for: never shorter, and longer by up
+    to a quarter, so that they do not come back as one. ``draw``: a number in [0, 1)."""
+    return wait_s * (1.0 + draw / 4.0)
 
 
 def nobody(why: WhyNot | None = None) -> NextStep:

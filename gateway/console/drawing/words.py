@@ -36,6 +36,7 @@ VERDICTS = {
     "budget": "no money for it was left",
     "deadline": "no time for it was left",
     "repeat_budget": "enough was repeated already",
+    "backend_retry_budget": "enough was repeated there already",
 }
 """Why a backend was not asked."""
 OUTCOMES = {

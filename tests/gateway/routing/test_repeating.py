@@ -22,6 +22,7 @@ from gateway.routing.repeating import (
     costs_tokens_at_most,
     may_go_on,
     next_step,
+    spread,
 )
 from gateway.routing.router import Quote
 from tests.gateway.assembled import assembled
@@ -243,3 +244,8 @@ plans:
     async with assembled(tmp_path, clock, policy) as gateway:
         active = gateway.inner.active
         assert active.rules("m", active.policy.routes[0].name).idempotent is idempotent
+
+
+def test_a_wait_is_never_shorter_than_it_was_asked_for_and_a_quarter_longer_at_most() -> None:
+    assert [spread(2.0, draw) for draw in (0.0, 0.5, 1.0)] == [2.0, 2.25, 2.5]
+    assert spread(0.0, 0.9) == 0.0
