@@ -8,7 +8,7 @@ written down, tells them again and goes on. The last one takes it back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gateway.bills.kept_bills import FILE, KeptBills
 from gateway.bills.watch import BillWatch
 from gateway.metrics import Reading
 from gateway.money.idle_books import IdleBooks
+from gateway.planning.coming import ComingCalls
 from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.reserve import Reserve
 from gateway.reserve.advised import advised_by
@@ -186,9 +187,14 @@ class _Term:
             calls=gateway.dispatcher.admitting.held,
             lead=Lead(gateway.shared, gateway.clock),
             clock=gateway.clock,
+            coming=lambda within_s: _scheduled(gateway, within_s),
         )
         gateway.dispatcher.entering.begun = plans.begun
         return plans
+
+
+def _scheduled(gateway: Gateway, within_s: float) -> Sequence[ComingCalls]:
+    return () if gateway.schedules is None else gateway.schedules.ahead.within(within_s)
 
 
 class _PastDays:

@@ -12,6 +12,7 @@ from gateway.planning.planner import Capacity, Seen
 PlanReason = Literal[
     "none",  # no worker is worth its price
     "call_waits",  # so many calls wait for a worker, and starts race for them
+    "scheduled",  # a schedule begins calls by the time that a start takes
     "start_ahead",  # one more will probably be needed when it has started
     "needed_soon",  # those that are up will probably be needed before others could start
     "lingers",  # they were needed a moment ago
@@ -51,10 +52,17 @@ def minimum_of(
     started = here + _workers(capacity.starting, per_worker) if capacity.starting else 0
     lingering = min(lingering, here)
     if started > max(held, lingering):
-        return Minimum(started, "call_waits" if seen.waiting else "start_ahead", held)
+        return Minimum(started, _starts_because(seen), held)
     if lingering > held:
         return Minimum(lingering, "lingers", held)
-    return Minimum(held, "needed_soon" if held else "none", held)
+    because: PlanReason = "scheduled" if seen.coming else "needed_soon"
+    return Minimum(held, because if held else "none", held)
+
+
+def _starts_because(seen: Seen) -> PlanReason:
+    if seen.waiting:
+        return "call_waits"
+    return "scheduled" if seen.coming else "start_ahead"
 
 
 def together(minima: Sequence[Minimum], bounds: PlanBounds) -> Minimum:

@@ -45,6 +45,8 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     """Of these, those that no worker has."""
     ready: int
     """Workers that are up, at work or idle, reserved ones among them."""
+    coming: int = 0
+    """Calls beside those of ``load`` that are known to begin before a start is over."""
 
 
 class Capacity(msgspec.Struct, frozen=True, gc=False):
@@ -125,6 +127,10 @@ class Planner:
         at_work = seen.load - seen.waiting
         self._wanted = max(start, at_work, min(self._wanted, hold))
         reserved = self._baseline.look(now, self._wanted)
+        if seen.coming:
+            # Nobody doubts that they come, so that it is not weighed whether they will.
+            start = max(start, at_work + seen.coming)
+            hold = max(hold, at_work + seen.coming)
         starting = max(0, start - seen.ready)
         short = min(seen.waiting, max(0, seen.load - seen.ready))
         if short and self._in_time:

@@ -4,5 +4,6 @@
 becomes of instants that are due; all three are pure. ``payers`` finds the key that calls and pays,
 ``templates`` makes of a policy's words the job or batch of an instant; ``one_instant`` begins it,
 in the store in the step in which its instant is decided. ``scheduler`` looks what is due, on a
-lease; ``views`` is what administrators are told.
+lease; ``ahead`` tells who asks what comes next, ``last_batches`` how large a batch will be;
+``views`` is what administrators are told.
 """

@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.policy.sections.schedules import ScheduleSpec
+from gateway.schedules.ahead import SchedulesAhead
 from gateway.schedules.changes import Change, DueInstants, spans, unstored
 from gateway.schedules.instants import next_after
 from gateway.schedules.missed import Decided, decided
@@ -54,10 +55,12 @@ class Scheduler:
         schedules: Callable[[], Mapping[str, ScheduleSpec]],
         since: Callable[[], float],
         work: BeginsInstants,
+        ahead: SchedulesAhead,
         clock: Clock,
     ) -> None:
         """``schedules``: those of the policy in force, which is so ``since`` then."""
         self.store = store
+        self.ahead = ahead
         self._name = name
         self._schedules = schedules
         self._in_force_since = since
@@ -242,4 +245,5 @@ class Scheduler:
             async with asyncio.timeout(_LEAVE_S):
                 await self._tasks.drain()
         await self._tasks.cancel()
+        await self.ahead.aclose()
         await self.store.aclose()

@@ -15,6 +15,8 @@ from gateway.files.files import FilePlaces, Files
 from gateway.files.inputs import FileInputs
 from gateway.jobs.jobs import Jobs
 from gateway.jobs.large import LargeBodies
+from gateway.schedules.ahead import SchedulesAhead
+from gateway.schedules.last_batches import LastBatches
 from gateway.schedules.one_instant import InstantWork
 from gateway.schedules.scheduler import Scheduler
 from gateway.service import Gateway
@@ -78,12 +80,18 @@ def _scheduler(
         keys=gateway.keys.list,
         clock=gateway.clock,
     )
+    ahead = SchedulesAhead(
+        lambda: gateway.active.policy.schedules,
+        LastBatches(store, batches.store, files).size_of,
+        gateway.clock,
+    )
     return Scheduler(
         name=secrets.token_hex(8),
         store=store,
         schedules=lambda: gateway.active.policy.schedules,
         since=lambda: gateway.active_since,
         work=work,
+        ahead=ahead,
         clock=gateway.clock,
     )
 

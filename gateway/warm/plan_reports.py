@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.money.text import iso
+from gateway.planning.coming import ComingLook
 from gateway.warm.planned import PlanLook
 from gateway.warm.plans import BackendPlan
 
@@ -36,4 +37,19 @@ def _look(look: PlanLook) -> dict[str, Any]:
         "starts_raced": capacity.worth.starts,
         "workers": look.minimum.workers,
         "because": look.minimum.because,
+        "coming": seen.coming,
+        "scheduled": [_coming(one) for one in look.coming],
+    }
+
+
+def _coming(look: ComingLook) -> dict[str, Any]:
+    what = look.what
+    return {
+        "schedule": what.schedule,
+        "at": iso(what.at, "seconds"),
+        "model": what.model,
+        "calls": what.calls,
+        "within_seconds": what.within_s,
+        "run_seconds": round(look.run_s, 3),
+        "at_once": look.at_once,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
@@ -10,6 +11,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.money.pricing import second_rate
 from gateway.planning.baseline import BaselineRule
+from gateway.planning.coming import ComingCalls, ComingLook, seen_coming
 from gateway.planning.minimum import Minimum, minimum_of
 from gateway.planning.planner import Capacity, Planner, PlanRule, Seen
 from gateway.planning.starts import StartSamples
@@ -29,6 +31,8 @@ class PlanLook(msgspec.Struct, frozen=True):
     """Of ``seen.ready``, what is no worker of this backend."""
     capacity: Capacity
     minimum: Minimum
+    coming: tuple[ComingLook, ...] = ()
+    """Of ``seen.coming``, by what begins them."""
 
 
 class PlannedModels:
@@ -42,8 +46,24 @@ class PlannedModels:
         self._learned_at = now
         self._held: deque[tuple[float, int]] = deque()
 
-    def look(self, backend: LiveBackend, seen: Seen, at_home: int, now: float) -> PlanLook:
-        """What there should be until the next look. ``now``: monotonic seconds."""
+    def look(
+        self,
+        backend: LiveBackend,
+        seen: Seen,
+        at_home: int,
+        now: float,
+        coming: Iterable[ComingCalls] = (),
+    ) -> PlanLook:
+        """What there should be until the next look. ``now``: monotonic seconds; ``coming``: calls
+        of any models that begin before a start is over."""
+        known = tuple(
+            seen_coming(one, backend.learned.run_time(one.model).mean)
+            for one in coming
+            if one.model in self.pool
+        )
+        if known:
+            at_once = sum(one.at_once for one in known)
+            seen = msgspec.structs.replace(seen, coming=at_once)
         if now - self._learned_at >= _LEARN_EVERY_S:
             self._learned_at = now
             self.planner.learn_starts(_starts(backend))
@@ -56,7 +76,7 @@ class PlannedModels:
             lingering=self._lingering(now),
         )
         self._held.append((now, minimum.held))
-        return PlanLook(self._models, seen, at_home, capacity, minimum)
+        return PlanLook(self._models, seen, at_home, capacity, minimum, known)
 
     def _lingering(self, now: float) -> int:
         held = self._held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -10,12 +10,16 @@ from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.calls.state import CallState
 from gateway.clock import Clock
+from gateway.planning.coming import ComingCalls
 from gateway.planning.minimum import NOTHING, Minimum, PlanBounds, together
 from gateway.policy.hours import within
 from gateway.policy.model import WarmRule
 from gateway.warm.demand import Pool, pools_of, seen_by
 from gateway.warm.lead import Lead
 from gateway.warm.planned import PlanLook, PlannedModels, plan_rule
+
+_ORDERED_S = 1.5
+"""From a look until the platform has been told: one may be told a second after the last time."""
 
 
 class BackendPlan(msgspec.Struct, frozen=True):
@@ -38,10 +42,13 @@ class WorkerPlans:
         calls: Collection[CallState],
         lead: Lead,
         clock: Clock,
+        coming: Callable[[float], Sequence[ComingCalls]] = lambda within_s: (),
     ) -> None:
-        """``calls``: those on their way, as they come and go."""
+        """``calls``: those on their way, as they come and go; ``coming``: those that begin within
+        so many seconds, as far as that is known."""
         self._active = active
         self._calls = calls
+        self._coming = coming
         self._clock = clock
         self.lead = lead
         self._planned: dict[tuple[str, Pool], PlannedModels] = {}
@@ -77,10 +84,11 @@ class WorkerPlans:
 
     def _look_at(self, active: ActivePolicy, backend: LiveBackend, rule: WarmRule) -> BackendPlan:
         now, now_at = self._clock.monotonic(), self._clock.time()
+        coming = self._coming(_lead_s(backend))
         looks = []
         for models in self._models(active, backend, now):
             seen, at_home = seen_by(active, backend, models.pool, self._calls, now)
-            looks.append(models.look(backend, seen, at_home, now))
+            looks.append(models.look(backend, seen, at_home, now, coming))
         minimum = NOTHING
         if within(rule.hours, now_at, rule.ahead):
             bounds = PlanBounds(rule.spare, max(rule.most, rule.spare))
@@ -125,3 +133,9 @@ class WorkerPlans:
             if model in pool and name in rules and rules[name].plan == "act":
                 waited_s = self._clock.monotonic() - state.received
                 models.planner.feedback.observe(waited_s <= models.plan.slo_s)
+
+
+def _lead_s(backend: LiveBackend) -> float:
+    """So long before an instant a worker must be started, to be up by then nearly always."""
+    cold = backend.learned.cold
+    return 0.0 if cold is None else cold.p95 + _ORDERED_S

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from gateway.planning.baseline import BaselineRule
 from gateway.planning.planner import Planner, PlanRule, Seen
 from gateway.planning.starts import StartSamples
@@ -67,3 +69,13 @@ def test_starts_that_are_learned_change_what_a_late_call_is_worth_at_once() -> N
     before = planner.look(0.0, seen(1)).worth
     planner.learn_starts(StartSamples([40.0, 50.0, 60.0]))
     assert planner.look(0.5, seen(1)).worth.seconds > before.seconds + 40
+
+
+def test_what_is_known_to_come_is_started_and_held_beside_what_runs() -> None:
+    planner = Planner(RULE, STARTS, 0.0)
+    planner.rest(1000.0, 2000)
+    coming = Seen(2, 0, 0, 2, coming=3)
+    plan = planner.look(1000.5, coming)
+    assert (plan.hold, plan.starting) == (5, 3)
+    ready = planner.look(1001.0, msgspec.structs.replace(coming, ready=5))
+    assert (ready.hold, ready.starting) == (5, 0)

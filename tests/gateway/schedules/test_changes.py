@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import FakeClock, settle
 from gateway.policy.sections.schedules import ScheduledJob, ScheduleSpec
+from gateway.schedules.ahead import SchedulesAhead
 from gateway.schedules.instants import after
 from gateway.schedules.one_instant import OnLease
 from gateway.schedules.scheduler import Scheduler
@@ -67,6 +68,10 @@ class PolicyOfOne:
         self.since = self._clock.time()
 
 
+async def never_begun(name: str, schedule: ScheduleSpec) -> None:
+    """How large its batches are is not known."""
+
+
 async def runs_of(
     crons: Sequence[str],
     changed_at: Sequence[int],
@@ -84,6 +89,7 @@ async def runs_of(
         schedules=lambda: policy.schedules,
         since=lambda: policy.since,
         work=Refusing(store, clock, busy),
+        ahead=SchedulesAhead(lambda: policy.schedules, never_begun, clock),
         clock=clock,
     )
     coming = dict(zip(changed_at, crons[1:], strict=True))
