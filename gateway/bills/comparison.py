@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,7 +14,7 @@ from gateway.bills.periods import Period, days_of
 from gateway.policy.sections.price import Price
 from gateway.storage.queries import UsageRow
 
-CORRECTION = "correction"
+CORRECTION: Final[Literal["correction"]] = "correction"
 """The kind of the rows that are booked of a comparison."""
 
 

@@ -60,6 +60,12 @@ def without(kept: KeptBill, start: float, end: float) -> Iterator[KeptBill]:
             yield msgspec.structs.replace(kept, bill=bill)
 
 
+def of_ended_days(kept: KeptBill) -> KeptBill | None:
+    """Those days of it that were over when it was told: of others the bill can have grown since."""
+    bill = _between(kept.bill, kept.bill.start, min(kept.bill.end, _down(kept.at)))
+    return None if bill is None else msgspec.structs.replace(kept, bill=bill)
+
+
 def _between(bill: Bill, start: float, end: float) -> Bill | None:
     lines = [one for one in bill.lines if one.start < end and one.end > start]
     while start < end:

@@ -1,4 +1,4 @@
-"""Asks a platform for its bill and the ledger for its rows, and books what is to be corrected."""
+"""Asks a platform for its bill and the ledger for its rows, and puts them side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 from adapters.base import Billed
 from adapters.types import Bill, BillLine
 from gateway.bills.comparison import Books, Comparison, Day, books_of, split_by_day
-from gateway.bills.corrections import corrections_of
 from gateway.bills.kept_bills import KeptBill, joined
 from gateway.bills.periods import DAY, Period
 from gateway.money.pricing import second_rate
@@ -87,24 +86,6 @@ async def compare_kept(
         days=tuple(itertools.chain.from_iterable(one.days for one in found)),
         priced_here=any(one.priced_here for one in found),
     )
-
-
-async def book(found: Comparison, ledger: Ledger, *, now_at: float, version: str) -> int:
-    """Books what is open of the days that have ended, as rows of their own. Returns how many.
-    Raises StorageUnavailable."""
-    booked = 0
-    for day in found.days:
-        if not day.period.is_days or day.period.end > now_at:
-            continue
-        number = 0
-        rows = corrections_of(found.backend, day, number, now_at=now_at, version=version)
-        while rows and await ledger.rows(rows[0].id):
-            number += 1
-            rows = corrections_of(found.backend, day, number, now_at=now_at, version=version)
-        if rows:
-            await ledger.settle(rows)
-        booked += len(rows)
-    return booked
 
 
 def _price(policy: Policy, spec: BackendSpec, at: float) -> Price | None:

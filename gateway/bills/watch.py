@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from adapters.base import Backend, Billed
 from adapters.errors import BackendError
 from adapters.types import Bill
+from gateway.bills.booking import book
 from gateway.bills.comparison import Comparison
 from gateway.bills.kept_bills import PLATFORM, KeptBill, KeptBills
 from gateway.bills.periods import DAY, Period, period_of
-from gateway.bills.reconciler import Unpriced, asked, book, compare
+from gateway.bills.reconciler import Unpriced, asked, compare
 from gateway.clock import Clock
 from gateway.metrics import Reading
 from gateway.money.text import usd

@@ -105,7 +105,13 @@ ROOMS: dict[str, ConsolePage] = {
         {"cancel": jobs.cancel, "test": jobs.test, "enable": jobs.enable},
     ),
     "incidents": ConsolePage("Incidents", incidents.show, incidents.sheet, roles=_ADMINS),
-    "bill": ConsolePage("Bill", bill.show, bill.sheet, {"ask": bill.ask, "put": bill.put}, _ADMINS),
+    "bill": ConsolePage(
+        "Bill",
+        bill.show,
+        bill.sheet,
+        {"ask": bill.ask, "put": bill.put, "book": bill.book},
+        _ADMINS,
+    ),
 }
 """The first word of a path -> its page, in the order of the navigation."""
 

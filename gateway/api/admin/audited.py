@@ -43,11 +43,15 @@ _WITH_THE_CHANGE = ("key.create", "key.revoke", "key.rotate")
 
 
 async def audited(
-    gateway: Gateway, name: str, scope: Scope, run: Callable[[], Awaitable[tuple[int, Any]]]
+    gateway: Gateway,
+    name: str,
+    scope: Scope,
+    run: Callable[[], Awaitable[tuple[int, Any]]],
+    **details: str,
 ) -> tuple[int, Any]:
     """What ``run`` returns. Its act is in ``scope`` for those that write it themselves. Raises
     StorageUnavailable, and nothing is done, where no entry can be written."""
-    act = scope["act"] = act_of(gateway, name, scope)
+    act = scope["act"] = msgspec.structs.replace(act_of(gateway, name, scope), details=details)
     if name not in _WITH_THE_CHANGE:
         await _record(gateway, act, "begun")
     try:

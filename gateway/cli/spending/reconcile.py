@@ -11,9 +11,10 @@ from adapters.errors import BackendError
 from adapters.types import Bill
 from gateway.app import backend_maker
 from gateway.bills.bill_files import BillFileError, bill_from_csv
+from gateway.bills.booking import book
 from gateway.bills.comparison import Comparison
 from gateway.bills.periods import Period
-from gateway.bills.reconciler import Unpriced, asked, book, compare, within
+from gateway.bills.reconciler import Unpriced, asked, compare, within
 from gateway.cli.shared import fail, unset_secret
 from gateway.clock import Clock
 from gateway.opening.stores import open_ledger

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import itertools
-import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,13 +17,22 @@ from adapters.errors import BackendError
 from gateway.bills.bill_files import BillFileError, bill_from_csv
 from gateway.bills.causes import MEANINGS, CauseName
 from gateway.bills.comparison import CORRECTION, Comparison, Day
-from gateway.bills.kept_bills import FILE, KEPT_DAYS, PLATFORM, KeptBill, KeptBills
+from gateway.bills.kept_bills import KEPT_DAYS, PLATFORM, KeptBill
 from gateway.bills.periods import DAY, Period, period_of
-from gateway.bills.reconciler import Unpriced, asked, compare_kept
+from gateway.bills.reconciler import asked
 from gateway.console.drawing.figures import dollars
 from gateway.console.drawing.plots import Band, Plot, PlotColumn, PlotText, stacked
 from gateway.console.drawing.words import CAUSES
 from gateway.console.visits import sheets
+from gateway.console.visits.acts import recorded
+from gateway.console.visits.billed import (
+    Bookable,
+    bill_period,
+    billed_backends,
+    bookable,
+    booked,
+    kept_bills,
+)
 from gateway.console.visits.spans import TimeSlice, bounds, span_of
 from gateway.console.visits.standings import reserved_names
 from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
@@ -41,20 +49,8 @@ _MUCH_NANO = 1_000 * NANO
 _DONE = {
     "asked": "The platforms were asked just now, and what they told stands below.",
     "kept": "The bill stands beside the ledger from now on.",
+    "booked": "It is booked, as rows of its own: the ledger's totals have it from now on.",
 }
-
-
-class BilledBackend(msgspec.Struct, frozen=True, kw_only=True):
-    """A backend of the policy, and its bill beside the ledger where one is known."""
-
-    name: str
-    kind: str
-    is_asked: bool
-    """Whether its platform can be asked."""
-    source: str = ""
-    at: float = 0.0
-    found: Comparison | None = None
-    why_not: str = ""
 
 
 class BillCause(msgspec.Struct, frozen=True):
@@ -66,6 +62,15 @@ class BillCause(msgspec.Struct, frozen=True):
     nano: int
     seconds: float | None
     href: str
+
+
+class OpenCause(msgspec.Struct, frozen=True):
+    """What may be booked of a cause."""
+
+    name: CauseName
+    words: str
+    meaning: str
+    nano: int
 
 
 class BilledDay(msgspec.Struct, frozen=True):
@@ -87,7 +92,7 @@ async def show(visit: Visit) -> HtmlPage:
 async def _page(
     visit: Visit, failures: dict[str, str] | None = None, problem: ApiError | None = None
 ) -> HtmlPage:
-    backends = await _backends(visit)
+    backends = await billed_backends(visit)
     if visit.rest:
         known = {one.name: one for one in backends}
         if visit.rest not in known:
@@ -98,7 +103,10 @@ async def _page(
     rule = visit.gateway.active.policy.reconcile
     days = days_of(found)
     span = span_of(visit, "30d")
+    period = bill_period(visit)
+    may_book = await bookable(visit, visit.rest, period) if visit.rest else None
     values: dict[str, Any] = {
+        "visit": visit,
         "span": span,
         "spanned": {"range": span.name, **visit.span_ends},
         "backends": backends,
@@ -107,7 +115,10 @@ async def _page(
         "causes": causes_of(found, visit),
         "lines": _lines(found) if visit.rest else [],
         "most_lines": _LINES,
-        "plot": _plot(found, _period(visit), visit),
+        "plot": _plot(found, period, visit),
+        "bookable": may_book,
+        "open_causes": _open_causes(may_book),
+        "ends": bounds(_slice(period)),
         "places": 2 if max((one.billed for one in found), default=0) >= _MUCH_NANO else 4,
         "rule": rule,
         "threshold": (rule or Reconcile()).threshold,
@@ -119,13 +130,13 @@ async def _page(
         "can_ask": [one.name for one in backends if one.is_asked],
         "done": _DONE.get(visit.params.get("done", "")),
     }
-    return HtmlPage("bill.html", values, 400 if problem else 200)
+    return HtmlPage("bill.html", values, problem.status if problem else 200)
 
 
 async def sheet(visit: Visit) -> Sheet:
     """Days by backend, with their causes; of ``view=lines`` the lines of the bills."""
     wanted = visit.params.get("backend")
-    told = [one for one in await _backends(visit) if wanted in (None, one.name)]
+    told = [one for one in await billed_backends(visit) if wanted in (None, one.name)]
     found = [one.found for one in told if one.found is not None]
     if visit.params.get("view") == "lines":
         return _sheet_of_lines(found)
@@ -151,45 +162,6 @@ def _sheet_of_lines(found: Sequence[Comparison]) -> Sheet:
         for line in day.bill.lines
     )  # fmt: skip
     return sheets.sheet_of("bill-lines", head, rows)
-
-
-# --- bills and ledger ----------------------------------------------------------------------------
-
-
-def _kept(visit: Visit) -> KeptBills:
-    return KeptBills(Path(visit.gateway.active.policy.server.data) / FILE)
-
-
-def _period(visit: Visit) -> Period:
-    """Whole days (UTC), as platforms bill."""
-    span = span_of(visit, "30d")
-    return Period(math.floor(span.since / DAY) * DAY, math.ceil(span.until / DAY) * DAY)
-
-
-async def _backends(visit: Visit) -> list[BilledBackend]:
-    period = _period(visit)
-    kept = await asyncio.to_thread(_kept(visit).within, period)
-    names = list(visit.gateway.active.policy.backends)
-    return await asyncio.gather(*(_told(visit, name, kept.get(name, []), period) for name in names))
-
-
-async def _told(visit: Visit, name: str, kept: Sequence[KeptBill], period: Period) -> BilledBackend:
-    policy = visit.gateway.active.policy
-    spec = policy.backends[name]
-    told = BilledBackend(
-        name=name,
-        kind=spec.kind,
-        is_asked=isinstance(visit.gateway.active.backends[name].adapter, Billed),
-    )
-    if not kept:
-        return told
-    last = max(kept, key=lambda one: one.at)
-    told = msgspec.structs.replace(told, source=last.source, at=last.at)
-    try:
-        found = await compare_kept(policy, spec, kept, period, visit.gateway.ledger)
-    except Unpriced as error:
-        return msgspec.structs.replace(told, why_not=str(error))
-    return msgspec.structs.replace(told, found=found)
 
 
 # --- the tables ----------------------------------------------------------------------------------
@@ -230,10 +202,15 @@ def causes_of(found: Sequence[Comparison], visit: Visit) -> list[BillCause]:
     ]
 
 
+def _open_causes(may_book: Bookable | None) -> list[OpenCause]:
+    nano = {} if may_book is None else may_book.nano
+    return [OpenCause(name, CAUSES[name], MEANINGS[name], amount) for name, amount in nano.items()]
+
+
 def _href(name: CauseName, visit: Visit) -> str:
     if name not in ("starts", "rest"):
         return visit.here() + ("#lines" if visit.rest else "#days")
-    ends = bounds(_slice(_period(visit)))
+    ends = bounds(_slice(bill_period(visit)))
     return link("calls", {"backend": visit.rest, "kind": "all", **ends})
 
 
@@ -335,22 +312,19 @@ async def _asked(visit: Visit, name: str, adapter: Billed, period: Period) -> st
     except TimeoutError:
         return f"the platform did not answer within {_ASK_WITHIN_S:g} s"
     kept = KeptBill(bill=bill, source=PLATFORM, at=visit.now_at)
-    await asyncio.to_thread(_kept(visit).put, name, kept)
+    await asyncio.to_thread(kept_bills(visit).put, name, kept)
     return ""
 
 
 async def put(visit: Visit) -> Given:
     """Takes a bill as CSV; one with an error changes nothing, and is shown again."""
-    name = visit.form.get("backend", "")
-    if name not in visit.gateway.active.policy.backends:
-        words = "Name a backend of the policy in force."
-        raise ApiError(400, "invalid_parameter", words, param="backend")
+    name = _named_backend(visit)
     try:
         kept = await asyncio.to_thread(_from_form, visit)
     except BillFileError as error:
         problem = ApiError(400, "invalid_parameter", str(error), param="text")
         return await _page(visit, problem=problem)
-    await asyncio.to_thread(_kept(visit).put, name, kept)
+    await asyncio.to_thread(kept_bills(visit).put, name, kept)
     ends = bounds(TimeSlice("", kept.bill.start, kept.bill.end))
     return Onward(link("bill", ends, name) + "&done=kept")
 
@@ -363,3 +337,46 @@ def _from_form(visit: Visit) -> KeptBill:
     if bill.end - bill.start > KEPT_DAYS * DAY:
         raise BillFileError(f"{name} covers more than {KEPT_DAYS} days: put it in by parts")
     return KeptBill(bill=bill, source=name, at=visit.now_at)
+
+
+def _named_backend(visit: Visit) -> str:
+    name = visit.form.get("backend", "")
+    if name not in visit.gateway.active.policy.backends:
+        words = "Name a backend of the policy in force."
+        raise ApiError(400, "invalid_parameter", words, param="backend")
+    return name
+
+
+async def book(visit: Visit) -> Given:
+    """Books the causes that the form names, where all that is open is still what it has shown."""
+    name = _named_backend(visit)
+    ends = {end: visit.form.get(end) for end in ("from", "to")}
+    params = {end: at for end, at in ends.items() if at}
+    seen = msgspec.structs.replace(visit, page="bill", rest=name, params=params)
+    period = bill_period(seen)
+    what = await bookable(seen, name, period)
+    try:
+        causes = _agreed(visit, what)
+    except ApiError as error:
+        return await _page(seen, problem=error)
+    assert what is not None
+    run = functools.partial(booked, visit, what, causes)
+    sums = usd(sum(what.nano[cause] for cause in causes))
+    await recorded(
+        visit, "bill.book", name, run, days=str(period), causes=", ".join(causes), usd=sums
+    )
+    return Onward(link("bill", bounds(_slice(period)), name) + "&done=booked")
+
+
+def _agreed(visit: Visit, what: Bookable | None) -> list[CauseName]:
+    """What is to be booked. Raises ApiError 400 for nothing, and 409 where another page booked, or
+    calls or bills came, since the form was shown."""
+    if what is None or visit.form.get("stamp") != what.stamp:
+        words = (
+            "The figures have changed since you saw them: nothing is booked. Look at them again."
+        )
+        raise ApiError(409, "bill_changed", words)
+    causes = [name for name in what.nano if visit.form.get(f"cause-{name}")]
+    if not causes:
+        raise ApiError(400, "invalid_parameter", "Choose what to book: at least one cause.")
+    return causes

@@ -4,7 +4,7 @@ same entries in the audit log."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -34,3 +34,17 @@ async def done(
     run = functools.partial(handler, visit.gateway, scope, sent)
     _, told = await audited(visit.gateway, ACTS[route], scope, run)
     return told
+
+
+async def recorded(
+    visit: Visit, act: str, target: str, run: Callable[[], Awaitable[object]], **details: str
+) -> None:
+    """Does what no route of the API does, with the same entries in the audit log. For admins alone.
+    Raises ApiError and StorageUnavailable as ``run`` does, and where no entry can be written."""
+    visit.context.require(_ADMINS)
+
+    async def answered() -> tuple[int, object]:
+        return 200, await run()
+
+    scope = {**visit.scope, "path_params": {"target": target}}
+    await audited(visit.gateway, act, scope, answered, **details)

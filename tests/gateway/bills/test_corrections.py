@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from adapters.errors import BackendError, FailureClass
 from adapters.fake import Fake
 from adapters.types import Bill, BillLine
+from gateway.bills.booking import book, open_causes
+from gateway.bills.causes import CauseName
 from gateway.bills.comparison import Comparison
+from gateway.bills.corrections import NAMES
 from gateway.bills.kept_bills import KeptBills
 from gateway.bills.periods import DAY, HOUR, Period
-from gateway.bills.reconciler import Unpriced, book, compare
+from gateway.bills.reconciler import Unpriced, compare
 from gateway.bills.watch import BillWatch
 from gateway.clock import FakeClock
 from gateway.money.committed import IDLE
@@ -162,6 +165,50 @@ async def test_a_day_that_has_not_ended_is_not_booked(tmp_path: Path, clock: Fak
     books = Books(tmp_path, clock)
     found = await books.compared(1, a_day(0, 100))
     assert await book(found, books.ledger, now_at=MIDNIGHT + DAY - 1.0, version="v") == 0
+    await books.ledger.aclose()
+
+
+async def test_who_compared_before_another_booked_books_nothing_twice(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    books = Books(tmp_path, clock)
+    line = a_day(0, 3 * NANO, 1200.0, parts={"fee": 7})
+    first, second = [await books.compared(1, line) for _ in range(2)]
+    for found in (first, second):
+        await book(found, books.ledger, now_at=MIDNIGHT + DAY, version="v")
+    assert await books.spent("day") == {("2026-01-01",): 3 * NANO}
+    await books.ledger.aclose()
+
+
+async def test_of_many_who_book_at_once_each_cause_is_booked_once(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    books = Books(tmp_path, clock)
+    found = await books.compared(1, a_day(0, 3 * NANO, 1200.0, parts={"fee": 7}))
+    several: tuple[tuple[CauseName, ...], ...] = (("fees",), NAMES, ("idle", "fees"), ("price",))
+    await asyncio.gather(
+        *(
+            book(found, books.ledger, now_at=MIDNIGHT + DAY, version="v", causes=causes)
+            for causes in several * 3
+        )
+    )
+    assert await books.spent("reason") == {
+        (cause.name,): cause.nano for cause in found.days[0].causes
+    }
+    await books.ledger.aclose()
+
+
+async def test_causes_that_are_not_chosen_stay_open(tmp_path: Path, clock: FakeClock) -> None:
+    books = Books(tmp_path, clock)
+    line = a_day(0, 3 * NANO, 1200.0, parts={"fee": 7})
+    found = await books.compared(1, line)
+    fees: tuple[CauseName, ...] = ("fees",)
+    await book(found, books.ledger, now_at=MIDNIGHT + DAY, version="v", causes=fees)
+    left = await books.compared(1, line)
+    assert (left.corrected, left.open) == (7, 3 * NANO - 7)
+    assert set(open_causes(left.days[0])) == {"price", "idle"}
+    assert await books.booked(1, line) == 2
+    assert (await books.compared(1, line)).open == 0
     await books.ledger.aclose()
 
 

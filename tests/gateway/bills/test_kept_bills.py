@@ -7,12 +7,13 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.types import Bill, BillLine
-from gateway.bills.kept_bills import FILE, KeptBill, KeptBills, joined
+from gateway.bills.kept_bills import FILE, KeptBill, KeptBills, joined, of_ended_days
 from gateway.bills.periods import DAY, Period
 from gateway.storage.base import StorageUnavailable
 
@@ -117,3 +118,16 @@ def spoil(path: Path, backend: str, told: bytes) -> None:
     file.execute(sql, (told, backend, float(DAY)))
     file.commit()
     file.close()
+
+
+@pytest.mark.parametrize(
+    ("told_day", "ends"),
+    [(1.5, None), (3.0, 3), (3.9, 3), (4.5, 3), (5.0, 5), (9.0, 6)],
+    ids=["before", "at a midnight", "later", "within a line of two days", "after it", "at last"],
+)
+def test_what_was_told_before_a_day_had_ended_says_nothing_of_it(
+    told_day: float, ends: int | None
+) -> None:
+    whole = a_bill(2, 6, [(2, 3), (3, 5), (5, 6)])
+    kept = of_ended_days(msgspec.structs.replace(whole, at=told_day * DAY))
+    assert (None if kept is None else kept.bill.end / DAY) == ends
