@@ -87,6 +87,7 @@ class OneLease:
         """Until it has ended, waits again, or is left to another gateway. Raises
         StorageUnavailable: then the lease runs out, and whoever takes it next goes on."""
         outcome = await self._outcome(run)
+        run.is_over = True
         if run.state is not None and run.state.ending is not None:
             self._ended(run.state)
         job = run.job
@@ -129,6 +130,10 @@ class OneLease:
                 unasked = of_failure(error, late=False), error.status, error.code
         run.state = state = self._state(active, run, request, row)
         run.most_run_s = inf if request.most_run_s is None else request.most_run_s
+        if run.stopped == "handed_over":
+            return _left(run)
+        if run.stopped and not run.goes_on_at:
+            unasked = _CANCELED_UNASKED
         if unasked is not None:
             end, status, code = unasked
             await self._dispatcher.jobs.end_unasked(state, status, code)
@@ -158,7 +163,7 @@ class OneLease:
         if run.goes_on_at:
             return None
         if run.job.canceling:
-            return CANCELED, 499, "canceled"
+            return _CANCELED_UNASKED
         if self._clock.time() >= run.job.deadline:
             return EXPIRED, 504, PASSED
         try:
@@ -253,12 +258,20 @@ class OneLease:
             task.uncancel()
         if state.stop_cause == "canceled":
             if state.ending is None:
+                if run.goes_on_at:  # its platform was not told yet: whoever has it next does that
+                    return IsLeft()
                 await self._dispatcher.jobs.end_unasked(state, 499, "canceled")
             return CANCELED
-        return IsLeft() if run.goes_on_at else Waits(attempt=_restarts_of(run))
+        return _left(run)
 
 
 _TIMED = frozenset(("nano_usd", "gpu_us"))
+_CANCELED_UNASKED = CANCELED, 499, "canceled"
+
+
+def _left(run: JobRun) -> Outcome:
+    """Another gateway has its turn."""
+    return IsLeft() if run.goes_on_at else Waits(attempt=_restarts_of(run))
 
 
 def _restarts_of(run: JobRun) -> JobAttempt:

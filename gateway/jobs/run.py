@@ -79,6 +79,10 @@ class JobRun:
         self.task: asyncio.Task[None] | None = None
         self.begun = asyncio.Event()
         """It waits for no backend any more."""
+        self.stopped: Literal["", "canceled", "handed_over"] = ""
+        """For what it was to stop, also where nothing could be broken off any more, or yet."""
+        self.is_over = False
+        """What became of it on this lease is known, and about to be written down."""
         self.most_run_s = inf
         """How long its caller lets it run at a backend."""
         self._begun_at = 0.0
@@ -120,8 +124,9 @@ class JobRun:
         return now - self._begun_at if self.begun.is_set() else None
 
     def stop(self, cause: Literal["canceled", "handed_over"]) -> None:
-        """Breaks it off, or leaves it to others."""
-        if self.state is not None:
+        """Breaks it off, or leaves it to others; the first cause counts."""
+        self.stopped = self.stopped or cause
+        if self.state is not None and not self.is_over:
             self.state.stop(cause)
 
     # --- at a backend -------------------------------------------------------------------------

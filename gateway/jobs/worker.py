@@ -68,6 +68,8 @@ class JobWorker:
         """Where what is large lies; None: nowhere, so that it is kept inside of its job."""
         self._runs: dict[str, JobRun] = {}
         self._turns = JobTurns()
+        self._canceled: set[str] = set()
+        """Jobs that nobody here had when they were canceled: the store may just be giving them."""
         self._full: dict[str, float] = {}
         """Keys whose jobs have to wait -> until when, in monotonic seconds."""
         self._waiting: dict[str, int] = {}
@@ -104,8 +106,11 @@ class JobWorker:
         await self._rounds.look()
 
     async def _work(self) -> None:
-        await self._count()
-        await self._take()
+        try:
+            await self._count()
+            await self._take()
+        finally:
+            self._canceled.clear()
 
     # --- what waits ---------------------------------------------------------------------------
 
@@ -192,7 +197,9 @@ class JobWorker:
         self._turns.taken(new, self._each_s)
         for job in new:
             run = self._runs[job.id] = JobRun(job, self._store, self._clock, self.large)
-            if job.canceling:
+            if job.id in self._canceled:
+                run.stop("canceled")
+            if job.canceling or run.stopped:
                 self._rounds.renew_soon()  # one that a platform has is stopped at the next look
             run.task = self._tasks.run(self._see_through(run))
 
@@ -215,18 +222,30 @@ class JobWorker:
             self._full.pop(run.job.key_id, None)
             self._news.tell(run.job.id)
             self.wake()
+        if run.stopped == "canceled":  # perhaps when it was put back already
+            await self._take_one(run.job.id)
+
+    async def _take_one(self, id: str) -> None:
+        """Somebody has to see to its end who has no turn to wait for."""
+        try:
+            taken = await self._store.take_one(self._name, id, LEASE_S)
+        except StorageUnavailable as unavailable:
+            log.error("job %s: %s; it is taken up again later", id, unavailable)
+        else:
+            self._begin(() if taken is None else (taken,))
 
     async def cancel(self, id: str) -> bool:
         """Stops a job, wherever it is; False where it has ended, or there is none. Raises
         StorageUnavailable."""
         if not await self._store.cancel(id):
             return False
+        if id not in self._runs:
+            await self._take_one(id)
         run = self._runs.get(id)
         if run is not None:
             run.stop("canceled")
         else:
-            taken = await self._store.take_one(self._name, id, LEASE_S)
-            self._begin(() if taken is None else (taken,))
+            self._canceled.add(id)
         return True
 
     # --- what is held -------------------------------------------------------------------------
