@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from gateway.batches.run import BatchLost, BatchRun
 from gateway.clock import Clock
-from gateway.jobs.rounds import LEASE_S, LeaseRounds
+from gateway.jobs.renewals import LEASE_S
+from gateway.jobs.rounds import LeaseRounds
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.batches.base import BatchStore, StoredBatch
 from gateway.tasks import BackgroundTasks
@@ -109,4 +110,5 @@ class BatchWorker:
             async with asyncio.timeout(_LEAVE_S):
                 await self._tasks.drain()
         await self._tasks.cancel()
+        self._rounds.close()
         await self._store.aclose()

@@ -1,41 +1,28 @@
-"""The rounds of whoever works on leases: they are renewed, what is old is dropped, and what there
-is to do is looked for; at once when somebody says so, and else every second."""
+"""The rounds of whoever works on leases: what is old is dropped, and what there is to do is looked
+for; at once when somebody says so, and else every second. Leases are renewed beside them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from gateway.clock import Clock
+from gateway.jobs.renewals import Leased, LeaseRenewals, RenewsLeases
 from gateway.storage.base import StorageUnavailable
 
 log = logging.getLogger("spillgate")
 
-LEASE_S = 20.0
-_RENEW_EVERY_S = 5.0
 _LOOK_EVERY_S = 1.0
 _PRUNED_AT_ONCE = 500
 
 
-class LeaseStore(Protocol):
-    """A store that lends what is in it. Both raise StorageUnavailable."""
-
-    async def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> dict[str, bool]:
-        """Those that are still this worker's -> whether they are to be canceled."""
-        ...
+class LeaseStore(RenewsLeases, Protocol):
+    """One that forgets what is old as well."""
 
     async def prune(self, forget_s: float, most: int) -> int:
-        """Drops what ended so long ago; how many it has looked at."""
-        ...
-
-
-class Leased(Protocol):
-    """Work on a lease."""
-
-    def stop(self, cause: Literal["canceled", "handed_over"]) -> None:
-        """Breaks it off, or leaves it to others."""
+        """Drops what ended so long ago; how many it has looked at. Raises StorageUnavailable."""
         ...
 
 
@@ -58,35 +45,43 @@ class LeaseRounds:
         prune_every_s: float,
         forget_s: float,
     ) -> None:
-        self._name = name
         self._what = what
         self._store = store
-        self._runs = runs
         self._work = work
         self._clock = clock
         self._prune_every_s = prune_every_s
         self._forget_s = forget_s
         self._wake = asyncio.Event()
-        self._renew_at = 0.0
         self._prune_at = 0.0
         self.is_over = False
         self._failing = ""
+        self._renewals = LeaseRenewals(name=name, what=what, store=store, runs=runs, clock=clock)
 
     def wake(self) -> None:
         """There may be something to do."""
         self._wake.set()
 
     def end(self) -> None:
-        """There are no more rounds."""
+        """There are no more rounds; what is on its way keeps its leases until ``close``."""
         self.is_over = True
         self.wake()
 
+    def close(self) -> None:
+        """Nothing is on its way any more."""
+        self.end()
+        self._renewals.end()
+
     def renew_soon(self) -> None:
-        """Somebody may want one of them stopped: the next round asks."""
-        self._renew_at = 0.0
+        """Somebody may want one of them stopped: it is asked within a second."""
+        self._renewals.soon()
 
     async def run(self) -> None:
-        """Until ``end``."""
+        """Until ``close``."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._renewals.run())
+            both.create_task(self._go_round())
+
+    async def _go_round(self) -> None:
         while not self.is_over:
             self._wake.clear()
             await self.look()
@@ -97,7 +92,6 @@ class LeaseRounds:
     async def look(self) -> None:
         """One round. A store that fails is waited for, and that is said once."""
         try:
-            await self._renew()
             await self._prune()
             await self._work()
         except StorageUnavailable as unavailable:
@@ -106,20 +100,6 @@ class LeaseRounds:
             self._failing = str(unavailable)
         else:
             self._failing = ""
-
-    async def _renew(self) -> None:
-        """Those that are somebody else's now are left; those that are to be canceled are."""
-        now = self._clock.monotonic()
-        if now < self._renew_at:
-            return
-        self._renew_at = now + _RENEW_EVERY_S
-        asked = dict(self._runs)
-        mine = await self._store.renew(self._name, list(asked), LEASE_S)
-        for id, run in asked.items():
-            if id not in mine:
-                run.stop("handed_over")
-            elif mine[id]:
-                run.stop("canceled")
 
     async def _prune(self) -> None:
         now = self._clock.monotonic()

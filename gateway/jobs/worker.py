@@ -17,7 +17,8 @@ from gateway.jobs.held import claims_in_force
 from gateway.jobs.large import LargeBodies
 from gateway.jobs.news import JobNews
 from gateway.jobs.one_lease import OneLease
-from gateway.jobs.rounds import LEASE_S, LeaseRounds
+from gateway.jobs.renewals import LEASE_S
+from gateway.jobs.rounds import LeaseRounds
 from gateway.jobs.run import JobRun
 from gateway.jobs.turns import JobTurns
 from gateway.storage.base import LedgerRow, SharedStore, StorageUnavailable
@@ -276,6 +277,7 @@ class JobWorker:
             async with asyncio.timeout(_DRAIN_S):
                 await self._tasks.drain()
         await self._tasks.cancel()
+        self._rounds.close()
         await self._store.aclose()
 
 

@@ -13,6 +13,7 @@ from gateway.clock import FakeClock
 from gateway.types import ApiError, Principal
 from tests.gateway.batches.gateways import ENDED, input_of, with_batches
 from tests.gateway.jobs.gateways import POLICY
+from tests.waiting import until
 
 INFER = "/v1/infer/any"
 LINE = '{"custom_id": "%s", "method": "POST", "url": "/v1/infer/any", "body": {"x": "y"}}'
@@ -77,6 +78,12 @@ async def test_a_batch_whose_input_vanishes_ends_and_keeps_what_it_has(
         data = input_of([{"x": n} for n in range(90)], "/v1/infer/far")
         batch = await gateway.batch(client, data, "/v1/infer/far")
         await gateway.until_status(client, batch["id"], "in_progress")
+
+        async def is_fed() -> bool:
+            await gateway.clock.advance(0.5)
+            return bool(await gateway.jobs.store.queued())
+
+        await until(is_fed, "some of its lines are jobs", every_s=0.001)
         files = gateway.inner.stored_files
         assert files is not None
         await files.drop(batch["input_file_id"])
