@@ -1,11 +1,11 @@
 """The port to any backend, and one folder or file for each platform that speaks it.
 
 The port: ``base`` is what the gateway may ask of a backend (start, invoke, probe, close, and the
-small abilities beside them), ``types`` a call and its answer as values, ``errors`` the classes of
-failure that decide whether another backend is tried, ``settings`` the scalars that a backend's
-YAML may hold, ``names`` those that are names; ``trust`` is whom a backend's certificate is
-believed by, ``proxies`` are those on the way to it, ``tunnel`` goes through one, ``shortage`` is
-what the gateway lacks itself. ``fake`` is a backend that does as it is
+small abilities beside them), ``types`` a call and its answer as values, ``images`` what one is,
+``errors`` the classes of failure that decide whether another backend is tried, ``settings`` the
+scalars that a backend's YAML may hold, ``names`` those that are names; ``trust`` is whom a
+backend's certificate is believed by, ``proxies`` are those on the way to it, ``tunnel`` goes
+through one, ``shortage`` is what the gateway lacks itself. ``fake`` is a backend that does as it is
 told, for tests.
 
 Platforms: ``local`` (warm workers of our own), ``openai`` (vLLM, SGLang, llama.cpp, a provider),

@@ -136,6 +136,18 @@ class TokenParts(msgspec.Struct, frozen=True, kw_only=True):
     image_output: int = 0
 
 
+class ImageKind(msgspec.Struct, frozen=True):
+    """What an image is, as far as its price may differ by it; empty: nobody said."""
+
+    size: str = ""
+    """Such as 1024x1024, in small letters."""
+    quality: str = ""
+    """Such as high, in small letters."""
+
+
+ANY_IMAGE = ImageKind()
+
+
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What a call used. ``None`` is "nobody said", never zero."""
 
@@ -165,6 +177,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What the tokens were, where the backend tells them apart."""
     images: int | None = None
     """Images that were made."""
+    image: ImageKind = ANY_IMAGE
+    """What they are, each of them."""
     audio_s: float | None = None
     """Seconds of sound that were read or made."""
     estimated: bool = False

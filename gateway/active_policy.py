@@ -331,6 +331,7 @@ class ActivePolicy:
             preferences.needs,
             bounded,
             preferences.region,
+            preferences.image,
         )
 
     def _in_session(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from adapters.types import ANY_IMAGE, ImageKind
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.routing.needs import NO_NEEDS, Needs
 from gateway.types import Priority
@@ -28,6 +29,8 @@ class Preferences(msgspec.Struct, frozen=True):
     """That the request gives its call."""
     images: int = 0
     """Images that it asks for; 0: nobody says."""
+    image: ImageKind = ANY_IMAGE
+    """What these shall be."""
     session: str = ""
     """The conversation that the call belongs to, by its caller's own name; empty: none is known."""
     needs: Needs = NO_NEEDS

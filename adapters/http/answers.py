@@ -28,6 +28,7 @@ from adapters.http.plain_answers import may_be_broken, plain_usage
 from adapters.http.response import Response
 from adapters.http.stated_usage import read_usage, with_stated
 from adapters.http.token_counts import tokens_made
+from adapters.images import image_kind
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
 
@@ -55,6 +56,8 @@ class _Whole(msgspec.Struct):
     usage_metadata: msgspec.Raw = msgspec.field(default=_ABSENT, name="usageMetadata")
     error: msgspec.Raw = _ABSENT
     object: msgspec.Raw = _ABSENT
+    size: msgspec.Raw = _ABSENT
+    quality: msgspec.Raw = _ABSENT
 
 
 _decoder = msgspec.json.Decoder(_Whole)
@@ -112,8 +115,10 @@ def with_usage_told(body: bytes, usage: Usage) -> Usage:
         return usage
     stated = whole.usage if whole.usage != _ABSENT else whole.usage_metadata
     used = with_stated(usage, read_usage(stated))
-    if used.images is None and (images := _images(whole.data)):
-        used = msgspec.structs.replace(used, images=images)
+    if images := _images(whole.data):
+        kind = image_kind(read_if(whole.size, Any), read_if(whole.quality, Any))
+        images = images if used.images is None else used.images
+        used = msgspec.structs.replace(used, images=images, image=kind)
     return used
 
 

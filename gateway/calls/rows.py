@@ -50,8 +50,8 @@ def end_row(
     """The settled row. ``usage`` is what is charged; ``None``: nothing was used. ``now_at``:
     seconds since the epoch."""
     in_force, used = state.in_force, NOTHING if usage is None else usage
-    if in_force is not None and in_force.devices:
-        in_force, used = settled_by(in_force, used)
+    if in_force is not None and in_force.by_answer:
+        in_force, used = settled_by(in_force, used, state.preferences.image)
     price = None if in_force is None else in_force.price
     paid = _paid_by_caller(state, used)
     cost = 0 if usage is None else charge(price, paid)
@@ -80,8 +80,8 @@ def start_row(state: CallState, usage: Usage | None, row: LedgerRow) -> LedgerRo
     in_force, used = state.in_force, NOTHING if usage is None else usage
     if in_force is None or _paid_by_caller(state, used) is used:
         return None
-    if in_force.devices:
-        in_force, used = settled_by(in_force, used)
+    if in_force.by_answer:
+        in_force, used = settled_by(in_force, used, state.preferences.image)
     nano = charge(in_force.price, used) - row.cost_nano
     if not nano:
         return None

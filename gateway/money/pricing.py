@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from adapters.types import Usage
+from adapters.types import ANY_IMAGE, ImageKind, Usage
 from gateway.money.token_split import dearest_tokens, split
+from gateway.policy.sections.image_rates import rate_of
 from gateway.policy.sections.price import Price
 from gateway.types import MICRO
 
@@ -50,6 +51,8 @@ class Expectation(msgspec.Struct, frozen=True, gc=False):
     """The most sound that it may bring or make."""
     tail_s: float = 0.0
     """Seconds that its worker will wait after it."""
+    image: ImageKind = ANY_IMAGE
+    """What its images shall be."""
 
 
 class Estimate(msgspec.Struct, frozen=True, gc=False):
@@ -94,7 +97,7 @@ def charge(price: Price | None, usage: Usage) -> int:
     if price.per_million_input is not None or price.per_million_output is not None:
         total += _for_tokens(price, usage)
     if usage.images is not None and price.per_image is not None:
-        total += price.per_image * usage.images
+        total += rate_of(price, usage.image).nano * usage.images
     if usage.audio_s is not None and price.per_audio_second is not None:
         total += _for_sound(price.per_audio_second, usage.audio_s)
     return total
@@ -119,7 +122,8 @@ def _lines(price: Price, usage: Usage) -> Iterator[ChargeLine]:
         yield ChargeLine("per_hour", us, price.per_hour, _share_of_hour(price.per_hour, us))
     yield from _token_lines(price, usage)
     if price.per_image is not None and usage.images:
-        yield ChargeLine("per_image", usage.images, price.per_image, price.per_image * usage.images)
+        each = rate_of(price, usage.image).nano
+        yield ChargeLine("per_image", usage.images, each, each * usage.images)
     if price.per_audio_second is not None and usage.audio_s:
         rate, ms = price.per_audio_second, _milliseconds(usage.audio_s)
         yield ChargeLine("per_audio_second", ms, rate, _for_sound(rate, usage.audio_s))
@@ -204,7 +208,8 @@ def _likely(price: Price, expected: Expectation) -> int:
     if price.per_million_input is not None or price.per_million_output is not None:
         total += _for_text(price, expected.input_tokens, expected.output_tokens)
     if price.per_image is not None:
-        total += price.per_image * min(expected.images, _LIKELY_IMAGES)
+        each = rate_of(price, expected.image).nano
+        total += each * min(expected.images, _LIKELY_IMAGES)
     if price.per_audio_second is not None:
         total += _for_sound(price.per_audio_second, min(expected.audio_s, _LIKELY_AUDIO_S))
     return total
@@ -220,7 +225,7 @@ def _most(held: Price, expected: Expectation) -> int:
     if held.per_million_input is not None or held.per_million_output is not None:
         total += _for_text(held, expected.input_high_tokens, expected.output_tokens)
     if held.per_image is not None:
-        total += held.per_image * expected.images
+        total += rate_of(held, expected.image).nano * expected.images
     if held.per_audio_second is not None:
         total += _for_sound(held.per_audio_second, expected.audio_s)
     return total

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from adapters.types import Usage
+from adapters.types import ANY_IMAGE, ImageKind, Usage
 from gateway.money.charge_records import BILLED, FIGURES, record_of
 from gateway.money.token_split import dearest_tokens
 from gateway.policy.hours import next_change, within
+from gateway.policy.sections.image_rates import priced_as, rate_of
 from gateway.policy.sections.price import DatedPrices, DeviceRates, HourlyRates, Price, VolumeRates
 from gateway.storage.history import PriceRecord
 
@@ -41,13 +42,33 @@ class PriceInForce(msgspec.Struct, frozen=True):
     """What the ledger's row keeps of it."""
     devices: dict[str, PriceInForce] = {}
     """The same for calls that ran on a device with rates of its own."""
+    by_answer: bool = False
+    """Whether what is charged differs by what the answer says: ``settled_by`` has it."""
 
 
-def settled_by(in_force: PriceInForce, used: Usage) -> tuple[PriceInForce, Usage]:
-    """What a call is charged by that turned out to have run where it did; its usage is marked as an
-    estimate where the price differs by device and nobody said on which one."""
-    if not in_force.devices:
-        return in_force, used
+def settled_by(
+    in_force: PriceInForce, used: Usage, asked: ImageKind = ANY_IMAGE
+) -> tuple[PriceInForce, Usage]:
+    """What a call is charged by that turned out to have run where it did, and to have made what it
+    made; its usage is marked as an estimate where nobody said what the price differs by. ``asked``:
+    what images its request wanted, of whose answer the words go first."""
+    if in_force.devices:
+        in_force, used = _by_device(in_force, used)
+    if in_force.price.by_image and used.images:
+        in_force, used = _by_image(in_force, used, asked)
+    return in_force, used
+
+
+def _by_image(in_force: PriceInForce, used: Usage, asked: ImageKind) -> tuple[PriceInForce, Usage]:
+    made = used.image
+    kind = ImageKind(made.size or asked.size, made.quality or asked.quality)
+    if not rate_of(in_force.price, kind).sure:
+        used = msgspec.structs.replace(used, estimated=True)
+    price = priced_as(in_force.price, kind)
+    return PriceInForce(price, in_force.dearest, record_of(price)), used
+
+
+def _by_device(in_force: PriceInForce, used: Usage) -> tuple[PriceInForce, Usage]:
     found = in_force.devices.get(used.device or "")
     if found is None:
         return in_force, msgspec.structs.replace(used, estimated=True)
@@ -110,9 +131,12 @@ class Tariff:
             for variant in _variants(entry, None if changes else hour)
         ]
         dearest = dearest_tokens(_dearest(may_hold))
+        if begins != ends:
+            dearest = _with_dearest_images(dearest, may_hold)
         on = {one.device: _effective(entry, hour, tier, one) for one in entry.by_device}
         devices = {name: PriceInForce(one, dearest, record_of(one)) for name, one in on.items()}
-        return PriceInForce(price, dearest, record_of(price), devices)
+        by_answer = bool(on or price.by_image)
+        return PriceInForce(price, dearest, record_of(price), devices, by_answer)
 
 
 class _HourlyIndex:
@@ -176,6 +200,14 @@ def _dearest(prices: Sequence[Price]) -> Price:
     bills = tuple(one for one in BILLED if any(one in price.bills for price in prices))
     whole: dict[str, Any] = figures | {"bills": bills}
     return msgspec.structs.replace(first, **whole) if len(prices) > 1 else first
+
+
+def _with_dearest_images(dearest: Price, prices: Sequence[Price]) -> Price:
+    """With every image as dear as any of the prices has one."""
+    if not any(price.by_image for price in prices):
+        return dearest
+    rate = _highest(rate_of(price, ANY_IMAGE).nano for price in prices)
+    return msgspec.structs.replace(dearest, per_image=rate, by_image=())
 
 
 def _highest(figures: Iterable[int | None]) -> int | None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from adapters.types import SPOKEN_AS, Capabilities, Task
+from adapters.types import ANY_IMAGE, SPOKEN_AS, Capabilities, ImageKind, Task
 from gateway.money.estimates import sold_by_tokens
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.pricing import FREE, Estimate, Expectation, estimate
@@ -59,7 +59,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     part_tokens: int = 0
     """The most tokens that these should be, as the policy declares."""
     images: int = 0
-    """The most that it may make."""
+    """The most that it may make, each of them an ``image``."""
     audio_s: float = 0.0
     """Seconds of sound, the most that it may bring or make."""
     in_session: bool = False
@@ -69,6 +69,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """Of output, where its body says a bound."""
     region: str = ""
     """Where its caller is, as a proxy that is trusted says; empty: nobody knows."""
+    image: ImageKind = ANY_IMAGE
 
 
 class Candidate(msgspec.Struct, frozen=True, gc=False):
@@ -304,6 +305,7 @@ def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
         images,
         audio_s,
         load.tail_s,
+        question.image,
     )
     in_force, reserved = candidate.in_force, price.per_hour is not None
     found = estimate(price, expected, None if in_force is None else in_force.dearest)
@@ -389,8 +391,7 @@ def _weighted(
 def _reserved(first: Quote) -> ReasonCode:
     if first.delay.load_s > 0:
         return "RES_LOAD"
-    delay = first.delay
-    return "RES_WAIT_OK" if delay.seconds > delay.way_s else "RES_FREE"
+    return "RES_WAIT_OK" if first.delay.seconds > first.delay.way_s else "RES_FREE"
 
 
 def _elsewhere(first: Quote, has_reserved: bool) -> ReasonCode:

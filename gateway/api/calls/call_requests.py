@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.types import JSON_TYPE, Call
+from adapters.types import ANY_IMAGE, JSON_TYPE, Call
 from gateway.active_policy import ActivePolicy
 from gateway.api.answers.headers import decision_headers
 from gateway.api.answers.job_answers import (
@@ -183,8 +183,9 @@ def all_preferences(
     """What the request asks for beside its call, with the tags that it gives it; ``named``: those
     that stand beside the call's own body. Raises ApiError 400 for what cannot be read."""
     preferences = preferences_of(context, parsed.output_tokens, parsed.unbounded, parsed.parts)
-    if parsed.images:
-        preferences = msgspec.structs.replace(preferences, images=parsed.images)
+    if parsed.images or parsed.image is not ANY_IMAGE:
+        wanted, kind = parsed.images, parsed.image
+        preferences = msgspec.structs.replace(preferences, images=wanted, image=kind)
     active = gateway.active
     if parsed.model in active.demands.models:
         needs = active.demands.needs(parsed, parsed.abilities)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.types import Call
+from adapters.types import ANY_IMAGE, Call
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import all_preferences
 from gateway.api.calls.openai import (
@@ -20,6 +20,7 @@ from gateway.api.calls.openai import (
     output_of,
     parts_in,
 )
+from gateway.api.calls.plain import images_in
 from gateway.api.requests.bodies import parse_json, read_body
 from gateway.api.requests.request import (
     NO_ABILITIES,
@@ -118,6 +119,7 @@ def _session(value: dict[str, Any], body: bytes) -> str:
 def _parsed(active: ActivePolicy, call: Call, spec: ModelSpec, session: str) -> ParsedRequest:
     """As the call itself would have it; what a native call's body says is nobody's to read."""
     output, unbounded, parts, abilities = 0, 0, TEXT_ALONE, NO_ABILITIES
+    images, image = (0, ANY_IMAGE) if spec.task != "images" else images_in(call.body)
     if spec.task == "infer":
         output = spec.max_output_tokens
     elif spec.task in DECODERS:
@@ -138,6 +140,8 @@ def _parsed(active: ActivePolicy, call: Call, spec: ModelSpec, session: str) -> 
         output,
         unbounded,
         parts,
+        images=images,
+        image=image,
         abilities=abilities,
         session=session,
     )

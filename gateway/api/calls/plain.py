@@ -6,12 +6,13 @@ it is whole; the files' bytes are nobody's business here but for their number.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from adapters.forms import FormPart, boundary_of, parts_of, texts_of, with_text
-from adapters.types import ASKED_OF, FORMS, JSON_TYPE, PLAIN_ROUTES, Task
+from adapters.images import image_kind
+from adapters.types import ANY_IMAGE, ASKED_OF, FORMS, JSON_TYPE, PLAIN_ROUTES, ImageKind, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
 from gateway.api.calls.openai import invalid_field
@@ -39,6 +40,9 @@ class PlainBody(msgspec.Struct, frozen=True):
     model: str
     n: int | None = None
     stream: bool | None = None
+    size: Any = None
+    """Of an image; what is no text is its server's business."""
+    quality: Any = None
 
 
 _decode = msgspec.json.Decoder(PlainBody).decode
@@ -109,7 +113,20 @@ def parsed_plain(
         shown=shown,
         content_type=sent.content_type,
         images=_images(read.n),
+        image=_kind(read),
     )
+
+
+def _kind(read: PlainBody) -> ImageKind:
+    if read.size is None and read.quality is None:
+        return ANY_IMAGE
+    return image_kind(read.size, read.quality)
+
+
+def images_in(body: bytes) -> tuple[int, ImageKind]:
+    """How many images a body of JSON asks for, and which. Raises ApiError 400."""
+    read, _ = _of_json("images", body)
+    return _images(read.n), _kind(read)
 
 
 def _images(n: int | None) -> int:
@@ -175,7 +192,8 @@ def _of_form(body: bytes, boundary: bytes) -> tuple[PlainBody, InputParts]:
     if n and images is None:
         raise _bad_n()
     stream = texts.get("stream", "").strip().lower() in ("true", "1")
-    read = PlainBody(texts["model"], images, stream)
+    size, quality = texts.get("size"), texts.get("quality")
+    read = PlainBody(texts["model"], images, stream, size, quality)
     return read, _files(parts)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.types import JSON_TYPE, Task
+from adapters.types import ANY_IMAGE, JSON_TYPE, ImageKind, Task
 from gateway.api.requests.door import ToldError
 from gateway.dialects.faults import as_anthropics, is_anthropics
 from gateway.money.inputs import TEXT_ALONE, InputParts
@@ -131,6 +131,8 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     """What the answer shall call the model, where its caller gave it another name than its own."""
     session: str = ""
     """The conversation that its body names, or begins with."""
+    image: ImageKind = ANY_IMAGE
+    """What the images shall be that it asks for."""
 
 
 async def respond(

@@ -96,7 +96,7 @@ def _rates(price: Price) -> Iterator[str]:
         yield f"${usd(rate)} {unit_of(figure)}"
     if price.per_second is not None:
         yield f"bills {'+'.join(price.bills)}"
-    for name in ("by_device", "by_hours", "by_volume"):
+    for name in ("by_device", "by_image", "by_hours", "by_volume"):
         if getattr(price, name):
             yield f"differs {name.replace('_', ' ')}"
 

@@ -116,6 +116,26 @@ class DeviceRates(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check_says_something(self)
 
 
+class ImageRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What each image of a size, of a quality, or of both costs, instead of the price's own
+    ``per_image``."""
+
+    size: str = ""
+    """As requests and answers name it, such as 1024x1024."""
+    quality: str = ""
+    """As requests and answers name it, such as high."""
+    per_image: NanoUsd
+    """Of each."""
+
+    def __post_init__(self) -> None:
+        if not self.size and not self.quality:
+            raise ValueError("needs size, quality, or both")
+        for name in ("size", "quality"):
+            if getattr(self, name).strip().lower() == "auto":
+                message = "'auto' is what a server chooses: name what it may choose"
+                raise SettingError((name,), message)
+
+
 class VolumeTier(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rates that hold past an amount of use, instead of the price's own."""
 
@@ -162,6 +182,9 @@ class Price(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
     by_device: tuple[DeviceRates, ...] = ()
     """Rates that differ by what a call ran on, where the backend says it; they go before those of
     hours and tiers. Elsewhere the price's own hold, and the charge is marked as an estimate."""
+    by_image: tuple[ImageRates, ...] = ()
+    """What images cost by their size and quality, whatever the hour, the device and the tier; the
+    first that an image is of holds. Others cost the price's own ``per_image``."""
     by_hours: tuple[HourlyRates, ...] = ()
     """Rates that differ by the hour; the first that covers the instant holds, before any tier."""
     by_volume: VolumeRates | None = None
@@ -184,6 +207,7 @@ class Price(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check_times(self)
         _check_variants(self)
         _check_devices(self)
+        _check_images(self)
         if self.until is not None:
             _check_until(self, self.until)
 
@@ -237,6 +261,20 @@ def _check_devices(price: Price) -> None:
         if one.device in seen:
             raise SettingError((f"by_device[{index}]", "device"), f"{one.device} stands twice")
         seen.add(one.device)
+
+
+def _check_images(price: Price) -> None:
+    if price.by_image and price.per_image is None:
+        raise SettingError(("by_image",), "the price itself has no per_image: give it, for others")
+    for index, one in enumerate(price.by_image):
+        for earlier in price.by_image[:index]:
+            if _covers(earlier.size, one.size) and _covers(earlier.quality, one.quality):
+                message = "never holds: an earlier one takes all of it"
+                raise SettingError((f"by_image[{index}]",), message)
+
+
+def _covers(wider: str, narrower: str) -> bool:
+    return not wider or wider.strip().lower() == narrower.strip().lower()
 
 
 def _whole_of(part: str) -> str:

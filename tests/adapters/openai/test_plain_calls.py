@@ -12,7 +12,7 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.forms import boundary_of, parts_of, texts_of, with_text
 from adapters.openai.sound import seconds_of_sound, seconds_of_wav
-from adapters.types import Call, Task
+from adapters.types import ANY_IMAGE, Call, ImageKind, Task
 from gateway.clock import FakeClock
 from tests.adapters.openai.test_backend import upstream
 from tests.adapters.servers import answer
@@ -54,6 +54,24 @@ async def test_json_is_sent_as_it_came_but_for_the_models_name(clock: FakeClock)
         await backend.invoke(call("other", b"\x89PNG", content_type="image/png", path="/v1/ocr"))
         assert script.requests[1].body == b"\x89PNG"
         assert script.requests[1].target == "/v1/ocr"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ({"size": "1024x1536", "quality": "High"}, ImageKind("1024x1536", "high")),
+        ({"size": "auto", "quality": None}, ANY_IMAGE),
+        ({"size": [1, 2], "quality": {}}, ANY_IMAGE),
+    ],
+    ids=["said", "left to the server", "odd"],
+)
+async def test_an_answer_says_what_its_images_are(
+    said: dict[str, Any], kind: ImageKind, clock: FakeClock
+) -> None:
+    images = {"data": [{"url": "a"}], **said, "usage": {"input_tokens": 3, "output_tokens": 9}}
+    async with upstream(clock, answer(images)) as (backend, _):
+        usage = (await backend.invoke(call("images"))).usage
+        assert (usage.images, usage.image, usage.output_tokens) == (1, kind, 9)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from adapters.forms import parts_of
-from adapters.types import Capabilities, Reply, Task, Usage
+from adapters.types import Capabilities, ImageKind, Reply, Task, Usage
 from gateway.clock import FakeClock
 from gateway.policy.reader import PolicyError, read_policy_text
 from tests.gateway.assembled import FAKES, AssembledGateway, assembled
@@ -48,6 +48,11 @@ def doing_all(gateway: AssembledGateway, *outcomes: Reply) -> None:
     home.tell(*outcomes)
 
 
+def by_image(kinds: str) -> str:
+    """The policy with prices of images by their kind."""
+    return POLICY.replace("per_audio_second: 0.001", f"by_image: [{kinds}]")
+
+
 # --- by OpenAI's client --------------------------------------------------------------------------
 
 
@@ -61,6 +66,42 @@ async def test_images_are_charged_each(tmp_path: Path, clock: FakeClock) -> None
         assert json.loads(call.body)["model"] == "draw"
         row = await row_of(gateway)
         assert (row.task, row.cost_nano) == ("images", 80_000_000)
+
+
+async def test_images_are_held_for_and_charged_by_their_size(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    policy = by_image("{size: 512x512, per_image: 0.01}, {size: 2048x2048, per_image: 0.2}")
+    made = Usage(images=2, image=ImageKind("2048x2048"))
+    async with assembled(tmp_path, clock, policy) as gateway:
+        doing_all(gateway, *(Reply(body=DRAWN, usage=one) for one in (Usage(images=2), made)))
+        images = openais(gateway).images
+        held, charged = [], []
+        for _ in range(2):
+            await images.generate(model="draw", prompt="a gate", n=2, size="512x512")
+            row = await row_of(gateway)
+            held.append(row.hold_nano)
+            charged.append((row.cost_nano, row.cost_basis))
+        assert held == [20_000_000, 20_000_000]
+        assert charged == [(20_000_000, "reported"), (400_000_000, "reported")]
+
+
+async def test_an_image_of_which_nobody_says_the_size_costs_the_dearest_and_is_an_estimate(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    policy = by_image("{size: 2048x2048, per_image: 0.2}")
+    picture = ("a.png", b"\x89PNG", "image/png")
+    async with assembled(tmp_path, clock, policy) as gateway:
+        doing_all(gateway, *(Reply(body=DRAWN, usage=Usage(images=1)) for _ in range(2)))
+        images = openais(gateway).images
+        await images.edit(model="draw", image=picture, prompt="a gate", n=1, size="auto")
+        row = await row_of(gateway)
+        told = (row.hold_nano, row.cost_nano, row.cost_basis)
+        assert told == (200_000_000, 200_000_000, "estimated")
+        await images.edit(model="draw", image=picture, prompt="a gate", n=1, size="512x512")
+        row = await row_of(gateway)
+        told = (row.hold_nano, row.cost_nano, row.cost_basis)
+        assert told == (40_000_000, 40_000_000, "reported")
 
 
 async def test_an_edit_is_a_form_that_goes_on_as_it_came(tmp_path: Path, clock: FakeClock) -> None:
