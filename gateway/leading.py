@@ -22,11 +22,13 @@ from gateway.planning.coming import ComingCalls
 from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.reserve import Reserve
 from gateway.reserve.advised import advised_by
+from gateway.reserve.earlier_file import FILE as RENTED
+from gateway.reserve.earlier_file import EarlierFile
 from gateway.reserve.hooks import RealHooks
 from gateway.reserve.keeper import ReserveKeeper
-from gateway.reserve.rented import FILE as RENTED
-from gateway.reserve.rented import RentedFile
 from gateway.service import Gateway
+from gateway.storage.rented.base import InstanceStore
+from gateway.storage.rented.memory import MemoryInstances
 from gateway.tasks import BackgroundTasks
 from gateway.together import Leadership
 from gateway.warm.account import WarmAccount
@@ -55,6 +57,7 @@ class LeaderWork:
             active=lambda: gateway.active, account=self._account, metrics=gateway.metrics
         )
         self._past_days = _PastDays(gateway, self._rented)
+        self._instances = gateway.rented or MemoryInstances(gateway.clock.time)
         self._term: _Term | None = None
         self._ended: list[_Term] = []
         self._changing = asyncio.Lock()
@@ -88,7 +91,7 @@ class LeaderWork:
                 self._leadership.leave()
 
     def _begin(self) -> None:
-        self._term = term = _Term(self._gateway, self._account, self._leadership)
+        self._term = term = _Term(self._gateway, self._account, self._leadership, self._instances)
         term.tasks.run(term.keeper.run())
         term.tasks.run(self._go_on(term))
 
@@ -153,7 +156,13 @@ class LeaderWork:
 class _Term:
     """From when a process leads until it does not: what was set at platforms is read anew."""
 
-    def __init__(self, gateway: Gateway, account: WarmAccount, leadership: Leadership) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        account: WarmAccount,
+        leadership: Leadership,
+        instances: InstanceStore,
+    ) -> None:
         self.tasks = BackgroundTasks()
         self.minimums = WorkerMinimums(
             kept=gateway.kept_workers, clock=gateway.clock, told=leadership.tell_of_kept
@@ -171,7 +180,8 @@ class _Term:
             active=lambda: gateway.active,
             advised=self._advised,
             leads=lambda: leadership.until > gateway.clock.monotonic() and self._plans.lead.leads,
-            store=RentedFile(Path(gateway.active.policy.server.data) / RENTED),
+            store=instances,
+            earlier=EarlierFile(Path(gateway.active.policy.server.data) / RENTED),
             hooks=RealHooks(),
             shared=gateway.shared,
             clock=gateway.clock,

@@ -40,6 +40,7 @@ from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import JobStore
 from gateway.storage.key_store import KeyStore
 from gateway.storage.policies.base import PolicyStore
+from gateway.storage.rented.base import InstanceStore
 from gateway.streams.keeping import KeptStreams
 from gateway.tag_values import TagValues
 from gateway.tasks import BackgroundTasks
@@ -74,6 +75,7 @@ class Gateway:
     archivist: Archivist | None = None  # moves old rows out of the ledger
     pings: Pings | None = None  # to ask a backend at once, once it has started
     plans: WorkerPlans | None = None  # what backends should keep, and why, once it has started
+    rented: InstanceStore | None = None  # what was rented by the hour, with a store for it
     batches: Batches | None = None  # calls by the thousand, a line of a file each
     file_inputs: FileInputs | None = None  # puts them into calls that name them
     stored_files: Files | None = None  # what callers store here, with a store for it

@@ -72,6 +72,7 @@ OUTER = (
     "gateway/storage/redis/test_client.py",
     "gateway/storage/redis/test_groups.py",
     "gateway/storage/redis/test_store.py",
+    "gateway/storage/rented",
     "gateway/storage/responses",
     "gateway/storage/rollups/test_first_form.py",
     "gateway/storage/rollups/test_spending.py",

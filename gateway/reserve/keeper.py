@@ -14,8 +14,10 @@ from gateway.clock import Clock
 from gateway.metrics import Reading
 from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.reserve import Reserve
+from gateway.reserve.earlier_file import EarlierFile
 from gateway.reserve.hooks import HookOutcome, Hooks
-from gateway.reserve.rented import FORGET_S, Rented, RentedStore
+from gateway.reserve.leases import RentedLeases
+from gateway.reserve.rented import Rented
 from gateway.reserve.wanted import (
     WantedTrend,
     is_to_start,
@@ -27,6 +29,7 @@ from gateway.reserve.wanted import (
 )
 from gateway.reserve.writing import RentedWriting
 from gateway.storage.base import Admitted, Claim, SharedStore, StorageUnavailable
+from gateway.storage.rented.base import InstanceStore
 from gateway.tasks import BackgroundTasks
 
 log = logging.getLogger("spillgate")
@@ -51,7 +54,7 @@ class ReserveLook(msgspec.Struct, frozen=True):
 
 
 class ReserveKeeper:
-    """Of one process: it knows what it has started, and what its data folder says that was."""
+    """Of one process: it looks after what it has started, and what others have left behind."""
 
     def __init__(
         self,
@@ -59,25 +62,26 @@ class ReserveKeeper:
         active: Callable[[], ActivePolicy],
         advised: Callable[[ActivePolicy, Reserve], int],
         leads: Callable[[], bool],
-        store: RentedStore,
+        store: InstanceStore,
         hooks: Hooks,
         shared: SharedStore,
         clock: Clock,
         make_id: Callable[[], str] = lambda: os.urandom(8).hex(),
+        earlier: EarlierFile | None = None,
     ) -> None:
         """``advised``: calls at once that instances are worth; ``leads``: whether this gateway is
-        the one to start any."""
+        the one to start any; ``earlier``: what a version of once has written down."""
         self._active = active
         self._advised = advised
         self._leads = leads
-        self._store = store
+        self._leases = RentedLeases(store, earlier, lambda: active().policy.reserve, clock)
         self._hooks = hooks
         self._shared = shared
         self._clock = clock
         self._make_id = make_id
         self._rented: dict[str, Rented] | None = None
         """By their ids; None: nobody can read what runs."""
-        self._writing = RentedWriting(store, lambda: list((self._rented or {}).values()), clock)
+        self._writing = RentedWriting(store, self._leases.holder, self._instance, clock)
         self._trends: dict[str, WantedTrend] = {}
         self._failures: dict[str, int] = {}
         self._start_at: dict[str, float] = {}
@@ -96,19 +100,30 @@ class ReserveKeeper:
             await self._clock.sleep(_TICK_S)
 
     async def recall(self) -> None:
-        """What runs, by what was written down: of one that was being started when the gateway died
-        nobody knows, so it is stopped."""
-        try:
-            found = await asyncio.to_thread(self._store.read)
-        except OSError as error:
-            log.error("nothing is rented, for nobody knows what runs: %s", error)
+        """What runs and nobody looks after, by what was written down: of one that was being started
+        when its gateway died nobody knows, so it is stopped."""
+        news = await self._leases.look(self._writing.written)
+        if news is None:
             return
-        oldest = self._clock.time() - FORGET_S
-        kept = [one for one in found if one.ended is None or one.ended > oldest]
-        self._rented = {one.id: _unknown_is_stopped(one) for one in kept}
-        for one in self._rented.values():
+        rented = self._rented = {} if self._rented is None else self._rented
+        for id in news.lost:
+            self._lose(id)
+        for one in map(_unknown_is_stopped, news.taken):
+            rented[one.id] = one
+            self._writing.written.add(one.id)
             if one.state != "ended":
-                log.warning("instance %s of %s: %s since before", one.id, one.reserve, one.state)
+                text = "instance %s of %s: %s since before, and is looked after from here on"
+                log.warning(text, one.id, one.reserve, one.state)
+
+    def _instance(self, id: str) -> Rented | None:
+        return (self._rented or {}).get(id)
+
+    def _lose(self, id: str) -> None:
+        """This gateway did not answer for a while: it neither stops it nor books it any more."""
+        self._writing.written.discard(id)
+        if (self._rented or {}).pop(id, None) is not None:
+            self._held_at.pop(id, None)
+            log.warning("instance %s is looked after by another gateway by now", id)
 
     def commitments(self) -> dict[str, Commitment] | None:
         """Name -> what is to be booked of each instance; None: nobody can read what runs."""
@@ -133,6 +148,7 @@ class ReserveKeeper:
 
     async def tick(self) -> None:
         """Starts and stops what is due."""
+        await self.recall()
         rented = self._rented
         if rented is None:
             return
@@ -246,7 +262,7 @@ class ReserveKeeper:
     async def _forget(self, one: Rented) -> None:
         """It was not started."""
         if (self._rented or {}).pop(one.id, None) is not None:
-            await self._writing.write()
+            await self._writing.write(one.id)
         await self._release(one)
 
     def _fail(self, one: Rented, why: str) -> None:
@@ -266,6 +282,8 @@ class ReserveKeeper:
             hook = one.stop if rule is None else rule.stop
             token = "" if rule is None or rule.token is None else rule.token.reveal()
             await self._change(one)
+            if one.id not in (self._rented or {}):
+                return
             outcome = await self._hooks.call(hook, "stop", one, token)
             await self._stopped(one, outcome)
         finally:
@@ -293,11 +311,12 @@ class ReserveKeeper:
         assert self._rented is not None
         before = self._rented.get(one.id)
         self._rented[one.id] = one
-        if await self._writing.write():
-            return True
-        if before is None:
+        written = await self._writing.write(one.id)
+        if written is False:
+            self._lose(one.id)
+        elif written is None and before is None:
             del self._rented[one.id]
-        return False
+        return bool(written)
 
     async def _hold(self) -> None:
         """Instances go on to count in the store that gateways share."""
@@ -331,6 +350,7 @@ class ReserveKeeper:
     async def hand_over(self) -> None:
         """Another process goes on with what is written down."""
         await self._tasks.cancel()
+        await self._leases.leave()
 
     async def aclose(self) -> None:
         """The gateway ends: what runs is stopped, within ten seconds; what is not known to be
@@ -345,6 +365,7 @@ class ReserveKeeper:
             async with asyncio.timeout(_LEAVE_S):
                 await asyncio.gather(*(self._stop(one) for one in left))
                 await self._writing.finish()
+                await self._leases.leave()
         except TimeoutError:
             log.error("instances are not known to be stopped: %s", [one.id for one in left])
 

@@ -1,20 +1,14 @@
-"""Instances that were started: what each is, and the file that knows them after a death."""
+"""Instances that were started: what each is."""
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
 from gateway.policy.sections.commitments import Commitment
-from gateway.warm.kept import write_whole
+from gateway.storage.rented.base import StoredInstance
 
-log = logging.getLogger("spillgate")
-
-FILE = "rented.json"
-"""In the data folder."""
 HOUR_S = 3600
 FORGET_S = 401 * 86_400
 """Hours are looked at again for so long, and would be booked anew without what they cost."""
@@ -63,52 +57,14 @@ class Rented(msgspec.Struct, frozen=True, kw_only=True):
         return f"reserve_{self.reserve}_{self.id}"
 
 
-class RentedStore(Protocol):
-    """Remembers them over the process's end."""
-
-    def read(self) -> list[Rented]:
-        """All of them. Raises OSError where what is written cannot be read: nobody may start any
-        then, for nobody knows what runs."""
-        ...
-
-    def write(self, rented: list[Rented]) -> None:
-        """Durable when it returns. Raises OSError."""
-        ...
+_decode = msgspec.json.Decoder(Rented).decode
 
 
-class MemoryRented:
-    """Forgets with its process."""
-
-    def __init__(self) -> None:
-        self.rented: list[Rented] = []
-
-    def read(self) -> list[Rented]:
-        """All of them."""
-        return list(self.rented)
-
-    def write(self, rented: list[Rented]) -> None:
-        """In the place of those before."""
-        self.rented = list(rented)
+def stored(one: Rented) -> StoredInstance:
+    """As it is put into the store."""
+    return StoredInstance(one.id, one.reserve, msgspec.json.encode(one).decode())
 
 
-_decode = msgspec.json.Decoder(list[Rented]).decode
-
-
-class RentedFile:
-    """In a file of its own, replaced whole."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> list[Rented]:
-        """All of them. Raises OSError."""
-        try:
-            return _decode(self._path.read_bytes())
-        except FileNotFoundError:
-            return []
-        except msgspec.DecodeError as error:
-            raise OSError(f"{self._path} cannot be read: {error}") from None
-
-    def write(self, rented: list[Rented]) -> None:
-        """In the place of those before. Raises OSError."""
-        write_whole(self._path, msgspec.json.encode(rented))
+def read_stored(one: StoredInstance) -> Rented:
+    """What was put there."""
+    return _decode(one.document)

@@ -16,7 +16,8 @@ webhook: ``outbox_statements`` is its SQL, ``sql_outbox`` the values around that
 the ledger and the keys of one machine, ``postgres/`` those of several. ``jobs/`` are durable jobs
 in the ledger's own store, ``files/`` what is known there of stored files, ``batches/`` many jobs of
 one file, ``schedules/`` how far those have come that begin jobs by the clock, ``streams/`` answers
-to streams that have names, ``responses/`` what callers may go on from, ``policies/`` those that
+to streams that have names, ``responses/`` what callers may go on from,
+``rented/`` who looks after rented machines, ``policies/`` those that
 were in force. ``outage/`` is what holds while a shared store is lost. ``small_files`` are SQLite
 files of one subject, such as who has signed in.
 """

@@ -30,6 +30,7 @@ from gateway.storage.base import Ledger, LedgerRow, SharedStore
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.policies.base import PolicyStore
 from gateway.storage.queries import UsageQuery
+from gateway.storage.rented.base import InstanceStore
 from gateway.storage.responses.sql_responses import SqlResponses
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.storage.sqlite.ledger import SqliteLedger
@@ -262,10 +263,12 @@ async def assembled(
     ledger: Ledger | None = None,
     secrets: Mapping[str, str] = MappingProxyType({}),
     policies: PolicyStore | None = None,
+    rented: InstanceStore | None = None,
 ) -> AsyncIterator[AssembledGateway]:
     """Started as the real one is, and closed at the end."""
     more: dict[str, Any] = {"secrets": secrets, "policies": policies}
     gateway = build(folder, clock, text, shared=shared, ledger=ledger, **more)
+    gateway.rented = rented
     async with running(gateway) as inner:
         yield AssembledGateway(inner, clock)
 

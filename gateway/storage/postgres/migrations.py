@@ -19,6 +19,7 @@ from gateway.storage.postgres.outbox_tables import OUTBOX
 from gateway.storage.postgres.rollup_tables import CUBES, FOUR_WEEKS
 from gateway.storage.postgres.rollup_tables import FIRST as ROLLUPS
 from gateway.storage.postgres.token_table import TOKENS
+from gateway.storage.rented.tables import POSTGRES_TABLES as RENTED_TABLES
 from gateway.storage.responses import tables as response_tables
 from gateway.storage.schedules.tables import POSTGRES_TABLES as SCHEDULE_TABLES
 from gateway.storage.streams import tables as stream_tables
@@ -138,12 +139,13 @@ _FILES = ";\n\n".join(FILE_TABLES)
 _WAITING = ";\n\n".join(WAITING)
 _LINES = ";\n\n".join(LINES)
 _RESPONSES = ";\n\n".join(response_tables.POSTGRES_TABLES)
+_RENTED = ";\n\n".join(RENTED_TABLES)
 _STREAMS = ";\n\n".join(stream_tables.POSTGRES_TABLES)
 
 STEPS = (
     *(_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS, CUBES),
     *(_WAITING, _FILES, _POLICIES, _STREAMS, _BATCHES, TOKENS, _LINES, _RESPONSES, _SCHEDULES),
-    FOUR_WEEKS,
+    *(FOUR_WEEKS, _RENTED),
 )
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 

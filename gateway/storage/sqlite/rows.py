@@ -21,6 +21,7 @@ from gateway.storage.batches.tables import SQLITE_TABLES as BATCH_TABLES
 from gateway.storage.files.tables import SQLITE_TABLES as FILE_TABLES
 from gateway.storage.jobs.tables import LINES, SQLITE_TABLES, WAITING
 from gateway.storage.policies.tables import SQLITE_TABLES as POLICIES
+from gateway.storage.rented.tables import SQLITE_TABLES as RENTED_TABLES
 from gateway.storage.responses import tables as response_tables
 from gateway.storage.rows import COLUMNS
 from gateway.storage.schedules.tables import SQLITE_TABLES as SCHEDULE_TABLES
@@ -28,7 +29,7 @@ from gateway.storage.sqlite import outbox_tables, rollup_tables
 from gateway.storage.sqlite.journals import after_opening, before_opening
 from gateway.storage.streams import tables as stream_tables
 
-SCHEMA_VERSION = 17
+SCHEMA_VERSION = 18
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -104,9 +105,10 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     14: response_tables.SQLITE_TABLES,
     15: SCHEDULE_TABLES,
     16: rollup_tables.FOUR_WEEKS,
+    17: RENTED_TABLES,
 }
 """What brings the schema of a version to that of the next."""
-_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10, 11, 14, 15, 16}
+_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10, 11, 14, 15, 16, 17}
 """Steps that make tables and leave those that are there as they are: whoever goes back sets
 ``PRAGMA user_version`` back, and needs no copy."""
 

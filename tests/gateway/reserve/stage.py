@@ -8,9 +8,10 @@ from gateway.active_policy import ActivePolicy
 from gateway.clock import FakeClock, settle
 from gateway.reserve.hooks import Action, HookOutcome
 from gateway.reserve.keeper import ReserveKeeper
-from gateway.reserve.rented import MemoryRented, Rented, RentedStore
+from gateway.reserve.rented import Rented, read_stored
 from gateway.storage.base import SharedStore
 from gateway.storage.memory import MemorySharedStore
+from gateway.storage.rented.memory import MemoryInstances
 from tests.gateway.assembled import POLICY, read
 from tests.gateway.backends.test_live import live_backend
 
@@ -64,13 +65,13 @@ class Stage:
         self,
         clock: FakeClock,
         text: str = RENTS,
-        store: RentedStore | None = None,
+        store: MemoryInstances | None = None,
         shared: SharedStore | None = None,
         first: int = 0,
     ) -> None:
         self.clock = clock
         self.hooks = ToldHooks()
-        self.store: RentedStore = store or MemoryRented()
+        self.store = store or MemoryInstances(clock.time)
         self.shared = shared or MemorySharedStore(clock)
         self.advised = 0
         self.leads = True
@@ -99,5 +100,9 @@ class Stage:
             await self.keeper.drain()
             await settle()
 
+    def written(self) -> list[Rented]:
+        """What the store knows."""
+        return [read_stored(one) for one in self.store.instances]
+
     def states(self) -> list[str]:
-        return [one.state for one in self.store.read()]
+        return [one.state for one in self.written()]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.clock import FakeClock
-from gateway.reserve.rented import FILE, Rented, RentedFile
+from gateway.reserve.rented import Rented, stored
+from gateway.reserve.writing import LEASE_S
 from gateway.storage.queries import UsageQuery
+from gateway.storage.rented.memory import MemoryInstances
 from tests.gateway.assembled import POLICY, assembled
 from tests.waiting import until
 
@@ -25,10 +27,11 @@ async def test_all_hours_since_it_was_started_are_booked(tmp_path: Path, clock: 
         stop="http://127.0.0.1:9/nobody-listens",
         timeout_s=1.0,
     )
-    RentedFile(tmp_path / FILE).write([one])
+    rented = MemoryInstances(clock.time)
+    await rented.put("dead", stored(one), LEASE_S)
     clock.move(120 * 3600 + 400)
     text = POLICY.replace("server: {", f"server: {{data: {tmp_path}, ")
-    async with assembled(tmp_path, clock, text) as gateway:
+    async with assembled(tmp_path, clock, text, rented=rented) as gateway:
         query = UsageQuery(group_by=(), where={"kind": "idle"})
 
         async def is_booked() -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.reserve.earlier_file import EarlierFile
 from gateway.reserve.hooks import HookOutcome, RealHooks
-from gateway.reserve.rented import Rented, RentedFile
+from gateway.reserve.rented import Rented
 from tests.adapters.servers import answer, scripted
 from tests.waiting import until
 
@@ -109,11 +110,12 @@ async def test_a_program_that_is_not_there_has_done_nothing(tmp_path: Path) -> N
     assert (await RealHooks().call(f"{tmp_path}/none", "start", POD)).done is False
 
 
-def test_the_file_has_what_was_written_and_an_odd_one_is_an_error(tmp_path: Path) -> None:
-    file = RentedFile(tmp_path / "data" / "rented.json")
+def test_an_earlier_file_is_read_and_an_odd_one_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "rented.json"
+    file = EarlierFile(path)
     assert file.read() == []
-    file.write([POD])
-    assert RentedFile(tmp_path / "data" / "rented.json").read() == [POD]
-    (tmp_path / "data" / "rented.json").write_text("{")
+    path.write_bytes(msgspec.json.encode([POD]))
+    assert file.read() == [POD]
+    path.write_text("{")
     with pytest.raises(OSError, match="cannot be read"):
         file.read()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.clock import FakeClock
 from gateway.policy.reader import PolicyError
 from gateway.reserve.advised import advised_by
-from gateway.reserve.rented import FILE, Rented, RentedFile
+from gateway.reserve.earlier_file import FILE
+from gateway.reserve.rented import Rented, read_stored
+from gateway.storage.rented.memory import MemoryInstances
 from tests.adapters.servers import answer, scripted
 from tests.gateway.assembled import POLICY, assembled, read
 from tests.gateway.reserve.stage import RENTS
@@ -77,15 +80,16 @@ async def test_a_gateway_stops_what_it_finds_from_before_its_start(
             timeout_s=5.0,
             state="up",
         )
-        file = RentedFile(tmp_path / FILE)
-        file.write([pod])
+        (tmp_path / FILE).write_bytes(msgspec.json.encode([pod]))
         text = POLICY.replace("access_log: false}", f'access_log: false, data: "{tmp_path}"}}')
-        async with assembled(tmp_path, clock, text):
+        instances = MemoryInstances(clock.time)
+        async with assembled(tmp_path, clock, text, rented=instances):
 
             async def ended() -> bool:
                 await clock.advance(1.0)
-                return file.read()[0].state == "ended"
+                return [read_stored(one).state for one in instances.instances] == ["ended"]
 
             await until(ended, "the instance is stopped")
-        assert file.read()[0].ended == pod.began + 3600
+        assert [read_stored(one).ended for one in instances.instances] == [pod.began + 3600]
         assert script.requests[0].target == "/stop"
+        assert not (tmp_path / FILE).exists(), "it is in the store by now"

@@ -1,9 +1,8 @@
-"""What is rented stands in the file, however many change it at once and whoever breaks off."""
+"""What is rented stands in the store, however many change it at once and whoever breaks off."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock, settle
-from gateway.reserve.rented import FILE, MemoryRented, Rented, RentedFile
-from gateway.storage.base import Admitted, Claim
+from gateway.storage.base import Admitted, Claim, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
+from gateway.storage.rented.base import StoredInstance
+from gateway.storage.rented.memory import MemoryInstances
 from gateway.warm.kept import write_whole
 from tests.gateway.reserve.stage import RENTS, Stage
 
@@ -21,33 +21,33 @@ FOUR = RENTS.replace("most: 2", "most: 4")
 CLAIM = (Claim("reserve:pods", "concurrent", "", 1, 1),)
 
 
-class FullDisk(MemoryRented):
+class FullDisk(MemoryInstances):
     """Takes nothing while it is ``full``."""
 
     full = False
 
-    def write(self, rented: list[Rented]) -> None:
+    async def put(self, holder: str, one: StoredInstance, lease_s: float) -> bool:
         if self.full:
-            raise OSError("no space left")
-        super().write(rented)
+            raise StorageUnavailable("no space left")
+        return await super().put(holder, one, lease_s)
 
 
-class SlowDisk(MemoryRented):
+class SlowDisk(MemoryInstances):
     """Writes when it ``may``."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun, self.may = threading.Event(), threading.Event()
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock.time)
+        self.begun, self.may = asyncio.Event(), asyncio.Event()
 
-    def write(self, rented: list[Rented]) -> None:
+    async def put(self, holder: str, one: StoredInstance, lease_s: float) -> bool:
         self.begun.set()
-        self.may.wait(10.0)
-        super().write(rented)
+        await self.may.wait()
+        return await super().put(holder, one, lease_s)
 
 
-async def four(clock: FakeClock, folder: Path) -> Stage:
-    """As many instances, up, in a real file."""
-    stage = Stage(clock, FOUR, RentedFile(folder / FILE))
+async def four(clock: FakeClock) -> Stage:
+    """As many instances, up."""
+    stage = Stage(clock, FOUR)
     await stage.keeper.recall()
     stage.advised = 4
     await stage.passes(300.0)
@@ -62,7 +62,7 @@ async def writes_its_first(stage: Stage, disk: SlowDisk) -> None:
     for _ in range(4):
         await stage.clock.advance(30.0)
         await stage.keeper.tick()
-    await asyncio.to_thread(disk.begun.wait, 10.0)
+    await disk.begun.wait()
 
 
 async def all_at_the_end(stage: Stage) -> None:
@@ -81,13 +81,12 @@ async def all_as_their_hours_end(stage: Stage) -> None:
 
 @pytest.mark.parametrize("end", [all_at_the_end, all_as_the_reserve_goes, all_as_their_hours_end])
 async def test_instances_that_are_stopped_at_once_are_all_stopped_and_all_known(
-    end: Callable[[Stage], Awaitable[None]], clock: FakeClock, tmp_path: Path
+    end: Callable[[Stage], Awaitable[None]], clock: FakeClock
 ) -> None:
-    stage = await four(clock, tmp_path)
+    stage = await four(clock)
     await end(stage)
     assert sorted(stage.hooks.asked[4:]) == [("stop", f"i{n}", "/opt/stop") for n in range(4)]
     assert stage.states() == ["ended"] * 4
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
 def test_a_file_that_many_write_at_once_is_one_of_those_and_each_has_written(
@@ -104,7 +103,7 @@ def test_a_file_that_many_write_at_once_is_one_of_those_and_each_has_written(
 async def test_what_cannot_be_written_down_is_stopped_all_the_same_and_written_later(
     clock: FakeClock,
 ) -> None:
-    disk = FullDisk()
+    disk = FullDisk(clock.time)
     stage = Stage(clock, FOUR, disk)
     await stage.keeper.recall()
     stage.advised = 4
@@ -119,7 +118,7 @@ async def test_what_cannot_be_written_down_is_stopped_all_the_same_and_written_l
 
 
 async def test_who_hands_over_has_written_before_the_next_one_reads(clock: FakeClock) -> None:
-    disk = SlowDisk()
+    disk = SlowDisk(clock)
     stage = Stage(clock, store=disk)
     await writes_its_first(stage, disk)
     handing = asyncio.create_task(stage.keeper.hand_over())
@@ -128,7 +127,7 @@ async def test_who_hands_over_has_written_before_the_next_one_reads(clock: FakeC
     disk.may.set()
     await handing
     assert stage.hooks.asked == []
-    assert disk.read() == [], "it was not started"
+    assert disk.instances == [], "it was not started"
 
 
 async def has_room(shared: MemorySharedStore) -> bool:
@@ -136,7 +135,7 @@ async def has_room(shared: MemorySharedStore) -> bool:
 
 
 async def test_one_that_cannot_be_written_down_takes_no_place(clock: FakeClock) -> None:
-    disk, shared = FullDisk(), MemorySharedStore(clock)
+    disk, shared = FullDisk(clock.time), MemorySharedStore(clock)
     disk.full = True
     stage = Stage(clock, store=disk, shared=shared)
     await stage.keeper.recall()
@@ -149,7 +148,7 @@ async def test_one_that_cannot_be_written_down_takes_no_place(clock: FakeClock) 
 async def test_one_whose_start_is_broken_off_before_its_hook_takes_no_place(
     clock: FakeClock,
 ) -> None:
-    disk, shared = SlowDisk(), MemorySharedStore(clock)
+    disk, shared = SlowDisk(clock), MemorySharedStore(clock)
     stage = Stage(clock, store=disk, shared=shared)
     await writes_its_first(stage, disk)
     assert not await has_room(shared)
@@ -157,5 +156,5 @@ async def test_one_whose_start_is_broken_off_before_its_hook_takes_no_place(
     await settle()
     disk.may.set()
     await ending
-    assert (stage.hooks.asked, disk.read()) == ([], [])
+    assert (stage.hooks.asked, disk.instances) == ([], [])
     assert await has_room(shared)

@@ -53,7 +53,7 @@ POLICIES = ("policies", "policy_changes")
 JOBS = (
     *("jobs", "job_events", "files", "file_links", "kept_streams", "kept_pieces"),
     "kept_responses",
-    *("batches", "batch_lines", "schedules", "schedule_runs"),
+    *("batches", "batch_lines", "schedules", "schedule_runs", "rented_instances"),
 )
 OUTBOX = ("endpoints", "outbox", "unsent_usage", "deliveries", "budget_facts")
 
