@@ -90,16 +90,17 @@ def _untyped(job: Job) -> Any:
         raise InvalidInput(str(error)) from None
 
 
-def decode_early(job: Job) -> None:
+def decode_early(job: Job) -> Done | None:
     """Decodes a modest body before its turn comes, in the socket's thread: the device is busy then,
-    and need not wait for it later. A wrong one is refused when its turn comes, and so is one on
-    which the app's own type fails: whatever it raises, it must not reach the socket."""
+    and need not wait for it later. The Done of its failure, whatever the app's own type raised: it
+    must not reach the socket."""
     if len(job.run.body) > _AHEAD:
-        return
-    try:  # noqa: SIM105 # to suppress by a context costs half as much again as to decode
+        return None
+    try:
         job.request = request_of(job)
-    except Exception:  # noqa: S110 # the same is raised, and told, when its turn comes
-        pass
+    except BaseException as error:
+        return failed(job.run.id, error)
+    return None
 
 
 def assign_bucket(job: Job, bucket: Callable[[Request], Hashable]) -> Done | None:
@@ -114,12 +115,10 @@ def assign_bucket(job: Job, bucket: Callable[[Request], Hashable]) -> Done | Non
 
 
 def prepare(job: Job) -> Done | None:
-    """Puts a call of a batch handler in its bucket; the Done of its failure."""
+    """Reads a call of a batch handler and puts it in its bucket; the Done of its failure."""
     batch = job.handler.batch
     assert batch is not None
-    refusal = assign_bucket(job, batch.bucket) if batch.bucket is not None else None
-    if job.request is None:
-        decode_early(job)
+    refusal = decode_early(job) if batch.bucket is None else assign_bucket(job, batch.bucket)
     if job.model:
         job.bucket = (job.model, job.bucket)
     return refusal
