@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from local_runtime.app.chats import ROUTE as CHAT
-from local_runtime.app.forms import FORM
+from local_runtime.app.form_parts import FORM
 from local_runtime.app.inputs import has_files, is_pydantic, output_of
 from local_runtime.app.runtime import Handler, Runtime
 

@@ -4,64 +4,46 @@ from __future__ import annotations
 
 from email.message import Message
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
-
 from gateway.types import ApiError
+from local_runtime.app.form_parts import FORM, FormParts, NotAForm, boundary_of
 
 _LONGEST_FIELD = 16 * 1024
 _MOST_FIELDS = 64
 _LONGEST_NAME = 255
 
 
-class FormReader:
+class FormReader(FormParts):
     """Takes the form in pieces and gives back what of each is the file's. ``fields`` are the
     others; ``name`` and ``content_type`` the file's own, once it has begun."""
 
     def __init__(self, content_type: bytes, field: str = "file") -> None:
         """``field``: which one has the file. Raises ApiError 415 for what is no such form."""
-        kind, options = parse_options_header(content_type)
-        boundary = options.get(b"boundary", b"")
-        if kind != b"multipart/form-data" or not 0 < len(boundary) <= 256:
+        boundary = boundary_of(content_type)
+        if not boundary:
             raise ApiError(
                 415,
                 "unsupported_media_type",
-                f"A file comes as multipart/form-data, in the field `{field}`.",
+                f"A file comes as {FORM}, in the field `{field}`.",
                 param="Content-Type",
                 headers={"connection": "close"},
             )
+        super().__init__(boundary)
         self._file_field = field
         self.fields: dict[str, str] = {}
         self.name = ""
         self.content_type = ""
         self.has_file = False
-        self.is_whole = False
         self._file: list[bytes] = []
         self._field = bytearray()
-        self._headers: dict[bytes, bytes] = {}
-        self._header = (bytearray(), bytearray())
         self._part = ""
         self._in_file = False
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._begin,
-                "on_header_field": self._name,
-                "on_header_value": self._value,
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._begin_body,
-                "on_part_data": self._data,
-                "on_part_end": self._end_part,
-                "on_end": self._end,
-            },
-        )
 
     def feed(self, piece: bytes) -> bytes:
         """What of the next piece is the file's. Raises ApiError 400."""
         try:
-            self._parser.write(piece)
-        except FormParserError as error:
-            raise _bad(f"it is not well formed: {error}") from None
+            self.write(piece)
+        except NotAForm as error:
+            raise _bad(f"it is {error}") from None
         found, self._file = b"".join(self._file), []
         return found
 
@@ -73,28 +55,13 @@ class FormReader:
             text = f"The form has no `{self._file_field}`."
             raise ApiError(400, "missing_field", text, param=self._file_field)
 
-    def _begin(self) -> None:
-        self._headers = {}
-        self._field = bytearray()
-
-    def _name(self, data: bytes, start: int, end: int) -> None:
-        self._header[0].extend(data[start:end])
-
-    def _value(self, data: bytes, start: int, end: int) -> None:
-        self._header[1].extend(data[start:end])
-        if len(self._header[1]) > _LONGEST_FIELD:
-            raise _bad("a header of a part is too long")
-
-    def _end_header(self) -> None:
-        name, value = self._header
-        self._headers[bytes(name).lower()] = bytes(value)
-        self._header = (bytearray(), bytearray())
-
-    def _begin_body(self) -> None:
-        kind, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        if kind != b"form-data" or b"name" not in options:
+    def begun(self) -> None:
+        """As FormParts says, as all that follows. Raises ApiError 400."""
+        said = self.disposition()
+        if b"name" not in said:
             raise _bad("a part has no name")
-        self._part = options[b"name"].decode(errors="replace")
+        self._part = said[b"name"].decode(errors="replace")
+        self._field = bytearray()
         self._in_file = self._part == self._file_field
         if not self._in_file:
             if self._part in self.fields or len(self.fields) >= _MOST_FIELDS:
@@ -103,23 +70,20 @@ class FormReader:
         if self.has_file:
             raise _bad("it has two files: send one at a time")
         self.has_file = True
-        self.name = _base(options.get(b"filename", b"").decode(errors="replace"))
-        self.content_type = _kind(self._headers.get(b"content-type", b""))
+        self.name = _base(said.get(b"filename", b"").decode(errors="replace"))
+        self.content_type = _kind(self.headers.get(b"content-type", b""))
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
+    def data(self, piece: bytes) -> None:
         if self._in_file:
-            self._file.append(data[start:end])
+            self._file.append(piece)
             return
-        self._field.extend(data[start:end])
+        self._field.extend(piece)
         if len(self._field) > _LONGEST_FIELD:
             raise _bad(f"the field {self._part[:40]!r} is longer than {_LONGEST_FIELD} bytes")
 
-    def _end_part(self) -> None:
+    def ended(self) -> None:
         if not self._in_file:
             self.fields[self._part] = self._field.decode(errors="replace")
-
-    def _end(self) -> None:
-        self.is_whole = True
 
 
 def _base(name: str) -> str:
