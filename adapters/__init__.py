@@ -75,6 +75,14 @@ def load_kind(kind: str) -> AdapterClass:
     return _from_package(kind, _point(kind))
 
 
+def class_for(kind: str, settings: Struct) -> AdapterClass:
+    """The class of the backends of a kind that have these settings: a kind may have several, of
+    which its ``class_of`` says which can do what. Raises as ``load_kind``."""
+    found = load_kind(kind)
+    class_of = getattr(found, "class_of", None)
+    return found if class_of is None else cast("AdapterClass", class_of(settings))
+
+
 def package_of(kind: str) -> str | None:
     """Name and version of the third party's package that a kind comes from; None for ours.
     Raises KeyError for an unknown kind, BrokenKind where two packages offer it."""

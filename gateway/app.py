@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec import Struct
 from starlette.applications import Starlette
 
-from adapters import load_kind
+from adapters import class_for
 from adapters.base import Backend
 from gateway.access_log import AccessLog
 from gateway.api.routes import Application, application
@@ -118,7 +118,8 @@ def backend_maker(
     other settings than the policy's, where this process is one of several."""
 
     def make(spec: BackendSpec) -> Backend:
-        return load_kind(spec.kind)(spec.name, settings_of(spec), clock)
+        settings = settings_of(spec)
+        return class_for(spec.kind, settings)(spec.name, settings, clock)
 
     return make
 

@@ -98,9 +98,6 @@ class Local:
         elastic = settings.sockets is None and not isinstance(settings.workers, int)
         return ElasticLocal if elastic else Local
 
-    def __new__(cls, name: str, settings: LocalSettings, clock: Clock) -> Local:
-        return super().__new__(cls.class_of(settings) if cls is Local else cls)
-
     @classmethod
     def host(cls, name: str, settings: LocalSettings, clock: Clock) -> LocalHost | None:
         return host_of(name, settings, clock)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from adapters import load_kind
+from adapters import class_for
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.syntax.problems import Mark, Problem, place_of, problem_at
 
@@ -24,10 +24,8 @@ def binding_of(policy: Policy, spec: BackendSpec) -> str:
 
 
 def can_be_told(spec: BackendSpec) -> bool:
-    """Whether its kind's platforms can be told how many workers to keep."""
-    kind = load_kind(spec.kind)
-    class_of = getattr(kind, "class_of", None)
-    return hasattr(kind if class_of is None else class_of(spec.settings), "keep_workers")
+    """Whether its platform can be told how many workers to keep."""
+    return hasattr(class_for(spec.kind, spec.settings), "keep_workers")
 
 
 def plans_in_vain(policy: Policy, places: Mapping[str, Mark]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from adapters import load_kind
+from adapters import class_for
 from gateway.policy.model import BackendSpec, Policy
 from gateway.replay.outcome import Outcome
 from gateway.replay.policy_scenario import units_of
@@ -116,7 +116,8 @@ class _Play:
         self._callers = Callers(self._gateway.active, assumed.model, self._clock)
 
     def _simulated(self, spec: BackendSpec, around: Surroundings) -> Simulated:
-        real = load_kind(spec.kind)(spec.name, spec.settings, self._clock)
+        made = class_for(spec.kind, spec.settings)
+        real = made(spec.name, spec.settings, self._clock)
         return simulated(spec, real, around, self._assumed.slots.get(spec.name))
 
     async def run(self) -> PlayedPolicy:

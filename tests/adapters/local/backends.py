@@ -34,7 +34,7 @@ async def running(app: str, *, wait: bool = True, **settings: Any) -> AsyncItera
 @asynccontextmanager
 async def standing(settings: LocalSettings, *, wait: bool = True) -> AsyncIterator[Local]:
     """A backend of these settings; ready when it is yielded, closed afterwards."""
-    backend = Local("home", settings, SystemClock())
+    backend = Local.class_of(settings)("home", settings, SystemClock())
     await backend.start()
     try:
         if wait:

@@ -117,7 +117,8 @@ async def running_on(
         working_dir=working_dir,
     )
     options = {"grace": 0.2, "start_timeout": 30.0, **settings}
-    backend = Local("home", LocalSettings(app=app, workers=placed, **options), SystemClock())
+    made = LocalSettings(app=app, workers=placed, **options)
+    backend = Local.class_of(made)("home", made, SystemClock())
     await backend.start()
     try:
         count = replicas.min if ready is None else ready

@@ -43,7 +43,7 @@ async def test_no_worker_runs_until_it_is_needed_or_held() -> None:
     ids=["fixed", "bounded", "found"],
 )
 def test_only_workers_that_come_and_go_can_be_held(settings: LocalSettings, can: bool) -> None:
-    assert isinstance(Local("home", settings, SystemClock()), Scalable) is can
+    assert isinstance(Local.class_of(settings)("home", settings, SystemClock()), Scalable) is can
 
 
 def test_a_range_without_workers_and_spares_beside_one_are_refused() -> None:

@@ -30,9 +30,6 @@ async def test_each_warm_worker_says_what_it_occupies() -> None:
 class OneConnection(Local):
     """A backend whose worker uses a GPU, without a process."""
 
-    def __new__(cls, memory: Memory) -> OneConnection:
-        return object.__new__(cls)
-
     def __init__(self, memory: Memory) -> None:
         super().__init__("home", LocalSettings(app="none.py:app"), FakeClock())
         connection = WorkerConnection("home-0", lambda _: None, 1024)

@@ -15,9 +15,6 @@ from local_runtime.protocol.events import CacheStatus, ModelStatus
 class TwoWorkers(Local):
     """Two workers without processes."""
 
-    def __new__(cls, *stocks: CacheStatus) -> TwoWorkers:
-        return object.__new__(cls)
-
     def __init__(self, *stocks: CacheStatus) -> None:
         self.clock = FakeClock()
         super().__init__("home", LocalSettings(app="none.py:app"), self.clock)
