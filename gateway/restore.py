@@ -105,8 +105,11 @@ async def _spent(gateway: Gateway, policy: Policy) -> list[Counted]:
     now_us = round(gateway.clock.time() * MICRO)
     keys = [*await asyncio.to_thread(gateway.keys.list)]
     keys += await asyncio.to_thread(gateway.keys.tokens)
+    callers = [record.principal for record in keys]
+    if gateway.batches is not None:
+        callers += await gateway.batches.limited()
     counters: list[Counted] = []
-    for text, wanted in limited(policy, [record.principal for record in keys]).items():
+    for text, wanted in limited(policy, callers).items():
         window = read_window(text)
         since_us, _ = bounds(text, now_us)
         step_us = window.step_us if window.rolling else 0

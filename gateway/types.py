@@ -56,6 +56,14 @@ TOKEN_TAG = "client_token"  # noqa: S105 - a name
 """The tag that says by which token a call was made; nobody else may give it."""
 
 
+class TaggedLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of all calls that have a tag of this value, beside the policy's."""
+
+    name: str
+    value: str
+    limits: tuple[Limit, ...]
+
+
 class ClientToken(msgspec.Struct, frozen=True, kw_only=True):
     """What a client token is beside its key: what it may do, it does for that key."""
 
@@ -83,6 +91,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """None: it may be used for everything."""
     token: ClientToken | None = None
     """Of a client token; the rest is as its key has it, and ``permitted`` binds it to paths."""
+    tagged: tuple[TaggedLimits, ...] = ()
+    """Limits of what its calls are part of, such as a batch with a budget."""
 
     @property
     def id(self) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from gateway.active_policy import ActivePolicy
+from gateway.batches.budget import within_budget
 from gateway.batches.feeding import BatchFeeder, ReadCall
-from gateway.batches.records import BatchRequest
+from gateway.batches.records import BatchRequest, read_batch_request
 from gateway.batches.results import BatchResults, result_line
 from gateway.batches.run import BatchRun
 from gateway.batches.views import shown
@@ -118,6 +119,14 @@ class Batches:
         )
         await self._files.records.stay(batch.input_file, batch.deadline + _INPUT_STAYS_S)
         return batch
+
+    async def limited(self) -> list[Principal]:
+        """In whose names the batches are called that have budgets of their own and have not ended.
+        Raises StorageUnavailable."""
+        return [
+            within_budget(read_batch_request(batch.request).principal, batch)
+            for batch in await self.store.with_budgets()
+        ]
 
     async def view(self, batch: StoredBatch) -> dict[str, Any]:
         """What its caller is told. Raises StorageUnavailable."""

@@ -18,6 +18,7 @@ import msgspec
 
 from adapters.types import Task
 from gateway.active_policy import ActivePolicy
+from gateway.batches.budget import TAG, is_budget_of
 from gateway.batches.input import LineFault, RawLine, read_line
 from gateway.batches.records import refused_text
 from gateway.calls.dispatcher import Dispatcher
@@ -25,6 +26,7 @@ from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.jobs.accepting import AskedJob, JobAcceptance
+from gateway.money.limit_refusals import LimitReached
 from gateway.preferences import Preferences
 from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.storage.batches.base import BatchStore, FedLine, StoredBatch
@@ -34,8 +36,6 @@ from gateway.types import ApiError, Principal
 
 log = logging.getLogger("spillgate")
 
-TAG = "batch"
-"""Of each line's call, with the batch's id: who asks /usage by it learns what a batch has cost."""
 _KEEP_S = 8 * 86_400.0
 """What a line has come to stays until its batch's results are written."""
 _LATER = frozenset((402, 429, 503))
@@ -271,7 +271,12 @@ class BatchFeeder:
     ) -> tuple[CallState, NewJob, LedgerRow]:
         if budget_nano is not None and budget_nano <= 0:
             raise budget_reached()
-        state, job = await self._acceptance.hold(self._active(), asked)
+        try:
+            state, job = await self._acceptance.hold(self._active(), asked)
+        except LimitReached as full:
+            if is_budget_of(asked.principal, full.claim):
+                raise budget_reached() from None
+            raise
         row = open_row(state, None, at_most=_dearest(state))
         if budget_nano is not None and row.hold_nano > budget_nano:
             await self._dispatcher.jobs.end_unasked(state, 402, BUDGET)

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from gateway.active_policy import ActivePolicy
+from gateway.batches.budget import within_budget
 from gateway.batches.feeding import BUDGET, REVOKED, BatchFeeder, Fed, budget_reached
 from gateway.batches.input import InputCheck, LineFault, RawLine, lines_of, read_line
 from gateway.batches.records import faults_text, read_batch_request
@@ -75,7 +76,7 @@ class BatchRun:
         self._clock = clock
         self._jobs_wake = jobs_wake
         self._results = results
-        self._principal = read_batch_request(batch.request).principal
+        self._principal = within_budget(read_batch_request(batch.request).principal, batch)
         self._line, self._byte = batch.fed_line, batch.fed_byte
         self._refused_since: float | None = None
         self._why = batch.why

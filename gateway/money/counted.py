@@ -102,6 +102,8 @@ def limited(policy: Policy, keys: Iterable[Principal]) -> dict[str, set[tuple[st
 
 
 def _of_key(key: Principal) -> Iterator[tuple[str, tuple[Limit, ...]]]:
+    for one in key.tagged:
+        yield f"tag:{one.name}", one.limits
     if key.token is None:
         yield "key", key.limits
     else:

@@ -28,9 +28,27 @@ _UNITS: dict[Unit, str] = {"nano_usd": "USD", "gpu_us": "GPU-seconds"}
 _ASK = "ask whoever runs this gateway for more"
 
 
-def refusal(refused: Refused) -> ApiError:
+class LimitReached(ApiError):
+    """A limit has no room for a call. ``claim``: what was asked of it."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        type: str,
+        headers: dict[str, str],
+    ) -> None:
+        super().__init__(status, code, message, type=type, headers=headers)
+        self.claim = claim
+
+
+def refusal(refused: Refused) -> LimitReached:
     """429 for rates, counts, tokens and concurrency, 402 for money and device time."""
-    unit = refused.status.claim.unit
+    claim = refused.status.claim
+    unit = claim.unit
     if unit == "requests":
         return _too_many(refused, "rate_limit_exceeded", _rate_message(refused))
     if unit == "concurrent":
@@ -41,16 +59,19 @@ def refusal(refused: Refused) -> ApiError:
     if unit in TOKENS:
         return _too_many(refused, "token_limit_exceeded", message)
     headers = {"x-should-retry": "false", **_left(refused)}
-    return ApiError(402, "budget_exhausted", message, type="insufficient_quota", headers=headers)
+    return LimitReached(
+        claim, 402, "budget_exhausted", message, type="insufficient_quota", headers=headers
+    )
 
 
-def _too_many(refused: Refused, code: str, message: str) -> ApiError:
+def _too_many(refused: Refused, code: str, message: str) -> LimitReached:
     headers = {"Retry-After": str(_retry_after(refused)), **_left(refused)}
     for name, value in rate_limit_headers(refused):
         headers[name.decode()] = value.decode()
     if refused.retry_after_s > _LONGEST_WAIT_S and refused.status.claim.unit != "requests":
         headers["x-should-retry"] = "false"
-    return ApiError(429, code, message, type="rate_limit_error", headers=headers)
+    claim = refused.status.claim
+    return LimitReached(claim, 429, code, message, type="rate_limit_error", headers=headers)
 
 
 def _left(refused: Refused) -> dict[str, str]:

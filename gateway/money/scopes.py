@@ -77,6 +77,8 @@ def allowed(
     plan, limits = _plan(principal, policy), policy.limits
     if principal.token is not None:
         yield Allowed(tag_scope(TOKEN_TAG, principal.id), Limits(), own=principal.token.limits)
+    for one in principal.tagged:
+        yield Allowed(tag_scope(one.name, one.value), Limits(), own=one.limits)
     if principal.limits:
         yield Allowed(key, Limits(), own=principal.limits)
     if plan is not None and plan.per_key is not None:

@@ -174,6 +174,10 @@ class BatchStore(Protocol):
         """Its lines that are jobs and have not begun."""
         ...
 
+    async def with_budgets(self) -> list[StoredBatch]:
+        """Those that have not ended and have budgets of their own."""
+        ...
+
     async def committed(self, id: str) -> int:
         """Nano-dollars that its lines hold, and have cost. What moves from the one to the other
         meanwhile is counted twice rather than not at all."""

@@ -88,6 +88,9 @@ class SqlBatches:
     async def waiting(self, id: str) -> int:
         return int((await self._one(statements.waiting(id)))[0][0])
 
+    async def with_budgets(self) -> list[StoredBatch]:
+        return [_batch(row) for row in await self._one(statements.WITH_BUDGETS)]
+
     async def committed(self, id: str) -> int:
         held, settled, ended = await self._connection.run(statements.committed(id))
         open_nano = sum(decode_open((entry,)).hold_nano for (entry,) in held)

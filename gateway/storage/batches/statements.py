@@ -56,6 +56,12 @@ def find(query: BatchesQuery) -> Statement:
     return sql, (*values, query.most)
 
 
+WITH_BUDGETS: Statement = (
+    f"SELECT {_COLUMNS} FROM batches WHERE {_ALIVE} AND budget_nano IS NOT NULL",  # noqa: S608
+    (),
+)
+
+
 def uses(file: str) -> Statement:
     return f"SELECT 1 FROM batches WHERE input_file = ? AND {_ALIVE} LIMIT 1", (file,)  # noqa: S608
 

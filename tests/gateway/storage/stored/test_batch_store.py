@@ -95,6 +95,19 @@ async def test_a_batch_is_one_workers_until_its_lease_is_over(
         assert len(await stores.batches.take("one", 8, LEASE_S)) == 1
 
 
+async def test_those_are_found_that_have_budgets_and_go_on(
+    make_statements: MakeStatements, clock: FakeClock
+) -> None:
+    async with opened(make_statements) as stores:
+        await stores.batches.add(batch(clock))
+        assert await stores.batches.with_budgets() == []
+        await stores.batches.add(batch(clock, "batch_2", budget_nano=7))
+        assert [one.id for one in await stores.batches.with_budgets()] == ["batch_2"]
+        for taken in await stores.batches.take("one", 8, LEASE_S):
+            assert await stores.batches.refuse(taken.id, taken.epoch, "[]")
+        assert await stores.batches.with_budgets() == []
+
+
 async def test_lines_are_jobs_once_whoever_feeds_them(
     make_statements: MakeStatements, clock: FakeClock
 ) -> None:
