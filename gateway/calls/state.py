@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ from adapters.errors import BackendError
 from adapters.types import Call, Reply
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
-from gateway.calls.admission import UNLIMITED, holds, more_of, most_held
+from gateway.calls.admission import UNLIMITED, Admission, holds, more_of, most_held
 from gateway.calls.attempt import Attempt, StreamProgress
 from gateway.calls.ending import Ending, StopCause
 from gateway.calls.history import FailedAttempt
@@ -59,78 +59,68 @@ class Durable(Protocol):
         ...
 
 
-class CallState:
+class CallState(msgspec.Struct, eq=False):
     """Belongs to the task that makes it. Many read it, three write to it: the dispatcher moves it
     on, up to an attempt and its answer; ``Completion`` ends attempts, and the call; ``TopUp`` lets
-    the hold grow. ``stop`` is for everybody.
+    the hold grow. ``stop`` is for everybody. A struct: so many attributes would be a dictionary of
+    each call's own.
     """
 
-    starts: tuple[LedgerRow, ...] = ()
-    """Of cold starts that it has waited for and does not pay."""
-
+    call: Call
+    asked_model: str
+    """That the caller named; ``call`` has the one that is asked."""
+    principal: Principal
+    preferences: Preferences
+    received: float
+    """Monotonic seconds."""
+    received_at: float
+    """Seconds since the epoch."""
+    policy: str
+    """The version in force."""
+    task: asyncio.Task[Any] | None
+    """That ``stop`` cancels."""
+    route: str = ""
+    reason: ReasonCode = "NONE"
+    admission: Admission = UNLIMITED
+    counted: Mapping[Unit, int] = msgspec.field(default_factory=dict)
+    """What it holds beside money and device time, where that is limited."""
+    at_backend: Hold | None = None
+    at_model: Hold | None = None
+    """What it holds in the limits of its backend, and of the larger model that it became."""
+    backend: LiveBackend | None = None
+    """That answers, or was turned to last."""
+    attempt: Attempt | None = None
+    in_force: PriceInForce | None = None
+    """By what the last attempt is charged: what held when it was quoted."""
+    ending: Ending | None = None
+    output_bound: int | None = None
+    """Tokens that each answer may be, where the caller bounds none and has to pay for them."""
+    is_bounded: bool = False
+    """The backend was told that bound."""
     durable: Durable | None = None
     """How it is asked, where it is a durable job."""
-
-    has_begun = False
+    has_begun: bool = False
     """A backend has had a slot for it, and may have been asked."""
-
-    def __init__(
-        self,
-        call: Call,
-        principal: Principal,
-        preferences: Preferences,
-        received: float,
-        received_at: float,
-        policy: str,
-        loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        """``received`` is in monotonic seconds, ``received_at`` since the epoch; ``policy`` is the
-        version in force, ``loop`` the one that runs: to ask for it is a system call."""
-        self.call = call
-        self.asked_model = call.model
-        """That the caller named; ``call`` has the one that is asked."""
-        self.principal = principal
-        self.preferences = preferences
-        self.received = received
-        self.received_at = received_at
-        self.policy = policy
-        self.route = ""
-        self.reason: ReasonCode = "NONE"
-        self.admission = UNLIMITED
-        self.counted: Mapping[Unit, int] = {}
-        """What it holds beside money and device time, where that is limited."""
-        self.at_backend: Hold | None = None
-        self.at_model: Hold | None = None
-        """What it holds in the limits of its backend, and of the larger model that it became."""
-        self.backend: LiveBackend | None = None
-        """That answers, or was turned to last."""
-        self.attempt: Attempt | None = None
-        self.in_force: PriceInForce | None = None
-        """By what the last attempt is charged: what held when it was quoted."""
-        self.ending: Ending | None = None
-        self.output_bound: int | None = None
-        """Tokens that each answer may be, where the caller bounds none and has to pay for them."""
-        self.is_bounded = False
-        """The backend was told that bound."""
-        self.opened = False
-        """A row of it is durable: a restart would settle it."""
-        self.waited_s = 0.0
-        """Seconds in the gateway's own queue for a slot of a backend."""
-        self.answered_s = 0.0
-        """Seconds from asking its backends, failed ones too, to the answer, or its first piece."""
-        self.left: tuple[LimitStatus, ...] = ()
-        """What its caller's budgets have left, where the answer says so."""
-        self.decision: Decision | None = None
-        self.tried: list[FailedAttempt] = []
-        """Those that failed, in turn; a backend may be among them twice."""
-        self.not_asked: tuple[tuple[str, WhyNot], ...] = ()
-        """Backends that could have been asked and were not, each with why."""
-        self.charged: list[LedgerRow] = []
-        """The rows of those that are paid for."""
-        self.stop_cause: StopCause = ""
-        self.job: asyncio.Task[None] | None = None
-        """Settles the call when the work that was promised to its caller has ended."""
-        self._task = asyncio.current_task(loop)
+    opened: bool = False
+    """A row of it is durable: a restart would settle it."""
+    waited_s: float = 0.0
+    """Seconds in the gateway's own queue for a slot of a backend."""
+    answered_s: float = 0.0
+    """Seconds from asking its backends, failed ones too, to the answer, or its first piece."""
+    left: tuple[LimitStatus, ...] = ()
+    """What its caller's budgets have left, where the answer says so."""
+    decision: Decision | None = None
+    tried: list[FailedAttempt] = msgspec.field(default_factory=list)
+    """Those that failed, in turn; a backend may be among them twice."""
+    not_asked: tuple[tuple[str, WhyNot], ...] = ()
+    """Backends that could have been asked and were not, each with why."""
+    charged: list[LedgerRow] = msgspec.field(default_factory=list)
+    """The rows of those that are paid for."""
+    starts: tuple[LedgerRow, ...] = ()
+    """Of cold starts that it has waited for and does not pay."""
+    stop_cause: StopCause = ""
+    job: asyncio.Task[None] | None = None
+    """Settles the call when the work that was promised to its caller has ended."""
 
     @property
     def cost_nano(self) -> int:
@@ -378,10 +368,10 @@ class CallState:
 
     def stop(self, cause: StopCause) -> None:
         """Breaks the call off, whatever it waits for; the first cause counts."""
-        if self.ending is None and not self.stop_cause and self._task is not None:
+        if self.ending is None and not self.stop_cause and self.task is not None:
             self.stop_cause = cause
-            self._task.cancel()
+            self.task.cancel()
 
     def goes_on_in(self, job: asyncio.Task[None]) -> None:
         """The caller has its answer; what is left belongs to ``job``, which ``stop`` cancels."""
-        self.job = self._task = job
+        self.job = self.task = job

@@ -3,6 +3,7 @@ is told of it."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -129,11 +130,13 @@ class JobAcceptance:
         )
         state = CallState(
             call,
+            call.model,
             asked.principal,
             asked.preferences,
             received=now,
             received_at=now_at,
             policy=active.policy.version,
+            task=asyncio.current_task(),
         )
         state.durable = _NOT_YET
         return state

@@ -188,11 +188,13 @@ class OneLease:
         )
         state = CallState(
             call,
+            call.model,
             request.principal,
             request.preferences,
             received=now,
             received_at=row.started_at,
             policy=request.policy,
+            task=asyncio.current_task(),
         )
         state.durable, state.opened = run, True
         state.admission = Admission(None, row.claims, row.hold_nano)

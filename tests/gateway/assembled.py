@@ -115,11 +115,13 @@ class AssembledGateway:
         )
         return CallState(
             call,
+            call.model,
             principal,
             preferences,
             received=self.clock.monotonic(),
             received_at=self.clock.time(),
             policy=self.inner.active.policy.version,
+            task=asyncio.current_task(),
         )
 
     async def ask(self, state: CallState) -> Answer:

@@ -42,8 +42,6 @@ from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError, Priority
 
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
-
-
 _NO_TAGS: Mapping[str, str] = {}
 _GRACE_S = 1.0
 """Whoever waits for a backend sees first that its time is up, and says so better."""
@@ -303,12 +301,13 @@ async def _serve(
     )
     state = CallState(
         call,
+        parsed.model,
         context.principal,
         preferences,
         context.received,
         context.received_at,
         active.policy.version,
-        gateway.loop,  # no keyword: to a class they are a dictionary first
+        asyncio.current_task(gateway.loop),  # to ask which loop runs is a system call
     )
     watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock, waiting, active)
     try:

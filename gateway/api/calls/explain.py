@@ -4,6 +4,7 @@ The caller's limits are asked, and nothing of them is taken."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -78,11 +79,13 @@ class ExplainEndpoint:
         preferences = all_preferences(self._gateway, context, parsed)
         state = CallState(
             call,
+            call.model,
             context.principal,
             preferences,
             received=context.received,
             received_at=context.received_at,
             policy=active.policy.version,
+            task=asyncio.current_task(),
         )
         told = await self._explain(active, state)
         plans = None if self._gateway.plans is None else self._gateway.plans.last

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from adapters.types import Call, Task
 from gateway.active_policy import ActivePolicy
 from gateway.calls.state import CallState
@@ -44,11 +46,13 @@ class Callers:
         )
         return CallState(
             call,
+            call.model,
             self._principal(arrival),
             self._preferences(arrival),
             received=now,
             received_at=clock.time(),
             policy=active.policy.version,
+            task=asyncio.current_task(),
         )
 
     def _principal(self, arrival: Arrival) -> Principal:
