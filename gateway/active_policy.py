@@ -15,6 +15,7 @@ from gateway.money.inputs import TEXT_ALONE
 from gateway.money.limits import backend_claims, compile_claims, model_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
+from gateway.policy.sections.hedge import HedgeSettings
 from gateway.preferences import Preferences
 from gateway.routing.caller_regions import caller_regions
 from gateway.routing.repeating import RepeatRules
@@ -81,6 +82,8 @@ class ActivePolicy:
             + [backend.spec.common.answer for backend in backends.values()]
         )
         """Whether any whole answer must be here by some time."""
+        self.hedges = any(route.hedge for route in policy.routes)
+        """Whether slow calls of any route are asked of a second backend as well."""
         self._serving = {
             name: tuple(backends[backend] for backend in model.backends)
             for name, model in policy.models.items()
@@ -164,6 +167,10 @@ class ActivePolicy:
             answer=taken.answer,
             slo=self.slo(model, route),
         )
+
+    def hedge(self, route: str) -> HedgeSettings | None:
+        """When calls that took this route are asked of a second backend as well; None: never."""
+        return self._named[route].hedge
 
     def slo(self, model: str, route: str) -> float:
         """Seconds that a call of the model that took this route may wait."""

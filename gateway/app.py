@@ -32,6 +32,7 @@ from gateway.events.attempts import MessageClient
 from gateway.events.notices import Notices
 from gateway.files.files import FilePlaces
 from gateway.files.opening import open_contents
+from gateway.hedging.hedging import hedge_calls
 from gateway.leading import LeaderWork
 from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
@@ -179,6 +180,7 @@ def build_gateway(
         use=use,
         policies=policies or MemoryPolicies(clock.time),
     )
+    gateway.hedges = hedge_calls(dispatcher, ledger, clock, metrics)
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
         gateway.notices = _notices(gateway, outbox, client, random_source)

@@ -48,6 +48,8 @@ async def fill(gateway: Gateway, policy: Policy) -> None:
     # Settlements that waited come first: they are in the ledger's sums already, and what a store
     # counts after it was filled is added to them.
     await gateway.settler.retry()
+    if gateway.settler.lacks_rows:
+        raise StorageUnavailable("calls that have ended wait to be written into the ledger")
     for reinstate in gateway.holders:
         await reinstate()
     await gateway.shared.restore(await _spent(gateway, policy))

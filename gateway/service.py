@@ -23,6 +23,7 @@ from gateway.clock import Clock
 from gateway.events.notices import Notices
 from gateway.files.files import Files
 from gateway.files.inputs import FileInputs
+from gateway.hedging.hedges import Hedges
 from gateway.jobs.jobs import Jobs
 from gateway.keys.last_uses import LastUses
 from gateway.metrics import Metrics
@@ -129,6 +130,8 @@ class Gateway:
         """Policies that are in force no more, while calls are on their way by them."""
         self.file_readers: list[ReadFiles] = []
         """What a reload reads beside the policy's own files."""
+        self.hedges: Hedges | None = None
+        """Of calls that a second backend is asked for; None where none is."""
         self.files: tuple[FileRead, ...] = ()
         """What the last reload read of them."""
         self.refused: ReloadRefused | None = None
@@ -191,7 +194,8 @@ class Gateway:
     def log_ending(self, state: CallState) -> None:
         """A call that has ended leaves a line in the access log."""
         if state.ending is not None:
-            self.access_log.add(state.ending.row, state.ending.cost_nano, len(state.tried))
+            failed = len(state.tried) and sum(not one.hedged for one in state.tried)
+            self.access_log.add(state.ending.row, state.ending.cost_nano, failed)
 
     def run_forever(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs beside the calls until ``aclose``; a failure is logged, never silent."""

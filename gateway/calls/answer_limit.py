@@ -62,6 +62,20 @@ class AnswerLimit:
             raise BackendError(FailureClass.TIMEOUT, self._words) from None
 
 
+def answer_limit(
+    timer: SharedTimer,
+    active: ActivePolicy,
+    state: CallState,
+    attempt: Attempt,
+    may_leave: Callable[[], bool],
+) -> AnswerLimit:
+    """The bound of a stream, or of a whole answer; ``may_leave``: whether another backend would be
+    asked now."""
+    if state.call.stream:
+        return first_token_limit(timer, active, state, attempt)
+    return whole_answer_limit(timer, active, state, attempt, may_leave)
+
+
 def first_token_limit(
     timer: SharedTimer, active: ActivePolicy, state: CallState, attempt: Attempt
 ) -> AnswerLimit:

@@ -7,7 +7,7 @@ from math import inf
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Ran
-from adapters.types import Call, Usage
+from adapters.types import Call, Reply, Usage
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.money.estimates import by_media, by_tokens, with_media, with_tokens
@@ -194,6 +194,17 @@ class Attempt(msgspec.Struct, frozen=True):
         if self.progress.events:
             return self.used(reported)
         return self._with_share(credible(reported)) if self._is_paid(reported, Ran.YES) else None
+
+    def used_when_left(self, answer: Reply | None, now: float) -> Usage | None:
+        """What is charged of a call that another backend was quicker with, at a monotonic instant:
+        what an ``answer`` says that came all the same, else what was seen. Nothing of one that had
+        not begun."""
+        if answer is not None:
+            return self.used(answer.usage)
+        left = BackendError(FailureClass.CANCELLED, "")
+        if self.understood(left, now).failure is FailureClass.NOT_STARTED:
+            return None
+        return self.used_until(now, None)
 
     @property
     def _is_timed(self) -> bool:

@@ -31,6 +31,7 @@ from gateway.storage.base import (
     SharedStore,
     StorageUnavailable,
 )
+from gateway.storage.history import HEDGED
 from gateway.tasks import BackgroundTasks
 from gateway.types import MICRO
 
@@ -102,22 +103,31 @@ class Completion:
         used = attempt.used_by_failure(failure, self._clock.monotonic())
         self._release(state, attempt, None, failure)
         if failure.failure.maybe_running and attempt.backend.cancellable is not None:
-            self._background.run(self._forget_remote(attempt))
-        charged = None if used is None else self._charge_attempt(state, used, failure)
+            self._background.run(self.forget_remote(attempt))
+        charged = None if used is None else self._charge_failed(state, used, failure)
         self.end_hold(state.leaves_backend(() if charged is None else (charged,)))
         return charged
 
-    def _charge_attempt(
+    def close_hedged(self, state: CallState, attempt: Attempt, used: Usage | None) -> None:
+        """The same of the attempt that another one of the call was quicker than: it has not failed.
+        ``used``: there, up to now."""
+        self._release(state, attempt, None, None)
+        charged = None
+        if used is not None:
+            charged = self._charge_attempt(state, used, "cancelled", 499, HEDGED)
+        self.end_hold(state.leaves_backend(() if charged is None else (charged,)))
+
+    def _charge_failed(
         self, state: CallState, used: Usage, failure: BackendError
     ) -> LedgerRow | None:
-        row = end_row(
-            state,
-            "error",
-            used,
-            status=failure.failure.status,
-            error=failure.failure.slug,
-            now_at=self._clock.time(),
-        )
+        kind = failure.failure
+        return self._charge_attempt(state, used, "error", kind.status, kind.slug)
+
+    def _charge_attempt(
+        self, state: CallState, used: Usage, outcome: Outcome, status: int, error: str
+    ) -> LedgerRow | None:
+        now_at = self._clock.time()
+        row = end_row(state, outcome, used, status=status, error=error, now_at=now_at)
         start = start_row(state, used, row)
         if not (row.cost_nano or row.gpu_us or start):
             return None
@@ -189,7 +199,7 @@ class Completion:
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; the row of call %s is lost", unavailable, state.call.id)
 
-    async def _forget_remote(self, attempt: Attempt) -> None:
+    async def forget_remote(self, attempt: Attempt) -> None:
         """Another backend is asked meanwhile: what this one says it used comes too late."""
         await self._stop_remote(attempt)
 
@@ -222,7 +232,7 @@ class Completion:
         if state.attempt is None or failure is None:
             return ()
         used = state.attempt.used_by_failure(failure, self._clock.monotonic())
-        row = None if used is None else self._charge_attempt(state, used, failure)
+        row = None if used is None else self._charge_failed(state, used, failure)
         return () if row is None else (row,)
 
     # --- a call that was not asked ------------------------------------------------------------
@@ -270,7 +280,7 @@ class Completion:
     ) -> None:
         if state.attempt is attempt:  # else somebody was faster while the remote work was stopped
             state.attempt = None
-            self._top_up.disarm(state)
+            self._top_up.disarm(attempt)
             attempt.backend.end(
                 attempt.lease,
                 state.call.model,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cached_property, partial
 
 from adapters.errors import BackendError
@@ -21,7 +21,7 @@ from adapters.types import Call, Reply
 from gateway.active_policy import ActivePolicy, Queued
 from gateway.backends.rests import LeftAlone
 from gateway.calls.admitting import Admitting
-from gateway.calls.answer_limit import first_token_limit, whole_answer_limit
+from gateway.calls.answer_limit import answer_limit
 from gateway.calls.attempt import Attempt
 from gateway.calls.backend_limits import BackendLimits, NoRoom
 from gateway.calls.completion import Completion
@@ -59,6 +59,10 @@ from gateway.types import ApiError, Principal
 
 Answer = Reply | SettledStream
 """Whole, settled, the backend's secrets taken out; or a stream, which sees to both itself."""
+Begin = Callable[[CallState, Attempt, Reply], Awaitable[SettledStream]]
+"""A stream, when its first chunk is here. Raises BackendError."""
+Hedged = Callable[[ActivePolicy, CallState, Attempt, deque[Quote], Begin], Awaitable[Answer | None]]
+"""What the quicker of two backends brings, not settled; None: to be asked of one alone."""
 
 
 class Dispatcher:
@@ -66,6 +70,7 @@ class Dispatcher:
 
     admits, enters, completes = Admitting, Entering, Completion
     """What its parts are made of; a dispatcher that is traced has others."""
+    _hedged: Hedged | None = None
 
     def __init__(
         self,
@@ -130,6 +135,10 @@ class Dispatcher:
         """What is done for calls that are durable jobs."""
         parts = (self.admitting, self._completion, self._failover, self._top_up, self.volume)
         return JobCalls(*parts, clock=self._clock, quotes=self._quotes, walk=self._walk)
+
+    def hedge_by(self, make: Callable[[Failover, Completion, TopUp], Hedged]) -> None:
+        """Slow calls are asked of a second backend as well, as ``make`` does by these parts."""
+        self._hedged = make(self._failover, self._completion, self._top_up)
 
     async def aclose(self) -> None:
         """Ends the work that goes on without a caller, and waits for every settlement."""
@@ -311,6 +320,7 @@ class Dispatcher:
             try:
                 return await self._ask(active, state, attempt, untried)
             except BackendError as raised:
+                attempt = state.attempt or attempt  # the second of two, where the first failed too
                 failure = self._failover.record(state, attempt, raised)
             step = self._failover.next_step(active, state, attempt, failure, untried)
             if not step:
@@ -323,27 +333,33 @@ class Dispatcher:
                 if not step:
                     return failure
             untried = deque(step.quotes)
-            again = untried[0] is quote
+            again = untried[0] is attempt.quote
             if step.wait_s:
                 await self._clock.sleep(step.wait_s)
                 state.waited_s += step.wait_s
             state.reason = "FAILOVER"
 
     async def _ask(
-        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
+        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: deque[Quote]
     ) -> Answer:
         """Raises BackendError, or what an adapter with a fault raises."""
         quote = attempt.quote
         timed = quote.reserved or quote.estimate.per_second
         if timed and (state.admission.claims or state.beside):
             self._top_up.arm(state, attempt)
+        if active.hedges and self._hedged is not None:
+            brought = await self._hedged(active, state, attempt, untried, self._begin)
+            if isinstance(brought, SettledStream):
+                return brought
+            if brought is not None and state.attempt is not None:
+                return await self._take(state, state.attempt, brought)
         if state.call.stream:
             if active.bounds_first_token:
-                return await self._begin_in_time(active, state, attempt)
+                return await self._ask_in_time(active, state, attempt, untried)
         elif state.durable is not None:
             return await self._take(state, attempt, await state.durable.ask(attempt))
         elif active.bounds_answers:
-            return await self._answer_in_time(active, state, attempt, untried)
+            return await self._ask_in_time(active, state, attempt, untried)
         reply = await ask(
             attempt.backend.adapter, attempt.call, attempt.backend.spec.common.output_bound
         )
@@ -372,20 +388,12 @@ class Dispatcher:
         state.answered(attempt, self._clock.monotonic())
         return stream
 
-    async def _answer_in_time(
+    async def _ask_in_time(
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
     ) -> Answer:
-        """The same for a whole answer, within the time that the policy gives it."""
+        """The same within the time that the policy gives a whole answer, or a first token."""
         may_leave = partial(self._failover.may_leave, active, state, attempt, untried)
-        with whole_answer_limit(self.timer, active, state, attempt, may_leave):
-            reply = await ask(attempt.backend.adapter, attempt.call, attempt.output_bound)
-        return await self._take(state, attempt, reply)
-
-    async def _begin_in_time(
-        self, active: ActivePolicy, state: CallState, attempt: Attempt
-    ) -> Answer:
-        """The same for a stream, within the time that the policy gives its first token."""
-        with first_token_limit(self.timer, active, state, attempt):
+        with answer_limit(self.timer, active, state, attempt, may_leave):
             reply = await ask(attempt.backend.adapter, attempt.call, attempt.output_bound)
             if reply.chunks is not None:
                 return await self._begin(state, attempt, reply)

@@ -133,22 +133,27 @@ class Failover:
     ) -> NextStep:
         """The step without those whose own budget has no room, which the first of the others
         takes."""
-        left = tuple([one for one in step.quotes if self._has_room(active, one.backend, now)])
+        left = tuple([one for one in step.quotes if self.has_room_at(active, one.backend, now)])
         if not left:
             return nobody("backend_retry_budget")
         if retries is not None and not self._budgets[route].take(now, retries.budget):
             return nobody("repeat_budget")
-        percent = active.backends[left[0].backend].spec.common.retry_budget
-        if percent is not None:
-            self._at_backends[left[0].backend].take(now, percent)
+        self.take_room_at(active, left[0].backend, now)
         if len(left) == len(step.quotes):
             return step
         wait_s = step.wait_s if left[0] is step.quotes[0] else 0.0
         return NextStep(left, wait_s, "backend_retry_budget")
 
-    def _has_room(self, active: ActivePolicy, backend: str, now: float) -> bool:
+    def has_room_at(self, active: ActivePolicy, backend: str, now: float) -> bool:
+        """Whether the backend may be sent one repetition more; takes none."""
         percent = active.backends[backend].spec.common.retry_budget
         return percent is None or self._at_backends[backend].has(now, percent)
+
+    def take_room_at(self, active: ActivePolicy, backend: str, now: float) -> None:
+        """It is sent one."""
+        percent = active.backends[backend].spec.common.retry_budget
+        if percent is not None:
+            self._at_backends[backend].take(now, percent)
 
     def may_leave(
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]

@@ -8,6 +8,7 @@ from adapters.errors import Ran
 from gateway.routing.repeating import Asked
 from gateway.routing.router import Candidate, Decision, Quote
 from gateway.storage.history import (
+    HEDGED,
     MOST_KEPT,
     AttemptRecord,
     CallHistory,
@@ -35,6 +36,10 @@ class FailedAttempt(msgspec.Struct, frozen=True):
     ran: Ran = Ran.NO
     entry: int = 0
     """As ``AttemptRecord`` has it."""
+    hedge: bool = False
+    """It was asked beside another, which was slow."""
+    hedged: bool = False
+    """It has not failed: another was quicker."""
 
     @property
     def backend(self) -> str:
@@ -44,7 +49,7 @@ class FailedAttempt(msgspec.Struct, frozen=True):
     @property
     def slug(self) -> str:
         """The failure's name."""
-        return self.asked.failure.slug
+        return HEDGED if self.hedged else self.asked.failure.slug
 
 
 def history_of(
@@ -73,7 +78,8 @@ def history_of(
 
 def _remembered(one: FailedAttempt, received_at: float) -> AttemptRecord:
     after_s = one.started_at - received_at
-    return AttemptRecord(one.backend, one.slug, words(one.message), after_s, one.seconds, one.entry)
+    said = words(one.message)
+    return AttemptRecord(one.backend, one.slug, said, after_s, one.seconds, one.entry, one.hedge)
 
 
 def _recorded(quote: Quote) -> QuoteRecord:

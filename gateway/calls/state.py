@@ -316,6 +316,7 @@ class CallState(msgspec.Struct, eq=False):
             started_at=now_at - seconds,
             seconds=seconds,
             ran=failure.ran,
+            hedge=self.reason == "HEDGE",
         )
         self.tried.append(record)
 

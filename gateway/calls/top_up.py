@@ -48,21 +48,22 @@ class TopUp:
         self._timer = timer
         self._background = background
 
-    def arm(self, state: CallState, attempt: Attempt) -> None:
-        """From now on more is held before the hold of the attempt's quote is used up."""
-        since = self._clock.monotonic()
+    def arm(self, state: CallState, attempt: Attempt, since: float | None = None) -> None:
+        """More is held before the hold of the attempt's quote is used up, which began ``since``:
+        now, where nothing else is said."""
+        since = self._clock.monotonic() if since is None else since
         lasts = max(attempt.quote.hold_s * _AT - EVERY_S, 0.0)
 
         def look(now: float) -> None:
             if now >= max(since, attempt.charged_from()) + lasts:
-                self._timer.unwatch(state)
+                self.disarm(attempt)
                 self._background.run(self._extend(state, attempt))
 
-        self._timer.watch(state, look)
+        self._timer.watch(id(attempt), look)
 
-    def disarm(self, state: CallState) -> None:
+    def disarm(self, attempt: Attempt) -> None:
         """The attempt is over: nothing more is held for it."""
-        self._timer.unwatch(state)
+        self._timer.unwatch(id(attempt))  # it is one of its call's, and may be equal to another's
 
     async def _extend(self, state: CallState, attempt: Attempt) -> None:
         covered_s = attempt.quote.hold_s * (1 - _AT)
@@ -115,10 +116,10 @@ class TopUp:
 
         def look(now: float) -> None:
             if now + EVERY_S >= max(end, attempt.charged_from() + hold_s):
-                self._timer.unwatch(state)
+                self.disarm(attempt)
                 state.stop("budget")
 
-        self._timer.watch(state, look)
+        self._timer.watch(id(attempt), look)
 
     async def hold_for(
         self, state: CallState, quotes: Sequence[Quote], *, leaves_model: bool = False
@@ -139,6 +140,17 @@ class TopUp:
         asked = {quote.backend for quote in left} | {one.backend for one in state.tried}
         state.leave_out([q.backend for q in quotes if q.backend not in asked], why)
         return left
+
+    async def hold_beside(self, state: CallState, quote: Quote) -> bool:
+        """Holds what a second backend may cost, beside what the first may: no part of the first
+        one's hold counts for it. False where there is no room, or the store does not answer."""
+        needed: dict[Unit, int] = {
+            **{unit: n for unit, n in state.counted.items() if unit != "calls"},
+            "gpu_us": device_us((quote,)),
+            "nano_usd": quote.estimate.hold,
+        }
+        own = state.call.id
+        return bool(await self._hold(state, lambda name: dict(needed) if name == own else {}))
 
     async def lengthen(self, state: CallState) -> None:
         """What is held outlives the call, which may take longer than it was admitted for."""

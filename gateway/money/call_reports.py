@@ -11,7 +11,7 @@ from adapters.errors import FailureClass
 from gateway.money.charge_records import lines_of
 from gateway.money.text import iso, iso_or_none
 from gateway.storage.base import LedgerRow
-from gateway.storage.history import OWN_ROW, AttemptRecord, CallHistory, SeenRecord
+from gateway.storage.history import HEDGED, OWN_ROW, AttemptRecord, CallHistory, SeenRecord
 from gateway.types import MICRO, NANO
 
 _TIMES = ("queue", "cold", "exec", "gpu")
@@ -48,7 +48,7 @@ def _attempts(rows: Sequence[LedgerRow]) -> list[dict[str, Any]]:
     return [entry_json(row) | _UNTOLD for row in charged.values()] + told
 
 
-_UNTOLD = {"message": "", "after_seconds": None, "seconds": None}
+_UNTOLD = {"message": "", "after_seconds": None, "seconds": None, "hedge": False}
 
 
 def _attempt(attempt: AttemptRecord, row: LedgerRow) -> dict[str, Any]:
@@ -58,6 +58,7 @@ def _attempt(attempt: AttemptRecord, row: LedgerRow) -> dict[str, Any]:
         "message": attempt.message,
         "after_seconds": round(attempt.after_s, 6),
         "seconds": round(attempt.seconds, 6),
+        "hedge": attempt.hedge,
     }
 
 
@@ -68,14 +69,14 @@ def _in_own_row(call: LedgerRow, attempt: AttemptRecord) -> LedgerRow:
     return msgspec.structs.replace(
         own,
         kind="attempt",
-        outcome="error",
+        outcome="cancelled" if attempt.failure == HEDGED else "error",
         started_at=began,
         ended_at=began + attempt.seconds,
         status=_STATUSES.get(attempt.failure, 0),
     )
 
 
-_STATUSES = {kind.slug: kind.status for kind in FailureClass}
+_STATUSES = {kind.slug: kind.status for kind in FailureClass} | {HEDGED: 499}
 
 
 def _nothing_of(call: LedgerRow) -> LedgerRow:

@@ -94,6 +94,12 @@ class Settler:
         """Settlements that no store has taken yet."""
         return len(self._late)
 
+    @property
+    def lacks_rows(self) -> bool:
+        """Whether rows of calls that have ended wait for the ledger, whose sums lack them."""
+        settle = self._ledger.settle
+        return any(isinstance(one, functools.partial) and one.func == settle for one in self._late)
+
     def check(self) -> None:
         """Raises StorageUnavailable while the ledger is known not to write; one call a second
         passes, to find out whether it writes again."""

@@ -14,6 +14,7 @@ import msgspec
 from adapters.settings import ByteSize, Duration, Scalar, SettingError, UrlPath
 from adapters.types import ModelTask
 from gateway.policy.sections.commitments import Commitment
+from gateway.policy.sections.hedge import HedgeSettings
 from gateway.policy.sections.keys import KeySettings
 from gateway.policy.sections.limits import GatewayLimits, Limits
 from gateway.policy.sections.price import DatedPrices
@@ -248,6 +249,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Instead of the backend's own."""
     retries: Retries | None = None
     """Left out: every backend of the route may be asked."""
+    hedge: HedgeSettings | None = None
+    """Left out: a call is at one backend at a time."""
     on_disconnect: Literal["cancel", "finish"] = "cancel"
     """What becomes of a call whose client hangs up. cancel: it is stopped, and what was used is
     charged; finish: it runs to its end, and is charged whole."""

@@ -32,6 +32,7 @@ ReasonCode = Literal[
     "LISTED",  # the route keeps the listed order
     "WEIGHTED",  # the route drew by weight
     "FAILOVER",  # the first choice failed before it answered
+    "HEDGE",  # the first choice was slow, and this one answered sooner
     "REGION",  # it runs in the caller's region, which goes first
     "LAST_RESORT",  # it failed a moment ago or says that it is not well, and no other may be asked
     "NONE",  # no backend may be asked

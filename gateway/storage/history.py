@@ -15,6 +15,10 @@ OWN_ROW = -1
 """In place of an attempt's number: what it cost stands in the row of the call itself."""
 
 
+HEDGED = "hedged"
+"""In place of a failure's name: the attempt has not failed, another one of its call was quicker."""
+
+
 class SeenRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How a backend stood when a call was decided. Seconds."""
 
@@ -58,7 +62,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     backend: str
     failure: str
-    """The class of the failure, by its slug."""
+    """The class of the failure, by its slug, or ``HEDGED``."""
     message: str
     """What the caller would be told of it."""
     after_s: float
@@ -67,6 +71,8 @@ class AttemptRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """From then until it failed."""
     entry: int = 0
     """The number of the row that has what it cost; ``OWN_ROW``: the call's own; 0: it was free."""
+    hedge: bool = False
+    """It was asked beside another backend, which was slow."""
 
 
 class PriceRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

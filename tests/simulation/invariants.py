@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from adapters.errors import FailureClass, Ran
 from gateway.calls.top_up import PATIENCE_S
 from gateway.shared_timer import EVERY_S
@@ -227,7 +229,7 @@ def _miscounted(world: World) -> Iterator[str]:
     rows = tuple(world.ledger.settled.values())
     sums = _sums(rows)
     less = _sums(row for row in rows if row.outcome == "interrupted")
-    more = _sums(row for row in rows if _was_under_way(world, row))
+    more = _sums(_as_settled(world, row) for row in rows if _was_under_way(world, row))
     for scope, nano in _died_in_doubt(world):
         more[scope] += nano
     in_force = world.knobs.caps()
@@ -237,6 +239,13 @@ def _miscounted(world: World) -> Iterator[str]:
             scope, counted = status.claim.scope, _HUGE - status.remaining
             if not sums[scope] - less[scope] <= counted <= sums[scope] + more[scope]:
                 yield f"{scope} has spent {sums[scope]}, and {name} counts {counted}"
+
+
+def _as_settled(world: World, row: LedgerRow) -> LedgerRow:
+    """What the shared store was told of it may be more: the row of a call that was topped up, and
+    whose gateway was taken for dead, has what was held at first."""
+    settled = {} if world.shared is None else world.shared.settled
+    return msgspec.structs.replace(row, cost_nano=max(row.cost_nano, settled.get(row.id, 0)))
 
 
 def _died_in_doubt(world: World) -> Iterator[tuple[str, int]]:

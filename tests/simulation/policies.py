@@ -51,6 +51,14 @@ plans:
 {shared}
 {gateway}
 {committed}
+{routes}
+"""
+_HEDGED = """routes:
+  - name: default
+    use: [home, burst, tokens, fee, free]
+    idempotent: true
+    repeat: always
+    hedge: {{after: {after}ms, share: 100}}
 """
 _COMMITTED = """commitments:
   machine: {{backend: home, per_hour: {hourly_usd}, start: "2026-01-01T11:00Z", {idle}}}
@@ -80,6 +88,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     idle: str = ""
     """Of the machine that is paid for by the hour; empty: nobody pays for it so."""
     start: str = "to_cause"
+    hedge_after_ms: int = 0
+    """0: calls are at one backend at a time."""
 
     def policy(self) -> Policy:
         """As a file would be read."""
@@ -124,6 +134,7 @@ def _read(knobs: Knobs) -> Policy:
         committed=_COMMITTED.format(hourly_usd=HOURLY_USD, idle=_IDLE[knobs.idle])
         if knobs.idle
         else "",
+        routes=_HEDGED.format(after=knobs.hedge_after_ms) if knobs.hedge_after_ms else "",
     )
     return read_policy_text(text, {}, kinds=KINDS)
 
@@ -145,6 +156,12 @@ def paid_by(knobs: Knobs, draw: random.Random) -> Knobs:
     """Who pays for what nobody used; in every fourth day a machine is paid for by the hour."""
     idle = draw.choice(tuple(_IDLE)) if draw.random() < 0.25 else ""
     return msgspec.structs.replace(knobs, idle=idle, start=draw.choice(("to_cause", "overhead")))
+
+
+def hedged(knobs: Knobs, draw: random.Random) -> Knobs:
+    """Slow calls of every third day are asked of a second backend as well."""
+    after_ms = draw.choice((100, 700, 2000)) if draw.random() < 0.33 else 0
+    return msgspec.structs.replace(knobs, hedge_after_ms=after_ms)
 
 
 def changed(knobs: Knobs, draw: random.Random) -> Knobs:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.storage.history import HEDGED, CallHistory
 from gateway.types import NANO
 from tests.simulation import faults, policies
 from tests.simulation.callers import Asked, Caller, Connection, asked
@@ -79,7 +80,8 @@ class World:
         self._ending = self._is_over = False
 
     def _first_policy(self) -> policies.Knobs:
-        return policies.paid_by(policies.drawn(self.draw), random.Random(f"paid by {self.seed}"))
+        knobs = policies.paid_by(policies.drawn(self.draw), random.Random(f"paid by {self.seed}"))
+        return policies.hedged(knobs, random.Random(f"hedged {self.seed}"))
 
     def _server(self) -> Server:
         return Server(self.loop, random.Random(self.draw.random()))
@@ -130,6 +132,11 @@ class World:
             "faults": len(self.faults) - kills,
             "starts": len(self.gateways),
             "hours": sum(row.reason == "committed" and row.hold_nano > 0 for row in rows),
+            "hedges": sum(
+                one.hedge or one.failure == HEDGED
+                for row in rows
+                for one in (row.history or CallHistory()).attempts
+            ),
             "cold starts of nobody": sum(row.reason == "cold_start" for row in rows),
             **{f"rows {outcome}": count for outcome, count in outcomes.items()},
             **{f"seen {name}": count for name, count in seen.items()},

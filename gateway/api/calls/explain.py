@@ -88,8 +88,12 @@ class ExplainEndpoint:
             task=asyncio.current_task(),
         )
         told = await self._explain(active, state)
+        hedges, now = self._gateway.hedges, self._gateway.clock.monotonic()
+        hedge = None if hedges is None else hedges.foreseen(active, state, told.quotes, now)
         plans = None if self._gateway.plans is None else self._gateway.plans.last
-        await respond_json(send, context, as_json(told, active.policy.version, plans))
+        found = as_json(told, active.policy.version, plans)
+        found["hedge"] = None if hedge is None else msgspec.structs.asdict(hedge)
+        await respond_json(send, context, found)
 
     async def _explain(self, active: ActivePolicy, state: CallState) -> Explanation:
         room = Room(await self._left(active.template(state.principal, tags=state.preferences.tags)))

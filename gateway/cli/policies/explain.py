@@ -140,11 +140,19 @@ def _text(decision: dict[str, Any]) -> str:
     for row in decision["refused"]:
         why = f": {row['message']}" if row.get("message") else ""
         lines.append(f"  {row['backend']:<20} not asked: {row['reason']}{why}")
+    if hedge := decision.get("hedge"):
+        lines.append(_hedge(hedge))
     if bound := decision.get("output_bound"):
         lines.append(f"the answer would be at most {bound} tokens long, as far as the budget goes")
     for row in decision.get("would_be_refused", ()):
         lines.append(f"would be refused now: {row['status']} {row['code']}: {row['message']}")
     return "\n".join(lines)
+
+
+def _hedge(hedge: dict[str, Any]) -> str:
+    after = hedge["after_seconds"]
+    when = "once enough answers are known" if after is None else f"after {after:.3f} s"
+    return f"a slow call is asked of {hedge['backend'] or 'nobody else now'} as well, {when}"
 
 
 def _last(row: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ REASONS = {
     "LISTED": "its route lists it first",
     "WEIGHTED": "its route draws by weight",
     "FAILOVER": "the first choice failed before it answered",
+    "HEDGE": "the first choice was slow, and this one answered sooner",
     "REGION": "it runs where the caller is",
     "LAST_RESORT": "not well, and no other can take the call",
     "NONE": "no backend may be asked",
@@ -48,6 +49,7 @@ OUTCOMES = {
     "ping": "ping",
 }
 ERROR_WORDS = {
+    "hedged": "another was quicker",
     "backend_timeout": "time-out",
     "backend_overloaded": "no room",
     "backend_failed": "failed",

@@ -60,6 +60,11 @@ class FaultyServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def connections(self) -> int:
+        """That its clients have open."""
+        return len(self._tasks)
+
     async def __aenter__(self) -> Self:
         await self._listen()
         if not self._listens:

@@ -1,0 +1,359 @@
+"""One call's way where a second backend may be asked.
+
+The call's own task leads; each attempt has a task that does nothing but wait for its answer. What
+may happen, and what is left of it:
+
+    the first answers in time        nobody else was asked
+    either answers                   the other is stopped, its place free, what it used charged
+    both answer in the same moment   the first one's is taken
+    one fails                        it is recorded as ever; the other goes on alone
+    the request is at fault          nobody else can answer it: the other is stopped
+    both fail                        the call goes on from the last failure as ever
+    the call is broken off           both are stopped and charged
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from math import inf
+from typing import Any, NamedTuple
+
+import msgspec
+
+from adapters.errors import BackendError, FailureClass, Fault
+from adapters.types import Progress, Reply
+from gateway.active_policy import ActivePolicy
+from gateway.backends.live import LiveBackend
+from gateway.calls.answer_limit import answer_limit
+from gateway.calls.attempt import Attempt
+from gateway.calls.completion import Completion
+from gateway.calls.dispatcher import Begin
+from gateway.calls.failover import Failover
+from gateway.calls.rows import open_row
+from gateway.calls.state import CallState
+from gateway.calls.stream import SettledStream
+from gateway.calls.top_up import TopUp
+from gateway.clock import Clock
+from gateway.dialects.asking import ask
+from gateway.hedging.hedges import Hedges
+from gateway.hedging.rules import second_choice
+from gateway.hedging.sides import Brought, Racer, side_of, turn_to
+from gateway.routing.router import Quote
+from gateway.shared_timer import SharedTimer
+from gateway.storage.base import Ledger, MaybeWritten, StorageUnavailable
+from gateway.tasks import BackgroundTasks
+
+_QUICKER = BackendError(FailureClass.CANCELLED, "Another backend answered sooner.")
+
+
+class RaceParts(NamedTuple):
+    """What races of a gateway are made of."""
+
+    failover: Failover
+    completion: Completion
+    top_up: TopUp
+    hedges: Hedges
+    ledger: Ledger
+    clock: Clock
+    timer: SharedTimer
+    background: BackgroundTasks
+
+
+class Race:
+    """A call at one backend, and soon perhaps at two."""
+
+    def __init__(
+        self,
+        parts: RaceParts,
+        active: ActivePolicy,
+        state: CallState,
+        attempt: Attempt,
+        untried: deque[Quote],
+        begin: Begin,
+    ) -> None:
+        self._parts, self._active, self._state = parts, active, state
+        self._clock, self._count = parts.clock, parts.hedges.count
+        self._untried, self._begin = untried, begin
+        self._answered_s, self._asked_at = state.answered_s, attempt.asked_at
+        self._leader = self._start(attempt, second=False)
+        """That the state is turned to."""
+        self._racers = [self._leader]
+
+    async def run(self, hedge_at: float) -> Brought:
+        """What the first to answer brings. ``hedge_at``: monotonic seconds."""
+        try:
+            await self._wait(hedge_at)
+            if not self._leader.task.done():
+                await self._ask_second()
+            brought = await self._first_answer()
+        except BaseException:
+            await self._break_off()
+            self._count_time()
+            raise
+        self._count_time()
+        attempt = self._state.attempt
+        if isinstance(brought, SettledStream) and attempt is not None:
+            self._state.answered(attempt, self._clock.monotonic())
+        return brought
+
+    def _count_time(self) -> None:
+        """What both were waited for at the same time counts once; the last attempt's own seconds
+        are counted by whoever ends it."""
+        attempt, state = self._state.attempt, self._state
+        if attempt is not None:
+            state.answered_s = self._answered_s + attempt.asked_at - self._asked_at
+
+    # --- an attempt ---------------------------------------------------------------------------
+
+    def _start(self, attempt: Attempt, *, second: bool) -> Racer:
+        task = asyncio.get_running_loop().create_task(self._bring(attempt))
+        return Racer(attempt, side_of(self._state), task, second=second)
+
+    async def _bring(self, attempt: Attempt) -> Brought:
+        active, state, parts = self._active, self._state, self._parts
+        may_leave = partial(parts.failover.may_leave, active, state, attempt, self._untried)
+        with answer_limit(parts.timer, active, state, attempt, may_leave):
+            reply = await ask(attempt.backend.adapter, attempt.call, attempt.output_bound)
+            return reply if reply.chunks is None else await self._begin(state, attempt, reply)
+
+    async def _wait(self, until: float = inf) -> None:
+        """Until one of them has ended, or so late."""
+        late: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = None
+        if until < inf:
+            left_s = max(0.0, until - self._clock.monotonic())
+            timer = self._clock.call_later(left_s, lambda: _end(late))
+        try:
+            awaited: list[asyncio.Future[Any]] = [late, *(racer.task for racer in self._racers)]
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            late.cancel()
+            if timer is not None:
+                timer.cancel()
+
+    # --- the second ---------------------------------------------------------------------------
+
+    async def _ask_second(self) -> None:
+        """Asks one that can begin at once, where the policy's share and the caller's limits have
+        room for it; nothing has changed where nobody is asked."""
+        active, state, now = self._active, self._state, self._clock.monotonic()
+        found = second_choice(active, state, self._untried, now)
+        if found is None:
+            self._count("", "no_backend")
+            return
+        quote, backend = found
+        if not self._has_share(quote, now):
+            self._count(quote.backend, "no_share")
+        elif not await self._is_held(quote):
+            self._count(quote.backend, "no_room")
+        elif not self._leader.task.done():
+            self._send(quote, backend)
+
+    def _has_share(self, quote: Quote, now: float) -> bool:
+        active, parts = self._active, self._parts
+        if not parts.failover.has_room_at(active, quote.backend, now):
+            return False
+        return parts.hedges.take_share(active, self._state.route, now)
+
+    async def _is_held(self, quote: Quote) -> bool:
+        """What both may cost is held, and the row says so before the second is asked."""
+        state = self._state
+        if not await self._parts.top_up.hold_beside(state, quote):
+            return False
+        if not quote.paid and not state.opened:
+            return True
+        at_most = self._leader.attempt.quote.estimate.hold + quote.estimate.hold
+        try:
+            await self._parts.ledger.open(open_row(state, state.at_backend, at_most))
+        except asyncio.CancelledError:
+            state.opened = True
+            raise
+        except StorageUnavailable as unavailable:
+            state.opened = state.opened or isinstance(unavailable, MaybeWritten)
+            return False
+        state.opened = True
+        return True
+
+    def _send(self, quote: Quote, backend: LiveBackend) -> None:
+        lease = backend.lease_at_once(self._clock.monotonic(), quote.delay.load_s)
+        if lease is None:
+            self._count(quote.backend, "no_backend")
+            return
+        state, first = self._state, side_of(self._state)
+        self._parts.failover.take_room_at(self._active, quote.backend, lease.leased_at)
+        self._untried.remove(quote)
+        state.backend, state.at_backend, state.reason = backend, None, "HEDGE"
+        attempt = state.begin(backend, quote, lease, 0.0)
+        alone = msgspec.structs.replace(attempt.call, progress=Progress())
+        attempt = state.attempt = msgspec.structs.replace(attempt, call=alone)
+        self._racers.append(self._start(attempt, second=True))
+        turn_to(state, first)
+
+    # --- what comes of them -------------------------------------------------------------------
+
+    async def _first_answer(self) -> Brought:
+        """Raises BackendError where none is left, or the request is at fault."""
+        while True:
+            await self._wait(self._second_lasts_until())
+            for racer in tuple(self._racers):
+                if racer.task.done() and racer in self._racers:
+                    brought = self._look_at(racer)
+                    if brought is not None:
+                        return brought
+            if len(self._racers) == 2 and self._clock.monotonic() >= self._second_lasts_until():
+                self._leave(self._racers[1], "too_long")
+
+    def _look_at(self, racer: Racer) -> Brought | None:
+        """What it has brought; None where it failed and the other goes on. Raises what it failed
+        of, where that does not."""
+        try:
+            brought = racer.task.result()
+        except BackendError as failure:
+            self._fails(racer, failure)
+            return None
+        except BaseException:
+            self._turn_to(racer)
+            raise
+        self._wins(racer)
+        return brought
+
+    def _fails(self, racer: Racer, raised: BackendError) -> None:
+        other = self._other_than(racer)
+        if other is None or raised.fault is Fault.REQUEST:
+            self._turn_to(racer)
+            if racer.is_second:
+                self._count(racer.attempt.backend.name, "failed")
+            self._leave_others(racer)
+            raise raised
+        self._record_failure(racer, raised)
+        self._racers.remove(racer)
+        self._turn_to(other)
+        self._goes_on_alone(other)
+
+    def _record_failure(self, racer: Racer, raised: BackendError) -> None:
+        state, parts = self._state, self._parts
+        self._turn_to(racer)
+        failure = parts.failover.record(state, racer.attempt, raised)
+        parts.completion.close_attempt(state, racer.attempt, failure)
+        if racer.is_second:
+            self._count(racer.attempt.backend.name, "failed")
+
+    def _wins(self, racer: Racer) -> None:
+        self._parts.hedges.learn(racer.attempt, self._clock.monotonic())
+        self._leave_others(racer)
+        self._turn_to(racer)
+        if racer.is_second:
+            self._count(racer.attempt.backend.name, "won")
+        self._goes_on_alone(racer)
+
+    def _goes_on_alone(self, racer: Racer) -> None:
+        """What is held for its time grows with it from here on, as the first one's does from its
+        beginning."""
+        if racer.is_second and self._is_timed(racer.attempt):
+            self._parts.top_up.arm(self._state, racer.attempt, racer.attempt.asked_at)
+
+    def _leave_others(self, winner: Racer) -> None:
+        for racer in tuple(self._racers):
+            if racer is not winner:
+                self._leave(racer, "lost")
+
+    def _leave(self, racer: Racer, result: str) -> None:
+        """It is stopped, its place is free, and what it has used is charged to the call, in a row
+        of its own. ``result``: what is counted, where it was the second."""
+        before = self._leader
+        self._racers.remove(racer)
+        failure = _failure_of(racer)
+        if failure is not None:
+            self._record_failure(racer, failure)
+        else:
+            self._stop(racer, result)
+        if before is not racer:
+            self._turn_to(before)
+
+    def _stop(self, racer: Racer, result: str) -> None:
+        state, attempt, parts = self._state, racer.attempt, self._parts
+        now = self._clock.monotonic()
+        if not racer.is_second:
+            parts.hedges.learn(attempt, now)
+        used = attempt.used_when_left(_answer_of(racer), now)
+        self._turn_to(racer)
+        state.failed(attempt, _QUICKER, now, self._clock.time())
+        state.tried[-1] = msgspec.structs.replace(state.tried[-1], hedged=True)
+        parts.completion.close_hedged(state, attempt, used)
+        racer.task.cancel()
+        parts.background.run(self._end(racer))
+        if racer.is_second:
+            self._count(attempt.backend.name, result)
+
+    async def _end(self, racer: Racer) -> None:
+        """Nothing of it is left: no connection, no task, and no work at its backend."""
+        await _dropped(racer)
+        await self._parts.completion.forget_remote(racer.attempt)
+
+    async def _break_off(self) -> None:
+        """The call is over, or has failed: what still runs is stopped. The first of them is the
+        attempt that the call ends with."""
+        for racer in self._racers[1:]:
+            self._leave(racer, "broken_off")
+        [last] = self._racers
+        self._turn_to(last)
+        last.task.cancel()
+        await _dropped(last)
+
+    # --- which is which -----------------------------------------------------------------------
+
+    def _turn_to(self, racer: Racer) -> None:
+        """From here on the state is of this attempt."""
+        if racer is not self._leader:
+            self._leader.side = side_of(self._state)
+            turn_to(self._state, racer.side)
+            self._leader = racer
+
+    def _other_than(self, racer: Racer) -> Racer | None:
+        return next((one for one in self._racers if one is not racer), None)
+
+    def _is_timed(self, attempt: Attempt) -> bool:
+        """Whether its time is held for."""
+        state, quote = self._state, attempt.quote
+        timed = quote.reserved or quote.estimate.per_second
+        return bool(timed and (state.admission.claims or state.beside))
+
+    def _second_lasts_until(self) -> float:
+        """While two are asked, the second has the time that is held for it, in monotonic
+        seconds."""
+        if len(self._racers) < 2 or not self._is_timed(self._racers[1].attempt):
+            return inf
+        attempt = self._racers[1].attempt
+        return attempt.charged_from() + attempt.quote.hold_s
+
+
+def _end(late: asyncio.Future[None]) -> None:
+    if not late.done():
+        late.set_result(None)
+
+
+def _failure_of(racer: Racer) -> BackendError | None:
+    task = racer.task
+    failure = task.exception() if task.done() and not task.cancelled() else None
+    return failure if isinstance(failure, BackendError) else None
+
+
+def _answer_of(racer: Racer) -> Reply | None:
+    """A whole answer that came in the moment in which another one had won."""
+    task = racer.task
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    brought = task.result()
+    return brought if isinstance(brought, Reply) else None
+
+
+async def _dropped(racer: Racer) -> None:
+    """Waits for its end, and lets go of what it brought."""
+    task = racer.task
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None:
+        brought = task.result()
+        if isinstance(brought, SettledStream):
+            await brought.drop()

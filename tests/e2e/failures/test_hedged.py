@@ -1,0 +1,49 @@
+"""A slow server and a quick one, over real sockets: the answer of the quick one is taken, and of the
+slow one nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import FakeClock
+from tests.e2e.failures.test_faults import POLICY, Scene
+from tests.e2e.servers.faulty import FaultyServer
+from tests.gateway.assembled import with_own_kinds
+from tests.programs.faults.speech import STREAM_HEAD, Asked
+from tests.waiting import until
+
+HEDGED = (
+    POLICY.replace("timeout: 2s", "timeout: 60s")
+    .replace("stall_timeout: 1s", "")
+    .replace("order: listed}", "order: listed, hedge: {{after: 500ms, share: 100}}}")
+)
+
+
+async def says_nothing(asked: Asked, writer: asyncio.StreamWriter) -> None:
+    """Until its client has gone; of a stream there is the head."""
+    if asked.stream:
+        writer.write(STREAM_HEAD)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_the_quick_servers_answer_is_taken_and_the_slow_ones_connection_closed(
+    stream: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    async with FaultyServer(says_nothing) as slow, FaultyServer() as quick:
+        text = HEDGED.format(faulty=slow.url, well=quick.url, price="tokens")
+        async with with_own_kinds(tmp_path, clock, text) as gateway:
+            told = await Scene(gateway, slow).call("both", stream=stream)
+            assert (told.answered, told.backend) == (True, "well")
+            rows = await gateway.rows("req_1")
+            assert [(row.backend, row.error) for row in rows] == [
+                ("well", ""),
+                ("faulty", "hedged"),
+            ]
+            assert told.charged == sum(row.cost_nano for row in rows)
+            assert rows[0].reason == "HEDGE"
+            await until(lambda: slow.connections == 0, "the slow server's connection is closed")
+            backends = gateway.inner.active.backends.values()
+            assert [backend.in_flight for backend in backends] == [0, 0]

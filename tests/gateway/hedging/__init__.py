@@ -1,0 +1,1 @@
+"""Slow calls, of which a second backend is asked."""
