@@ -9,6 +9,7 @@ the ledger and the keys; ``events`` tells others of what happened. Between the c
 backends before they are needed, ``jobs`` sees durable jobs to their end, ``batches`` makes many of
 the lines of a file, ``schedules`` begin both by the clock, ``files`` keeps what callers store,
 ``streams`` what came of streams that have names, ``responses`` what conversations go on from,
+``hedging`` asks a second backend of slow calls,
 ``planning`` says how much capacity there should be, ``reserve`` rents it by the hour, ``replay``
 says what recorded calls would cost by it, and ``bills`` puts what platforms billed beside the
 ledger, whose old rows ``archive`` moves to files; ``leading`` is what one process alone does for

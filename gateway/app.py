@@ -147,10 +147,8 @@ def build_gateway(
     use: MakeUse | None = None,
     client: Callable[[], MessageClient] = webhook_client,
 ) -> Gateway:
-    """Everything but the web: a gateway over the stores and backends that it is given.
-
-    ``lines`` is where calls that ended are logged; ``client`` sends the messages of ``outbox``.
-    """
+    """Everything but the web, over the stores and backends that it is given. ``lines`` is where
+    calls that ended are logged; ``client`` sends the messages of ``outbox``."""
     metrics, clients = Metrics(), policy.server.clients
     slow = SlowClients(shared, per_key=clients.per_key, in_all=clients.in_all)
     settler = Settler(shared=shared, ledger=ledger, clock=clock, metrics=metrics)

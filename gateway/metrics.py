@@ -155,12 +155,6 @@ class Metrics:
             ("backend", "failure"),
             registry=registry,
         )
-        self.hedges = Counter(
-            "spillgate_hedges",
-            "Slow calls for which a second backend was asked, or should have been",
-            ("backend", "result"),
-            registry=registry,
-        )
         self.pings = Counter(
             "spillgate_pings", "Keep-warm pings", ("backend", "outcome"), registry=registry
         )

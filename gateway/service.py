@@ -83,6 +83,7 @@ class Gateway:
     streams: KeptStreams | None = None  # answers to streams that have names
     responses: KeptResponses | None = None  # what callers may go on from
     jobs: Jobs | None = None  # work that nobody waits for on a connection, with a store for it
+    hedges: Hedges | None = None  # slow calls, which a second backend is asked for
     schedules: Scheduler | None = None  # jobs and batches that begin by the clock
 
     def __init__(
@@ -130,8 +131,6 @@ class Gateway:
         """Policies that are in force no more, while calls are on their way by them."""
         self.file_readers: list[ReadFiles] = []
         """What a reload reads beside the policy's own files."""
-        self.hedges: Hedges | None = None
-        """Of calls that a second backend is asked for; None where none is."""
         self.files: tuple[FileRead, ...] = ()
         """What the last reload read of them."""
         self.refused: ReloadRefused | None = None
@@ -194,8 +193,7 @@ class Gateway:
     def log_ending(self, state: CallState) -> None:
         """A call that has ended leaves a line in the access log."""
         if state.ending is not None:
-            failed = len(state.tried) and sum(not one.hedged for one in state.tried)
-            self.access_log.add(state.ending.row, state.ending.cost_nano, failed)
+            self.access_log.add(state.ending.row, state.ending.cost_nano, state.failures)
 
     def run_forever(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs beside the calls until ``aclose``; a failure is logged, never silent."""

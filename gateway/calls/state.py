@@ -123,6 +123,11 @@ class CallState(msgspec.Struct, eq=False):
     """Settles the call when the work that was promised to its caller has ended."""
 
     @property
+    def failures(self) -> int:
+        """Attempts that failed; one that another was quicker than has not."""
+        return len(self.tried) and sum(not one.hedged for one in self.tried)
+
+    @property
     def cost_nano(self) -> int:
         """Nano-dollars that the caller is charged; 0 until the call has ended."""
         return 0 if self.ending is None else self.ending.cost_nano

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import inf
 
 import msgspec
-from prometheus_client import Counter
+from prometheus_client import CollectorRegistry, Counter
 
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
@@ -33,9 +33,14 @@ class HedgeForeseen(msgspec.Struct, frozen=True):
 class Hedges:
     """Of all routes."""
 
-    def __init__(self, counter: Counter) -> None:
-        """``counter`` counts them by backend and by what came of them."""
-        self._counter = counter
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """``registry`` gets a counter of them."""
+        self._counter = Counter(
+            "spillgate_hedges",
+            "Slow calls for which a second backend was asked, or should have been",
+            ("backend", "result"),
+            registry=registry,
+        )
         self._times = defaultdict[tuple[str, str, bool], AnswerQuantiles](AnswerQuantiles)
         self._shares = defaultdict[str, HedgeShare](HedgeShare)
 

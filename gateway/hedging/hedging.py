@@ -52,7 +52,7 @@ class Hedging:
 
 def hedge_calls(dispatcher: Dispatcher, ledger: Ledger, clock: Clock, metrics: Metrics) -> Hedges:
     """The dispatcher's calls are hedged from here on, where their routes say so."""
-    hedges = Hedges(metrics.hedges)
+    hedges = Hedges(metrics.registry)
     timer, background = dispatcher.timer, dispatcher.background
 
     def hedged(failover: Failover, completion: Completion, top_up: TopUp) -> Hedged:

@@ -1,5 +1,5 @@
-"""A slow server and a quick one, over real sockets: the answer of the quick one is taken, and of the
-slow one nothing is left."""
+"""A slow server and a quick one, over real sockets: the quick one answers, and of the other
+nothing is left."""
 
 from __future__ import annotations
 
