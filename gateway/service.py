@@ -118,13 +118,11 @@ class Gateway:
         self.notices: Notices | None = None
         """What tells others of the calls; None of a gateway without an outbox."""
         self.fill: Fill | None = None
-        """Fills the counters of limits that a reload brings, before it is in force and after.
-        Raises StorageUnavailable."""
+        """Fills counters of a reload's limits, before and after it. Raises StorageUnavailable."""
         self.together: Together | None = None
         """All processes that serve the same policy on the same port, where there are several."""
         self.holders: list[Holder] = [lambda: dispatcher.reinstate(self.active)]
-        """Whoever holds something in the shared store, and holds it again where it was forgotten,
-        when called."""
+        """Whoever holds something in the shared store: each, when called, holds it again."""
         self._make_backend = make_backend
         self._bound, self._use = bound, use
         self._superseded: list[ActivePolicy] = []

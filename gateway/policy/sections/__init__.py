@@ -8,7 +8,8 @@ pages of browsers may call, ``console`` who else may sign in to it; ``commitment
 for calls or none; ``keys`` says which may be made; ``limits`` is how much of what each scope may
 use; ``server`` says where it listens, ``store`` where counters, rows, keys and jobs are, and for
 how long; ``endpoints`` are those of one backend in several regions, ``regions`` says where callers
-are, ``hedge`` when a slow call is asked of a second backend; ``reserve`` is what is rented by the hour, ``reserve_checks`` what cannot be of it;
+are, ``hedge`` when a slow call is asked of a second backend;
+``reserve`` is what is rented by the hour, ``reserve_checks`` what cannot be of it;
 ``schedules`` are jobs and batches that begin by the clock; ``reconcile`` says when bills are asked
 for, ``webhooks`` who is told of what; ``telemetry`` is who may read metrics and is told of traces,
 ``tokens`` what is held where a request does not show its tokens.
