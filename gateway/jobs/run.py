@@ -83,6 +83,7 @@ class JobRun:
         """For what it was to stop, also where nothing could be broken off any more, or yet."""
         self.is_over = False
         """What became of it on this lease is known, and about to be written down."""
+        self._is_leaving = False
         self.most_run_s = inf
         """How long its caller lets it run at a backend."""
         self._begun_at = 0.0
@@ -111,6 +112,12 @@ class JobRun:
     def may_be_left(self) -> bool:
         """Another gateway can go on with it: nothing of it runs here that is paid for."""
         return not self.attempt.handed or self.attempt.handle is not None
+
+    def leave(self) -> None:
+        """Leaves it to another gateway, as soon as that one can go on with it."""
+        self._is_leaving = True
+        if self.may_be_left:
+            self.stop("handed_over")
 
     @property
     def spent(self) -> JobSpent:
@@ -223,6 +230,8 @@ class JobRun:
         except asyncio.CancelledError:
             await self._after_submit(adapter, attempt, submitting)
             raise
+        if self._is_leaving:
+            self.stop("handed_over")
         return await self._follow(adapter, attempt, handle)
 
     async def _submit(self, adapter: LongRunning, attempt: Attempt) -> Handle:

@@ -198,6 +198,8 @@ class JobWorker:
         self._turns.taken(new, self._each_s)
         for job in new:
             run = self._runs[job.id] = JobRun(job, self._store, self._clock, self.large)
+            if self._rounds.is_over:
+                run.leave()
             if job.id in self._canceled:
                 run.stop("canceled")
             if job.canceling or run.stopped:
@@ -271,8 +273,7 @@ class JobWorker:
         only this gateway can see to the end is waited for, within bounds."""
         self._rounds.end()
         for run in list(self._runs.values()):
-            if run.may_be_left:
-                run.stop("handed_over")
+            run.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 await self._tasks.drain()

@@ -3,6 +3,8 @@ the real ones."""
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
 from adapters.base import Clock
@@ -34,6 +36,9 @@ class FakePlatform:
         """It answers no question."""
         self.full = False
         """It takes no job."""
+        self.names = asyncio.Event()
+        """It says the names of the jobs that it takes."""
+        self.names.set()
 
     def submit(self, call: Call) -> str:
         if self.full:
@@ -89,6 +94,7 @@ class PlatformBackend(Fake):
 
     async def submit(self, call: Call) -> Handle:
         job = self.platform.submit(call)
+        await self.platform.names.wait()
         return Handle(job=job, call=call.id, task=call.task, submitted=self._now.time())
 
     async def poll(self, handle: Handle) -> JobState:
