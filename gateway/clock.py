@@ -82,16 +82,21 @@ class FakeClock:
         self._now += seconds
 
     async def advance(self, seconds: float) -> None:
-        """Moves time on, waking each sleeper at its own instant and letting it run."""
+        """Moves time on, waking each sleeper at its own instant and letting it run; those of one
+        instant together, in the order in which they fell asleep."""
         end = self._now + seconds
         while self._sleepers and self._sleepers[0][0] <= end:
-            due, _, future = heapq.heappop(self._sleepers)
-            self._now = due
-            if not future.done():
-                future.set_result(None)
+            self._now = self._sleepers[0][0]
+            self._wake()
             await settle()
         self._now = end
         await settle()
+
+    def _wake(self) -> None:
+        while self._sleepers and self._sleepers[0][0] <= self._now:
+            _, _, future = heapq.heappop(self._sleepers)
+            if not future.done():
+                future.set_result(None)
 
 
 class _FutureTimer:
