@@ -78,6 +78,11 @@ class SlotQueue:
         """Calls in line that one of this rank would go before."""
         return sum(self._of_rank[:rank])
 
+    def before(self, reconsider: Reconsider) -> int | None:
+        """Calls in line before the one that is asked by this; None where it does not wait here."""
+        own = next((one for one in self.line if one.reconsider is reconsider), None)
+        return None if own is None else self.line.before(own)
+
     def ahead_of(self, rank: int, calls: int) -> int:
         """Of so many calls that are there, those that run or stand before one of this rank."""
         return calls if calls <= self.running else calls - self.waiting_below(rank)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import NamedTuple
 
 from gateway.active_policy import RANK, ActivePolicy, Queued
@@ -98,10 +99,12 @@ class Entering:
             assert state.backend is not None
             backend = state.backend = state.backend.newest()
             others = waits.others()
+            reconsider = self._reconsider(active, state, quote)
+            state.place = partial(self._place, waits, backend, reconsider)
             try:
                 at, lease = await backend.first_lease(
                     tuple(others),
-                    self._reconsider(active, state, quote),
+                    reconsider,
                     load_s=quote.delay.load_s,
                     place=waits.place(backend),
                     since=state.received,
@@ -109,6 +112,8 @@ class Entering:
                 )
             except Replaced:
                 continue
+            finally:
+                state.place = None
             if at is backend:
                 return lease, quote
             return lease, await self._moved(state, at, lease, others[at])
@@ -125,6 +130,23 @@ class Entering:
                 at.end(lease, state.call.model, None, None)
                 raise
         return quote
+
+    def _place(
+        self, waits: _Waits, backend: LiveBackend, reconsider: Reconsider
+    ) -> tuple[int, float] | None:
+        """The calls before one that waits in line, and seconds until it should begin, there or
+        where it would be sent now; None where nobody can say."""
+        before, state = backend.queue.before(reconsider), waits.state
+        if before is None:
+            return None
+        waited = self._clock.monotonic() - state.received
+        queued = Queued(backend.name, backend.queue.running + before, waited)
+        delays = {
+            quote.backend: quote.delay.seconds
+            for quote in self._decide(waits.active, state, queued).quotes
+        }
+        found = delays.get(backend.name)
+        return None if found is None else (before, found)
 
     def _reconsider(self, active: ActivePolicy, state: CallState, quote: Quote) -> Reconsider:
         """For a call that waits in line: the quotes to go on with, if another backend would now

@@ -10,7 +10,7 @@ It is made of parts, each of which exists when it is true:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -99,6 +99,8 @@ class CallState(msgspec.Struct, eq=False):
     """The backend was told that bound."""
     durable: Durable | None = None
     """How it is asked, where it is a durable job."""
+    place: Callable[[], tuple[int, float] | None] | None = None
+    """While it waits in line: the calls before it, and seconds until it should begin."""
     has_begun: bool = False
     """A backend has had a slot for it, and may have been asked."""
     opened: bool = False

@@ -13,6 +13,7 @@ Pure; a few steps a call, by the logarithm of how many wait.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -134,6 +135,17 @@ class Line(Generic[C]):
             count, self._entries.values(), key=lambda one: (one.standing.value, one.order)
         )
         return [entry.call for entry in late_last]
+
+    def __iter__(self) -> Iterator[C]:
+        """All of them, in no order."""
+        return iter(self._entries)
+
+    def before(self, call: C) -> int:
+        """How many stand before it, were nobody to come any more. Raises KeyError where it does not
+        wait."""
+        own = self._entries[call]
+        place = own.standing.value, own.order
+        return sum((one.standing.value, one.order) < place for one in self._entries.values())
 
     def oldest(self) -> float | None:
         """Since when the one waits that has waited longest; None where none waits. Exact among

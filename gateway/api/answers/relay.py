@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import msgspec
@@ -32,7 +33,7 @@ class WaitingStream:
     """The client of a stream whose call waits: it gets the head, and a comment now and then, so
     that nobody on the way takes the connection for dead."""
 
-    __slots__ = ("_clock", "_context", "_every_s", "_over", "_saying", "_send", "_timer")
+    __slots__ = ("_clock", "_context", "_every_s", "_over", "_saying", "_send", "_timer", "says")
 
     def __init__(self, context: RequestContext, send: Send, clock: Clock, every_s: float) -> None:
         """``every_s``: seconds; 0: nothing is said."""
@@ -40,6 +41,8 @@ class WaitingStream:
         self._send = send
         self._clock = clock
         self._every_s = every_s
+        self.says: Callable[[], bytes] | None = None
+        """What a comment is, where the client wants to know more."""
         self._timer: Timer | None = None
         self._saying: asyncio.Task[None] | None = None
         self._over = False
@@ -56,7 +59,8 @@ class WaitingStream:
     async def _comment(self) -> None:
         if not self._context.begun:
             await begin_stream(self._context, self._send, [])
-        await self._send({"type": "http.response.body", "body": WAITING, "more_body": True})
+        comment = WAITING if self.says is None else self.says()
+        await self._send({"type": "http.response.body", "body": comment, "more_body": True})
         if not self._over:
             self._timer = self._clock.call_later(self._every_s, self._say)
 

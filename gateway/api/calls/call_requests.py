@@ -19,6 +19,7 @@ from gateway.api.answers.job_answers import (
     prefers_job,
 )
 from gateway.api.answers.kept_streams import answer_kept
+from gateway.api.answers.progress import progress_of, wants_progress
 from gateway.api.answers.refused import log_refused
 from gateway.api.answers.relay import Relay, WaitingStream, fail_stream
 from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Send, respond_error
@@ -309,6 +310,8 @@ async def _serve(
         active.policy.version,
         asyncio.current_task(gateway.loop),  # to ask which loop runs is a system call
     )
+    if waiting is not None and wants_progress(context):
+        waiting.says = lambda: progress_of(state, gateway.clock.monotonic())
     watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock, waiting, active)
     try:
         await _answer(gateway, active, context, state, parsed, send, watch)

@@ -17,6 +17,7 @@ from gateway.app import web
 from gateway.clock import FakeClock
 from tests.gateway.asgi_parts import telling
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
+from tests.waiting import until
 
 ASKED = {"model": "home-only", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 PIECES = [
@@ -45,6 +46,54 @@ async def test_who_waits_for_long_hears_that_the_line_lives(
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert answer.text.startswith(": waiting\n\n: waiting\n\ndata: ")
         assert answer.text.endswith("data: [DONE]\n\n")
+
+
+async def comments(gateway: AssembledGateway, calls: int, progress: str) -> list[str]:
+    """What the last of so many calls at one slot hears of its wait, each of which runs for 20 s."""
+    gateway.fake("home").runs_for = 20.0
+    gateway.fake("home").tell(*([PIECES] * calls))
+    async with gateway.client() as client:
+        headers = {"X-Spillgate-Progress": progress}
+        asking = []
+        for number in range(calls):
+            post = client.post("/v1/chat/completions", json=ASKED, headers=headers)
+            asking.append(asyncio.ensure_future(post))
+            await until(lambda n=number: in_all(gateway) > n, "it is in line")  # type: ignore[misc]
+        await gateway.until_done(asking, 0.25)
+        lines = asking[-1].result().text.splitlines()
+        return [line for line in lines if line.startswith(":")]
+
+
+def in_all(gateway: AssembledGateway) -> int:
+    return gateway.inner.active.backends["home"].in_flight
+
+
+async def test_who_asks_for_it_is_told_its_place_in_line_and_when_it_should_begin(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    one_slot = ALONE.replace("kind: fake, slots: 2", "kind: fake, slots: 1, concurrency: 1")
+    async with assembled(
+        tmp_path, clock, one_slot.replace("expect: 1s}", "expect: 20s}")
+    ) as gateway:
+        told = await comments(gateway, 3, "true")
+        assert told[0].startswith(": waiting position=1 start_in=4")
+        assert told[1].startswith(": waiting position=0 start_in=2")
+        assert told[-1].startswith(": running for=")
+
+
+async def test_who_does_not_ask_is_told_that_it_waits(tmp_path: Path, clock: FakeClock) -> None:
+    async with assembled(tmp_path, clock, ALONE) as gateway:
+        assert set(await comments(gateway, 1, "false")) == {": waiting"}
+
+
+async def test_a_wish_for_progress_that_cannot_be_read_is_refused(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, ALONE) as gateway, gateway.client() as client:
+        headers = {"X-Spillgate-Progress": "loud"}
+        answer = await client.post("/v1/chat/completions", json=ASKED, headers=headers)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "X-Spillgate-Progress"
 
 
 async def test_who_is_answered_soon_hears_nothing_of_it(tmp_path: Path, clock: FakeClock) -> None:
