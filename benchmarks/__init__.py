@@ -4,7 +4,8 @@
 (``make bench-runtime``) beside LitServe, BentoML and Ray Serve; ``gpu/`` (``make bench-gpu``) is
 torch under the runtime; ``adapters`` (``make bench-adapters``) what each kind adds to the bare
 exchange with the ``platforms``; ``money`` (``make bench-money``) what limits and rows cost;
-``jobs`` (``make bench-jobs``) how many jobs a second gateways end;
+``jobs`` (``make bench-jobs``) how many jobs a second gateways end, and by ``server_work`` what
+their database does for one;
 ``reports/`` (``make bench-reports``) how long reports of ten million rows take;
 ``economics/`` (``make bench-economics``) what planned capacity costs over recorded traffic;
 ``console/`` (``python -m benchmarks.console``) a made-up month to look at in the console.

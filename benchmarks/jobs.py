@@ -4,8 +4,9 @@ Several gateways, each a process, share jobs in a PostgreSQL that is started for
 what it acknowledges. All jobs are accepted first; then the gateways begin, and what counts is from
 there to the last end. In the first part the backends answer at once, which shows how many jobs a
 second the gateways can take, start and end; in the second one a job takes a while, so that slots
-are what lacks, and each should be used again soon after it is free. Ends with 1 where a bound is
-not kept.
+are what lacks, and each should be used again soon after it is free. What a job takes of CPU, round
+trips and writes is told beside the times, which depend on what else runs. Ends with 1 where a bound
+is not kept.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import random
 import sys
 import tempfile
@@ -31,6 +33,7 @@ from adapters.base import AdapterClass, Backend
 from adapters.fake import Fake, FakeSettings
 from adapters.types import Call, Reply
 from benchmarks.command import say
+from benchmarks.server_work import SETTINGS, ServerWork, counting, worked
 from gateway.app import build_gateway, running
 from gateway.clock import SystemClock
 from gateway.jobs.accepting import AskedJob
@@ -53,6 +56,8 @@ from tests.postgres_server import PostgresServer
 
 JOBS_A_SECOND = 300.0
 SLOT_WAITS_S = 0.05
+_SAID_S = 1.2
+"""Sessions say what they have written once a second."""
 _USERS = 20
 _POLICY = """
 version: 1
@@ -215,24 +220,28 @@ class Part(msgspec.Struct, frozen=True):
     """Of slots, in seconds, in their order."""
     cpu_s: float
     """Of the gateways, a job."""
+    server: ServerWork
+    """Of the database, a job."""
 
     def wait(self, share: float) -> float:
         return self.waits[int(len(self.waits) * share)]
 
 
-def _part(jobs: int, places: Sequence[Place]) -> Part:
+def _part(jobs: int, places: Sequence[Place], server: PostgresServer) -> Part:
     accepted_s = uvloop.run(_accept(places[0], jobs))
     say(f"{jobs:,} jobs accepted at {jobs / accepted_s:,.0f} a second")
     with _gateways(places) as gateways:
         for gateway in gateways:
             assert gateway.recv() == "serves"
-        begun = time.perf_counter()
+        before, begun = worked(server), time.perf_counter()
         took_s = uvloop.run(_all_ended(places[0], jobs)) - begun
+        time.sleep(_SAID_S)
+        work = worked(server).since(before, jobs)
         for gateway in gateways:
             gateway.send("over")
         shares = [cast(Share, gateway.recv()) for gateway in gateways]
     waits = tuple(sorted(wait for share in shares for wait in share.waits))
-    return Part(jobs / took_s, waits, sum(share.cpu_s for share in shares) / jobs)
+    return Part(jobs / took_s, waits, sum(share.cpu_s for share in shares) / jobs, work)
 
 
 def _places(url: str, folder: Path, gateways: int, slots: int, runs_for: float) -> list[Place]:
@@ -240,17 +249,29 @@ def _places(url: str, folder: Path, gateways: int, slots: int, runs_for: float) 
     return [Place(url, str(one), slots, runs_for) for one in folders]
 
 
+def _say_work(part: Part) -> None:
+    server, cores = part.server, os.cpu_count() or 1
+    say(
+        f"the database, a job: {server.cpu_s * 1e3:.2f} ms of CPU, {server.statements:.1f} round "
+        f"trips, {server.transactions:.2f} transactions, {server.rows:.1f} rows and "
+        f"{server.log_bytes:,.0f} bytes written"
+    )
+    say(f"{cores} cores of their own could do {cores / (part.cpu_s + server.cpu_s):,.0f} a second")
+
+
 def measure(options: argparse.Namespace, folder: Path) -> bool:
     """Whether the bounds are kept."""
-    with PostgresServer({}) as server:
+    with PostgresServer(SETTINGS) as server:
+        counting(server)
         at_once = _places(server.url("at_once"), folder, options.gateways, 16, 0.0)
-        quick = _part(options.jobs, at_once)
+        quick = _part(options.jobs, at_once, server)
         say(
             f"taken, started and ended: {quick.rate:,.0f} jobs a second (at least "
             f"{JOBS_A_SECOND:,.0f}), at {quick.cpu_s * 1e3:.2f} ms of the gateways' CPU each"
         )
+        _say_work(quick)
         for_a_while = _places(server.url("a_while"), folder, options.gateways, 8, 0.2)
-        busy = _part(options.jobs // 10, for_a_while)
+        busy = _part(options.jobs // 10, for_a_while, server)
     late = busy.wait(0.99)
     say(
         f"from a free slot to a start: p50 {busy.wait(0.5) * 1e3:.1f} ms, p99 {late * 1e3:.1f} ms "

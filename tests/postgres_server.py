@@ -87,6 +87,12 @@ class PostgresServer:
             self._process.wait(_ENDS_S)
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Of the process that has all others as children."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     def pause(self) -> None:
         """Freezes the sessions: connections stay open and nothing is answered."""
         self._signal(signal.SIGSTOP)

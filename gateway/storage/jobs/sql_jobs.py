@@ -102,8 +102,8 @@ class SqlJobs:
     async def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> dict[str, bool]:
         if not ids:
             return {}
-        statement = statements.renew(worker, ids, lease_s)
-        [found] = await self._connection.run([statement], apart=True)
+        asked = statements.renew(worker, ids, lease_s)
+        _, found = await self._connection.run(asked, apart=True)
         return {id: bool(cancel) for id, cancel in found}
 
     async def leave(self, id: str, epoch: int) -> bool:

@@ -243,12 +243,18 @@ def _leased(
     return sql, (*values, worker, us(lease_s))
 
 
-def renew(worker: str, ids: Sequence[str], lease_s: float) -> Statement:
-    sql = (
-        f"UPDATE jobs SET lease_until = {{now}} + ? WHERE worker = ? AND {_ALIVE} "  # noqa: S608
-        f"AND id IN ({marks(ids)}) RETURNING id, cancel"
+def renew(worker: str, ids: Sequence[str], lease_s: float) -> list[Statement]:
+    """The last gives those that are still the worker's. One that is being written just now is left
+    until the next time: to wait for it, with others locked, is how two writers wait for each other.
+    """
+    which, values = f"worker = ? AND {_ALIVE} AND id IN ({marks(ids)})", (worker, *ids)
+    free = f"SELECT number FROM jobs WHERE {which}{{skip}}"  # noqa: S608
+    longer = (
+        f"WITH found AS MATERIALIZED ({free}) UPDATE jobs SET lease_until = {{now}} + ? "  # noqa: S608
+        "WHERE number IN (SELECT number FROM found)"
     )
-    return sql, (us(lease_s), worker, *ids)
+    mine = f"SELECT id, cancel FROM jobs WHERE {which}"  # noqa: S608
+    return [(longer, (*values, us(lease_s))), (mine, values)]
 
 
 def move(id: str, epoch: int, to: JobState, attempt: str | None) -> list[Statement]:
@@ -314,12 +320,12 @@ def end(
     return statements
 
 
-_OF_CALL = "entries.id = ? OR (entries.id > ? AND entries.id < ?)"
+_OF_CALL = "entries.id >= ? AND entries.id < ?"
 
 
-def _call(id: str) -> tuple[str, str, str]:
-    # "$" follows "#": the bounds are those of the prefix, which an index serves.
-    return id, f"{id}#", f"{id}$"
+def _call(id: str) -> tuple[str, str]:
+    # "$" follows the "#" of its attempts: one step of an index finds it and them.
+    return id, f"{id}$"
 
 
 def cost(id: str) -> Statement:
