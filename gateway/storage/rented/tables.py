@@ -8,7 +8,7 @@ def tables(whole: str) -> tuple[str, ...]:
     """``whole``: the type of whole numbers."""
     return (
         f"""
-CREATE TABLE rented_instances (
+CREATE TABLE IF NOT EXISTS rented_instances (
     id TEXT PRIMARY KEY NOT NULL,
     reserve TEXT NOT NULL,
     holder TEXT NOT NULL,
