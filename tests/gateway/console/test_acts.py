@@ -14,7 +14,7 @@ from gateway.console.pages.policy import with_amount
 from gateway.console.sign_in.cookies import PREFIX
 from gateway.storage.audit import AuditQuery
 from gateway.types import ApiError
-from tests.gateway.console.visitors import browser, looked_at, token_of
+from tests.gateway.console.visitors import administered, browser, done, looked_at, token_of
 from tests.waiting import until
 
 ACTS = [f"{name}/{act}" for name, room in ROOMS.items() for act in room.acts]
@@ -52,25 +52,20 @@ async def test_nothing_is_done_without_the_session_s_own_form_and_nothing_of_an_
 async def test_a_form_whose_token_is_no_token_at_all_is_refused(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with looked_at(tmp_path, clock) as gateway:
-        key = gateway.key("root", admin=True)
-        async with browser(gateway, key) as client:
-            data = {"token": "\u00e9\u20ac", "backend": "home"}
-            answer = await client.post(f"{PREFIX}/backends/drain", data=data)
-            assert answer.status_code == 403
+    async with administered(tmp_path, clock) as (_, client):
+        data = {"token": "\u00e9\u20ac", "backend": "home"}
+        answer = await client.post(f"{PREFIX}/backends/drain", data=data)
+        assert answer.status_code == 403
 
 
 async def test_a_backend_is_drained_and_asked_again(tmp_path: Path, clock: FakeClock) -> None:
-    async with looked_at(tmp_path, clock) as gateway:
-        key = gateway.key("root", admin=True)
-        async with browser(gateway, key) as client:
-            data = {"token": await token_of(client), "backend": "home"}
-            answer = await client.post(f"{PREFIX}/backends/drain", data=data)
-            page = await client.get(answer.headers["location"])
-            assert gateway.inner.active.backend("home").draining
-            assert "It is sent no more calls" in page.text
-            await client.post(f"{PREFIX}/backends/enable", data=data)
-            assert not gateway.inner.active.backend("home").draining
+    async with administered(tmp_path, clock) as (gateway, client):
+        answer = await done(client, "backends/drain", backend="home")
+        page = await client.get(answer.headers["location"])
+        assert gateway.inner.active.backend("home").draining
+        assert "It is sent no more calls" in page.text
+        await done(client, "backends/enable", backend="home")
+        assert not gateway.inner.active.backend("home").draining
         acts = gateway.inner.keys.audit(AuditQuery())
         assert [(one.act.act, one.act.outcome) for one in acts][::-1] == [
             ("backend.drain", "begun"),
@@ -83,12 +78,8 @@ async def test_a_backend_is_drained_and_asked_again(tmp_path: Path, clock: FakeC
 async def test_a_key_is_shown_once_when_it_is_made_and_ends_when_it_is_revoked(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with (
-        looked_at(tmp_path, clock) as gateway,
-        browser(gateway, gateway.key("root", admin=True)) as client,
-    ):
-        data = {"token": await token_of(client), "user": "carol", "spend": "1 USD/day"}
-        made = await client.post(f"{PREFIX}/keys/create", data=data)
+    async with administered(tmp_path, clock) as (gateway, client):
+        made = await done(client, "keys/create", user="carol", spend="1 USD/day")
         [key] = re.findall(r"sg-[A-Za-z0-9]{40}", made.text)
         found = gateway.inner.keys.find(key)
         assert found is not None
@@ -96,19 +87,15 @@ async def test_a_key_is_shown_once_when_it_is_made_and_ends_when_it_is_revoked(
         listed = (await client.get(f"{PREFIX}/keys")).text
         assert key not in listed
         assert "spend 1 USD/day" in listed
-        await client.post(f"{PREFIX}/keys/revoke", data=data | {"key": found.key_id})
+        await done(client, "keys/revoke", key=found.key_id)
         assert gateway.inner.keys.find(key) is None
 
 
 async def test_a_key_that_cannot_be_made_is_explained_and_what_was_typed_stays(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with (
-        looked_at(tmp_path, clock) as gateway,
-        browser(gateway, gateway.key("root", admin=True)) as client,
-    ):
-        data = {"token": await token_of(client), "user": "carol", "spend": "much"}
-        answer = await client.post(f"{PREFIX}/keys/create", data=data)
+    async with administered(tmp_path, clock) as (_, client):
+        answer = await done(client, "keys/create", user="carol", spend="much")
         assert answer.status_code == 400
         assert 'value="carol"' in answer.text
         assert 'role="alert"' in answer.text
@@ -117,12 +104,8 @@ async def test_a_key_that_cannot_be_made_is_explained_and_what_was_typed_stays(
 async def test_a_draft_of_a_policy_that_is_none_is_explained_and_stays(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with (
-        looked_at(tmp_path, clock) as gateway,
-        browser(gateway, gateway.key("root", admin=True)) as client,
-    ):
-        data = {"token": await token_of(client), "yaml": "version: 1\ncolour: red\n"}
-        answer = await client.post(f"{PREFIX}/policy/check", data=data)
+    async with administered(tmp_path, clock) as (_, client):
+        answer = await done(client, "policy/check", yaml="version: 1\ncolour: red\n")
         assert answer.status_code == 400
         assert "colour" in answer.text
         assert "colour: red</textarea>" in answer.text.replace("\n</textarea>", "</textarea>")
@@ -131,16 +114,12 @@ async def test_a_draft_of_a_policy_that_is_none_is_explained_and_stays(
 async def test_a_ping_costs_what_its_button_says_and_leads_to_its_row(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with (
-        looked_at(tmp_path, clock) as gateway,
-        browser(gateway, gateway.key("root", admin=True)) as client,
-    ):
+    async with administered(tmp_path, clock) as (gateway, client):
         page = (await client.get(f"{PREFIX}/backends/burst")).text
         assert re.search(r"A ping of burst costs about \$0\.\d+, at most \$0\.\d+", page)
         burst = gateway.fake("burst")
         burst.runs_for = 0.25
-        data = {"token": await token_of(client), "backend": "burst"}
-        asking = asyncio.create_task(client.post(f"{PREFIX}/backends/ping", data=data))
+        asking = asyncio.create_task(done(client, "backends/ping", backend="burst"))
         await until(lambda: burst.pings > 0, "it is pinged")
         await clock.advance(burst.runs_for + burst.cold_s)
         answer = await asking

@@ -22,13 +22,9 @@ from gateway.storage.audit import AuditQuery
 from gateway.storage.queries import UsageQuery
 from tests.gateway.assembled import AssembledGateway
 from tests.gateway.bills.test_corrections import Billed
-from tests.gateway.console.visitors import browser, called, looked_at, token_of
+from tests.gateway.console.visitors import administered, browser, called, done, looked_at
 
 BILL = f"{PREFIX}/bill"
-
-
-async def sent(client: httpx.AsyncClient, act: str, **fields: str) -> httpx.Response:
-    return await client.post(f"{BILL}/{act}", data={"token": await token_of(client), **fields})
 
 
 def day_of(gateway: AssembledGateway) -> tuple[str, float]:
@@ -45,7 +41,7 @@ async def test_a_bill_that_is_put_in_stands_beside_the_ledger_to_the_nano_dollar
         day, start = day_of(gateway)
         text = f"day,usd,seconds,fee_usd\n{day},0.25,120,0.01\n"
         async with browser(gateway, gateway.key("root", admin=True)) as client:
-            answer = await sent(client, "put", backend="burst", text=text, name="invoice.csv")
+            answer = await done(client, "bill/put", backend="burst", text=text, name="invoice.csv")
             assert answer.status_code == 303
             page = (await client.get(answer.headers["location"])).text
             assert "invoice.csv" in page
@@ -69,29 +65,23 @@ async def test_a_bill_that_is_put_in_stands_beside_the_ledger_to_the_nano_dollar
 async def test_a_bill_with_an_error_is_shown_again_and_nothing_is_kept(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with (
-        looked_at(tmp_path, clock) as gateway,
-        browser(gateway, gateway.key("root", admin=True)) as client,
-    ):
+    async with administered(tmp_path, clock) as (_, client):
         for text, words in (
             ("day,usd\n2026-01-01,many\n", "usd &#39;many&#39; is no number"),
             ("day,usd\n2020-01-01,1\n2026-01-01,1\n", "more than 400 days"),
             ("", "needs a column day"),
         ):
-            answer = await sent(client, "put", backend="burst", text=text, name="a.csv")
+            answer = await done(client, "bill/put", backend="burst", text=text, name="a.csv")
             assert (answer.status_code, words in answer.text) == (400, True), answer.text
             assert text.splitlines()[-1:] == [] or text.splitlines()[-1] in answer.text
-        assert (await sent(client, "put", backend="none", text="")).status_code == 400
+        assert (await done(client, "bill/put", backend="none", text="")).status_code == 400
         assert not (tmp_path / "bills.db").exists()
 
 
 async def test_an_empty_page_says_which_setting_and_whom_to_ask(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with (
-        looked_at(tmp_path, clock) as gateway,
-        browser(gateway, gateway.key("root", admin=True)) as client,
-    ):
+    async with administered(tmp_path, clock) as (gateway, client):
         page = (await client.get(BILL)).text
         assert "No platform of these backends states a bill" in page
         put_billed(gateway)
@@ -103,18 +93,15 @@ async def test_an_empty_page_says_which_setting_and_whom_to_ask(
 async def test_platforms_are_asked_and_what_one_refuses_is_told(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    async with (
-        looked_at(tmp_path, clock) as gateway,
-        browser(gateway, gateway.key("root", admin=True)) as client,
-    ):
+    async with administered(tmp_path, clock) as (gateway, client):
         platform = put_billed(gateway)
-        answer = await sent(client, "ask")
+        answer = await done(client, "bill/ask")
         assert answer.headers["location"] == f"{BILL}?done=asked"
         page = (await client.get(answer.headers["location"])).text
         assert "the platform, " in page
         assert "$1.5" in page
         platform.failure = BackendError(FailureClass.CREDENTIAL, "no right to read bills")
-        answer = await sent(client, "ask")
+        answer = await done(client, "bill/ask")
         assert "burst: no right to read bills" in answer.text
         assert "$1.5" in answer.text
 
@@ -130,7 +117,7 @@ async def booking_form(client: httpx.AsyncClient, name: str = "burst") -> dict[s
 
 
 async def put_bill(gateway: AssembledGateway, client: httpx.AsyncClient, text: str) -> None:
-    answer = await sent(client, "put", backend="burst", text=text, name="invoice.csv")
+    answer = await done(client, "bill/put", backend="burst", text=text, name="invoice.csv")
     assert answer.status_code == 303
 
 

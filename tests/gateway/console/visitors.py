@@ -45,6 +45,24 @@ async def browser(
         yield client
 
 
+@contextlib.asynccontextmanager
+async def administered(
+    folder: Path, clock: FakeClock
+) -> AsyncIterator[tuple[AssembledGateway, httpx.AsyncClient]]:
+    """With the browser of an admin, who is signed in."""
+    async with (
+        looked_at(folder, clock) as gateway,
+        browser(gateway, gateway.key("root", admin=True)) as client,
+    ):
+        yield gateway, client
+
+
+async def done(client: httpx.AsyncClient, act: str, **fields: str) -> httpx.Response:
+    """A form of the session's own, sent."""
+    token = await token_of(client)
+    return await client.post(f"{PREFIX}/{act}", data={"token": token, **fields})
+
+
 async def called(gateway: AssembledGateway, user: str) -> str:
     """One call of the user's: its id."""
     async with gateway.client(gateway.key(user)) as client:
