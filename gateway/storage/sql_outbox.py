@@ -1,4 +1,4 @@
-"""The outbox in a database of whatever kind: statements out, rows in."""
+"""Statements out, rows in: what each store in the ledger's database does, and the outbox there."""
 
 from __future__ import annotations
 
@@ -40,19 +40,32 @@ class RunsStatements(Protocol):
     async def aclose(self) -> None: ...
 
 
-class SqlOutbox:
+class SqlTables:
+    """Some tables of the ledger's database, over a connection of their own."""
+
+    def __init__(self, connection: RunsStatements) -> None:
+        self._connection = connection
+
+    async def _one(self, statement: Statement) -> Rows:
+        [rows] = await self._connection.run([statement])
+        return rows
+
+    async def _done(self, statement: Statement) -> bool:
+        return bool(await self._one(statement))
+
+    async def aclose(self) -> None:
+        await self._connection.aclose()
+
+
+class SqlOutbox(SqlTables):
     """An ``Outbox`` over a connection.
 
     ``rows_at_once``  that one transaction notes of a past time, or drops: some milliseconds.
     """
 
     def __init__(self, connection: RunsStatements, *, rows_at_once: int = 2_000) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._rows_at_once = rows_at_once
-
-    async def _one(self, statement: Statement) -> Rows:
-        [rows] = await self._connection.run([statement])
-        return rows
 
     async def subscribe(self, endpoints: Mapping[str, bool]) -> None:
         await self._connection.run(statements.subscribe(endpoints))
@@ -168,9 +181,6 @@ class SqlOutbox:
             dropped.update(endpoint for (endpoint,) in [*messages, *rows])
             if max(len(messages), len(rows)) < most:
                 return dict(dropped)
-
-    async def aclose(self) -> None:
-        await self._connection.aclose()
 
 
 def _number(row: Sequence[Any]) -> int:

@@ -14,24 +14,13 @@ from gateway.storage.batches.base import (
     FedLine,
     StoredBatch,
 )
-from gateway.storage.outbox_statements import Statement
 from gateway.storage.rows import decode_open
-from gateway.storage.sql_outbox import Rows, RunsStatements
+from gateway.storage.sql_outbox import SqlTables
 from gateway.types import MICRO
 
 
-class SqlBatches:
+class SqlBatches(SqlTables):
     """A ``BatchStore`` over a connection to the ledger's database."""
-
-    def __init__(self, connection: RunsStatements) -> None:
-        self._connection = connection
-
-    async def _one(self, statement: Statement) -> Rows:
-        [rows] = await self._connection.run([statement])
-        return rows
-
-    async def _done(self, statement: Statement) -> bool:
-        return bool(await self._one(statement))
 
     async def add(self, batch: StoredBatch) -> None:
         await self._one(statements.add(batch))
@@ -132,9 +121,6 @@ class SqlBatches:
 
     async def prune(self, forget_s: float, most: int) -> int:
         return len((await self._connection.run(statements.prune(forget_s, most)))[1])
-
-    async def aclose(self) -> None:
-        await self._connection.aclose()
 
 
 def _batch(row: Sequence[Any]) -> StoredBatch:

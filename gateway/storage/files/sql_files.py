@@ -7,20 +7,12 @@ from typing import Any
 
 from gateway.storage.files import statements
 from gateway.storage.files.base import FilesQuery, StoredFile
-from gateway.storage.outbox_statements import Statement
-from gateway.storage.sql_outbox import Rows, RunsStatements
+from gateway.storage.sql_outbox import Rows, SqlTables
 from gateway.types import MICRO
 
 
-class SqlFiles:
+class SqlFiles(SqlTables):
     """``FileRecords`` over a connection to the ledger's database."""
-
-    def __init__(self, connection: RunsStatements) -> None:
-        self._connection = connection
-
-    async def _one(self, statement: Statement) -> Rows:
-        [rows] = await self._connection.run([statement])
-        return rows
 
     async def begin(self, file: StoredFile, most: int, within_s: float) -> bool:
         """Asked again once it is written: of several gateways each has seen the others then."""
@@ -32,13 +24,13 @@ class SqlFiles:
         return False
 
     async def keep(self, file: StoredFile, most: int) -> bool:
-        return bool(await self._one(statements.keep(file, most)))
+        return await self._done(statements.keep(file, most))
 
     async def give_up(self, id: str) -> None:
         await self._one(statements.give_up(id))
 
     async def stay(self, id: str, until: float) -> bool:
-        return bool(await self._one(statements.stay(id, until)))
+        return await self._done(statements.stay(id, until))
 
     async def get(self, id: str) -> StoredFile | None:
         return _first(await self._one(statements.get(id)))
@@ -65,9 +57,6 @@ class SqlFiles:
 
     async def linked(self, token: str) -> StoredFile | None:
         return _first(await self._one(statements.linked(token)))
-
-    async def aclose(self) -> None:
-        await self._connection.aclose()
 
 
 def _first(rows: Rows) -> StoredFile | None:

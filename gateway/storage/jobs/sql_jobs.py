@@ -24,19 +24,12 @@ from gateway.storage.jobs.states import JobState
 from gateway.storage.outbox import Message
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.rows import decode_open, encode_open
-from gateway.storage.sql_outbox import Rows, RunsStatements
+from gateway.storage.sql_outbox import SqlTables
 from gateway.types import MICRO
 
 
-class SqlJobs:
+class SqlJobs(SqlTables):
     """A ``JobStore`` over a connection to the ledger's database."""
-
-    def __init__(self, connection: RunsStatements) -> None:
-        self._connection = connection
-
-    async def _one(self, statement: Statement) -> Rows:
-        [rows] = await self._connection.run([statement])
-        return rows
 
     # --- what callers ask ---------------------------------------------------------------------
 
@@ -62,7 +55,7 @@ class SqlJobs:
         return int((await self._one(statements.ahead(id)))[0][0])
 
     async def cancel(self, id: str) -> bool:
-        return bool(await self._one(statements.cancel(id)))
+        return await self._done(statements.cancel(id))
 
     async def events(self, id: str, after: int, most: int = 500) -> list[JobEvent]:
         return [
@@ -107,7 +100,7 @@ class SqlJobs:
         return {id: bool(cancel) for id, cancel in found}
 
     async def leave(self, id: str, epoch: int) -> bool:
-        return bool(await self._one(statements.leave(id, epoch)))
+        return await self._done(statements.leave(id, epoch))
 
     # --- the way of one -----------------------------------------------------------------------
 
@@ -118,7 +111,7 @@ class SqlJobs:
         return MovedJob(_instant(moved[0][0])) if moved else None
 
     async def answer(self, id: str, epoch: int, answer: str) -> bool:
-        return bool(await self._one(statements.answer(id, epoch, answer)))
+        return await self._done(statements.answer(id, epoch, answer))
 
     async def put_back(
         self, id: str, epoch: int, pause_s: float, *, attempt: str = "", error: str = ""
@@ -154,9 +147,6 @@ class SqlJobs:
     async def prune(self, forget_s: float, most: int) -> int:
         dropped, _, gone = await self._connection.run(statements.prune(forget_s, most))
         return len(dropped) + len(gone)
-
-    async def aclose(self) -> None:
-        await self._connection.aclose()
 
 
 def _job(row: Sequence[Any]) -> StoredJob:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from gateway.storage.outbox_statements import Statement
 from gateway.storage.rented.base import StoredInstance
-from gateway.storage.sql_outbox import Rows, RunsStatements
+from gateway.storage.sql_outbox import SqlTables
 from gateway.types import MICRO
 
 _PUT = (
@@ -20,18 +19,15 @@ _DROP = "DELETE FROM rented_instances WHERE id = ? AND holder = ?"
 _LEAVE = "UPDATE rented_instances SET holder = '', lease_until = {now} WHERE holder = ?"
 
 
-class SqlInstances:
+class SqlInstances(SqlTables):
     """An ``InstanceStore`` over a connection to the ledger's database."""
-
-    def __init__(self, connection: RunsStatements) -> None:
-        self._connection = connection
 
     async def put(self, holder: str, one: StoredInstance, lease_s: float) -> bool:
         values = (one.id, one.reserve, holder, _us(lease_s), one.document)
-        return bool(await self._run((_PUT, values)))
+        return await self._done((_PUT, values))
 
     async def renew(self, holder: str, lease_s: float) -> set[str]:
-        return {str(id) for [id] in await self._run((_RENEW, (_us(lease_s), holder)))}
+        return {str(id) for [id] in await self._one((_RENEW, (_us(lease_s), holder)))}
 
     async def take(
         self, holder: str, lease_s: float, reserves: Collection[str], others_after_s: float
@@ -43,17 +39,13 @@ class SqlInstances:
             f"OR reserve IN ({', '.join('?' * len(names))})) RETURNING id, reserve, document"
         )
         values = (holder, _us(lease_s), _us(others_after_s), *names)
-        return [StoredInstance(*row) for row in await self._run((sql, values))]
+        return [StoredInstance(*row) for row in await self._one((sql, values))]
 
     async def drop(self, holder: str, id: str) -> None:
-        await self._run((_DROP, (id, holder)))
+        await self._one((_DROP, (id, holder)))
 
     async def leave(self, holder: str) -> None:
-        await self._run((_LEAVE, (holder,)))
-
-    async def _run(self, statement: Statement) -> Rows:
-        [rows] = await self._connection.run([statement])
-        return rows
+        await self._one((_LEAVE, (holder,)))
 
 
 def _us(seconds: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.responses.base import KeptResponse
-from gateway.storage.sql_outbox import RunsStatements
+from gateway.storage.sql_outbox import SqlTables
 from gateway.types import MICRO
 
 _KEEP = (
@@ -38,11 +38,8 @@ _PRUNE = (
 )
 
 
-class SqlResponses:
+class SqlResponses(SqlTables):
     """A ``ResponseStore`` over a connection to the ledger's database."""
-
-    def __init__(self, connection: RunsStatements) -> None:
-        self._connection = connection
 
     async def keep(self, response: KeptResponse, keep_s: float, most_bytes: int) -> None:
         one, keep_us = response, round(keep_s * MICRO)
@@ -70,6 +67,3 @@ class SqlResponses:
     async def prune(self, most: int) -> int:
         [gone] = await self._connection.run([(_PRUNE, (most,))])
         return len({id for (id,) in gone})
-
-    async def aclose(self) -> None:
-        await self._connection.aclose()

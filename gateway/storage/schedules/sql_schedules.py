@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.storage.outbox_statements import Statement
 from gateway.storage.schedules import statements
 from gateway.storage.schedules.base import NewWork, ScheduledRun, StoredSchedule, Timetable
-from gateway.storage.sql_outbox import Rows, RunsStatements
+from gateway.storage.sql_outbox import SqlTables
 from gateway.types import MICRO
 
 
-class SqlSchedules:
+class SqlSchedules(SqlTables):
     """A ``ScheduleStore`` over a connection to the ledger's database."""
-
-    def __init__(self, connection: RunsStatements) -> None:
-        self._connection = connection
-
-    async def _one(self, statement: Statement) -> Rows:
-        [rows] = await self._connection.run([statement])
-        return rows
-
-    async def _done(self, statement: Statement) -> bool:
-        return bool(await self._one(statement))
 
     async def all(self) -> list[StoredSchedule]:
         return [_schedule(row) for row in await self._one(statements.ALL)]
@@ -66,9 +55,6 @@ class SqlSchedules:
 
     async def prune(self, forget_s: float) -> None:
         await self._one(statements.prune(forget_s))
-
-    async def aclose(self) -> None:
-        await self._connection.aclose()
 
 
 def _schedule(row: Sequence[Any]) -> StoredSchedule:

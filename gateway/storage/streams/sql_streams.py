@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from gateway.storage.sql_outbox import RunsStatements
+from gateway.storage.sql_outbox import SqlTables
 from gateway.storage.streams import statements
 from gateway.storage.streams.base import (
     KeptPart,
@@ -15,11 +15,8 @@ from gateway.storage.streams.base import (
 )
 
 
-class SqlStreams:
+class SqlStreams(SqlTables):
     """A ``StreamStore`` over a connection to the ledger's database."""
-
-    def __init__(self, connection: RunsStatements) -> None:
-        self._connection = connection
 
     async def claim(self, new: NewStream) -> NamedRequest:
         found = (await self._connection.run(statements.claim(new)))[-1]
@@ -54,6 +51,3 @@ class SqlStreams:
 
     async def prune(self, most: int) -> int:
         return len((await self._connection.run(statements.prune(most)))[-1])
-
-    async def aclose(self) -> None:
-        await self._connection.aclose()
