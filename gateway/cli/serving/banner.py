@@ -26,6 +26,8 @@ from gateway.types import ApiError
 log = logging.getLogger("spillgate")
 
 _COMMAND = "spillgate"
+_PROGRAM = Path(sys.argv[0]).absolute()
+"""Where it was started: later on relative paths begin in the policy's home."""
 _NAMED = 20
 """Keys that one line of the log names."""
 
@@ -116,14 +118,13 @@ def banner(
 def _where(policy: Policy, base: str, config: Path) -> str:
     """What is served, and where everything is."""
     models = (f"{name} ({spec.task})" for name, spec in policy.models.items())
-    command = Path(sys.argv[0])
     told = {
         "models": ", ".join(models) or "none",
         "policy": f"{config.resolve()} ({policy.version})",
         "data": Path(policy.server.data).resolve(),
         "console": f"{base}{CONSOLE}",
         "docs": f"{base}/docs",
-        "command": f"{command.resolve() if command.name == _COMMAND else _COMMAND} status",
+        "command": f"{_PROGRAM.resolve() if _PROGRAM.name == _COMMAND else _COMMAND} status",
     }
     return "\n".join(f"  {name:<8} {value}" for name, value in told.items())
 
