@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -18,7 +18,7 @@ traces. Source: https://www.w3.org/TR/trace-context/"""
 
 ModelTask = Literal[
     "chat", "completions", "embeddings", "infer",
-    "images", "transcriptions", "speech", "rerank", "moderations", "score", "other",
+    "images", "transcriptions", "speech", "rerank", "moderations", "score", "realtime", "other",
 ]  # fmt: skip
 """What a model does."""
 Task = Literal[
@@ -207,6 +207,16 @@ class Chunk(msgspec.Struct, frozen=True):
     an event."""
 
 
+class Conversation(Protocol):
+    """The way back to a backend, which ends with ``close``, and with the chunks."""
+
+    ended: tuple[int, str]
+    """By which code of a WebSocket (RFC 6455, 7.4) the backend has ended it, and why."""
+
+    async def send(self, message: bytes) -> None: ...
+    async def close(self) -> None: ...
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """A backend's answer: whole (``body``) or in pieces (``chunks``), never both.
 
@@ -226,6 +236,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """Of an answer that only promises work: waits, once, until that has ended, for what it used.
     Raises BackendError where it failed, also of the call's deadline. Cancelled, it leaves the work
     alone; ``Cancellable.cancel`` stops it."""
+    conversation: Conversation | None = None
+    """Of a stream each of whose chunks is a message, and to which messages may be sent."""
     outlives: bool = False
     """The promised work goes on when the gateway ends."""
 

@@ -8,13 +8,13 @@ than the call's own; ``money`` says what it costs and whether its caller may spe
 the ledger and the keys; ``events`` tells others of what happened. Between the calls ``warm`` wakes
 backends before they are needed, ``jobs`` sees durable jobs to their end, ``batches`` makes many of
 the lines of a file, ``schedules`` begin both by the clock, ``files`` keeps what callers store,
-``streams`` what came of streams that have names, ``responses`` what conversations go on from,
-``hedging`` asks a second backend of slow calls,
-``planning`` says how much capacity there should be, ``reserve`` rents it by the hour, ``replay``
-says what recorded calls would cost by it, and ``bills`` puts what platforms billed beside the
-ledger, whose old rows ``archive`` moves to files; ``leading`` is what one process alone does for
-all: the warm pool, and what goes over days that have ended. ``telemetry`` tells others by
-OpenTelemetry, and ``policy`` reads the YAML that says all this.
+``streams`` what came of streams that have names, ``realtime`` holds conversations, ``responses``
+what conversations go on from, ``hedging`` asks a second backend of slow calls, ``planning`` says
+how much capacity there should be, ``reserve`` rents it by the hour, ``replay`` says what recorded
+calls would cost by it, and ``bills`` puts what platforms billed beside the ledger, whose old rows
+``archive`` moves to files; ``leading`` is what one process alone does for all: the warm pool, and
+what goes over days that have ended. ``telemetry`` tells others by OpenTelemetry, and ``policy``
+reads the YAML that says all this.
 
 How it is put together: ``app`` makes a gateway from concrete stores, adapters and clocks;
 ``opening`` opens those; ``service`` is what runs then, with the ``active_policy`` that a reload

@@ -51,6 +51,7 @@ from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places
 from gateway.preflight.startable import check_startable
 from gateway.readings import readings
+from gateway.realtime.endpoint import routes as realtime_routes
 from gateway.responses.keeping import KeptResponses
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
@@ -286,7 +287,9 @@ def web(
             yield
 
     opened = open_doors(gateway)
-    return application(gateway, lifespan, ConsoleDoor(gateway), *opened, telemetry.around)
+    routes = [*opened.routes, *realtime_routes(gateway)]
+    console = ConsoleDoor(gateway)
+    return application(gateway, lifespan, console, routes, opened.doors, telemetry.around)
 
 
 def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) -> Gateway:

@@ -111,7 +111,7 @@ class Client:
         self._max_response = max_response
         self._ca_file = ca_file
         self._certificate = certificate
-        self._proxy = proxy
+        self.proxy = proxy
         self._idle: dict[HttpConnection, None] = {}
         self._open: set[HttpConnection] = set()
         self._connecting = 0
@@ -327,7 +327,7 @@ class Client:
     async def _reach(self, connection: HttpConnection) -> None:
         origin = self._origin
         context = trust_context(self._ca_file, self._certificate) if origin.secure else None
-        await connect(lambda: connection, origin.host, origin.port, context, self._proxy)
+        await connect(lambda: connection, origin.host, origin.port, context, self.proxy)
 
     async def _sweep(self) -> None:
         while True:

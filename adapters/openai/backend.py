@@ -98,8 +98,9 @@ class OpenAICompatible(HttpBackend):
         if "messages" in typed:
             self._heads["messages"] = api.head("POST", typed["messages"], _VERSION)
             self._heads["count_tokens"] = api.head("POST", COUNT_ROUTE, _VERSION)
-        tasks: frozenset[Task] = frozenset((*self._heads, *PLAIN_ROUTES, "other"))
+        tasks: frozenset[Task] = frozenset((*self._heads, *PLAIN_ROUTES, "realtime", "other"))
         super().__init__(name, api, Capabilities(tasks=tasks))
+        self._settings = settings
         self._plain = PlainCalls(api, model=settings.model, timeout=settings.timeout)
         self._model = settings.model
         hosted = settings.provider is not None and settings.engine == "auto"
@@ -117,9 +118,19 @@ class OpenAICompatible(HttpBackend):
         if call.path or call.task in PLAIN_ROUTES:
             return self._plain.ask(call)
         head = self._heads.get(call.task)
+        if head is None and call.task == "realtime":
+            return self._converse(call)
         if call.betas and head is not None:
             head = self._head_with_betas(call)
         return self._calls.ask(call, head)
+
+    def _converse(self, call: Call) -> Coroutine[Any, Any, Reply]:
+        from adapters.openai.realtime import RealtimeCalls
+
+        settings = self._settings
+        query = "" if settings.api_version is None else f"api-version={settings.api_version}"
+        calls = RealtimeCalls(self._api, settings, model=settings.model, query=query)
+        return calls.ask(call)
 
     def _head_with_betas(self, call: Call) -> bytes:
         path = COUNT_ROUTE if call.task == "count_tokens" else TYPED_ROUTES["messages"]

@@ -33,7 +33,7 @@ from gateway.storage.base import (
 )
 from gateway.storage.history import HEDGED
 from gateway.tasks import BackgroundTasks
-from gateway.types import MICRO
+from gateway.types import MICRO, Unit
 
 log = logging.getLogger("spillgate")
 
@@ -77,6 +77,13 @@ class Completion:
         """A stream has brought more than that: more is held, or the call is stopped. Returns how
         many tokens more are covered."""
         return self._top_up.more_output(state, attempt)
+
+    async def hold_more(
+        self, state: CallState, attempt: Attempt, more: dict[Unit, int]
+    ) -> bool | None:
+        """Holds more for a call under way; False where there is no room, None where the call has
+        ended or is stopped, since the store did not answer."""
+        return await self._top_up.hold_more(state, attempt, more)
 
     # --- an answer ----------------------------------------------------------------------------
 

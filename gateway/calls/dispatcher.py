@@ -41,7 +41,7 @@ from gateway.calls.refusals import (
 from gateway.calls.rerouting import Rerouted
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
-from gateway.calls.stream import SettledStream
+from gateway.calls.stream import SettledStream, settled
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.dialects.asking import ask
@@ -379,7 +379,7 @@ class Dispatcher:
 
     async def _begin(self, state: CallState, attempt: Attempt, reply: Reply) -> SettledStream:
         """A stream, when its first chunk is here."""
-        stream = SettledStream(self._completion, state, attempt, reply)
+        stream = settled(self._completion, state, attempt, reply)
         try:
             await stream.begin()
         except BaseException:

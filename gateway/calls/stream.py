@@ -19,13 +19,13 @@ from types import TracebackType
 from typing import Any
 
 from adapters.errors import BackendError, FailureClass
-from adapters.types import Chunk, Reply
+from adapters.types import Chunk, Reply, Usage
 from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.refusals import refusal_of, shutting_down, stopped
 from gateway.calls.state import CallState
 from gateway.calls.stream_events import error_event, events_in, priced, usage_event
-from gateway.types import ApiError
+from gateway.types import ApiError, Unit
 
 _MOST_KEPT = 64
 """Chunks without a token that wait for the first one; more than these begin the answer."""
@@ -174,6 +174,51 @@ class SettledStream:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose(why)
+
+
+class SettledConversation(SettledStream):
+    """A stream of messages, each of which is one of its pieces, and whose reader may send some."""
+
+    def __init__(
+        self, completion: Completion, state: CallState, attempt: Attempt, reply: Reply
+    ) -> None:
+        super().__init__(completion, state, attempt, reply)
+        assert reply.conversation is not None
+        self.back = reply.conversation
+        self._whole = attempt.backend.redactor
+
+    @property
+    def used(self) -> Usage:
+        """So far, as the backend says, or as it is estimated."""
+        return self._progress.usage
+
+    @property
+    def attempt(self) -> Attempt:
+        """What it is an answer of."""
+        return self._attempt
+
+    @property
+    def error(self) -> ApiError | None:
+        """Why it was cut, once it has ended."""
+        return self._error
+
+    async def hold_more(self, more: dict[Unit, int]) -> bool | None:
+        """Holds so much more for what follows. False where there is no room for it; None where the
+        call is stopped, since nobody could say."""
+        return await self._completion.hold_more(self._state, self._attempt, more)
+
+    def _take(self, chunk: Chunk) -> bytes | None:
+        if chunk.usage is not None:
+            self._progress.usage = chunk.usage
+        return self._whole(chunk.data) if chunk.kind == "data" else None
+
+
+def settled(
+    completion: Completion, state: CallState, attempt: Attempt, reply: Reply
+) -> SettledStream:
+    """The stream of a reply that has chunks."""
+    kind = SettledStream if reply.conversation is None else SettledConversation
+    return kind(completion, state, attempt, reply)
 
 
 def _begins(chunk: Chunk) -> bool:

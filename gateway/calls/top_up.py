@@ -92,6 +92,13 @@ class TopUp:
         if held is False and state.attempt is attempt:
             state.stop("budget")
 
+    async def hold_more(
+        self, state: CallState, attempt: Attempt, more: dict[Unit, int]
+    ) -> bool | None:
+        """Whether so much more is held now, where it is limited; None where the call ended before,
+        or was stopped, since the store did not answer for too long."""
+        return await self._answered(state, attempt, more, 0.0)
+
     async def _answered(
         self, state: CallState, attempt: Attempt, more: dict[Unit, int], covered_s: float
     ) -> bool | None:

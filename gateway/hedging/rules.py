@@ -20,8 +20,8 @@ class HedgeShare(RepeatBudget):
 
 def may_hedge(active: ActivePolicy, state: CallState, backend: LiveBackend, quote: Quote) -> bool:
     """Whether a second backend may be asked while this one is. A job is asked of one at a time, and
-    so is a call of the larger model that it became."""
-    if state.durable is not None or state.at_model is not None:
+    so is a call of the larger model that it became, and a conversation."""
+    if state.durable is not None or state.at_model is not None or state.call.task == "realtime":
         return False
     rules = active.rules(state.call.model, state.route)
     if rules.retries is not None and len(state.tried) + 2 > rules.retries.attempts:

@@ -26,8 +26,8 @@ _OF_ITEMS = ("content", "arguments", "output")
 _SILENT: frozenset[Task] = frozenset(
     ("rerank", "moderations", "score", "tokenize", "count_tokens", "embeddings")
 )
-_NO_SOUND = _SILENT | {"images", "image_edits"}
-_NO_IMAGES = _SILENT | {"transcriptions", "translations", "speech"}
+_NO_SOUND = _SILENT | {"images", "image_edits", "realtime"}
+_NO_IMAGES = _SILENT | {"transcriptions", "translations", "speech", "realtime"}
 _WRITES_TEXT: frozenset[Task] = frozenset(("chat", "messages", "responses", "completions"))
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 

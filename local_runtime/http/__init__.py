@@ -2,6 +2,7 @@
 
 ``server`` is what both have in common on uvicorn. ``protocol`` is one connection,
 ``request_cycle`` a request and its answer; ``head`` and ``flow_control`` are parts of them,
+``upgrades`` is how such a connection is given to another protocol,
 ``cut_answers`` what tells an answer that is cut from one that ends with its connection.
 ``errors`` is the one shape of a refusal, ``content_codings`` what reads a compressed body.
 ``client_limits`` are the bounds of every wait on a client: ``client_timer`` keeps a connection

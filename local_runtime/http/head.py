@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import unquote
 
 import httptools
@@ -63,3 +64,10 @@ def target_of(url: bytes) -> tuple[str, bytes, bytes]:
     parsed = httptools.parse_url(url)
     path = parsed.path.decode("ascii")
     return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
+def address_of(info: Any) -> tuple[str, int | None] | None:
+    """A socket's address as ASGI has it: host and port, or the path of a Unix socket."""
+    if isinstance(info, tuple):
+        return str(info[0]), int(info[1])
+    return (info, None) if isinstance(info, str) and info else None

@@ -9,7 +9,7 @@ Uvicorn keeps the sockets, the signals, the lifespan and the settings. The seam 
 what its ``http=`` documents: it makes one protocol a connection, by ``config=, server_state=,
 app_state=, _loop=``, and calls its ``shutdown()``. Of the settings one is heeded,
 ``h11_max_incomplete_event_size``, which bounds a head. There is no root path, no limit of
-concurrency, no WebSocket and no access log.
+concurrency and no access log; a WebSocket is whose who answers its request (``upgrades``).
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from local_runtime.http.client_timer import ClientTimer
 from local_runtime.http.cut_answers import reset_at_close
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import FlowControl
-from local_runtime.http.head import FRAMING, refusal_answer, target_of
+from local_runtime.http.head import FRAMING, address_of, refusal_answer, target_of
 from local_runtime.http.request_cycle import Cycle, RequestCycle, ServerState
 from local_runtime.http.strangers import IDENTIFY, Strangers
+from local_runtime.http.upgrades import UPGRADE, BodyReader, Upgrade, Upgraded
 
 DEFAULT_LIMITS = ClientLimits()
 MAX_HEAD = 64 * 1024
@@ -103,8 +104,8 @@ class HttpProtocol(asyncio.Protocol):
         """The caller is there."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self.flow = FlowControl(self.transport)
-        self._server = _address(transport.get_extra_info("sockname"))
-        self._client = _address(transport.get_extra_info("peername"))
+        self._server = address_of(transport.get_extra_info("sockname"))
+        self._client = address_of(transport.get_extra_info("peername"))
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         self.state.connections.add(self)
         if self._strangers is not None:
@@ -156,7 +157,7 @@ class HttpProtocol(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
+            self._wishes_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._refuse(_NO_HOST if isinstance(error.__context__, NotOneHost) else _NO_HTTP)
         if self._unread > self._max_head:
@@ -235,7 +236,7 @@ class HttpProtocol(asyncio.Protocol):
         self.reading.feed(body)
 
     def on_message_complete(self) -> None:
-        """The request is whole, unless it wants another protocol: see ``_decline_upgrade``."""
+        """The request is whole, unless it wants another protocol: see ``_wishes_upgrade``."""
         assert self.reading is not None
         self._client_timer.received_whole()
         if not self.parser.should_upgrade():
@@ -294,19 +295,34 @@ class HttpProtocol(asyncio.Protocol):
             self.wants_continue,
         )
 
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """A wish for another protocol is not granted, and the request is one like any other
-        (RFC 9110, 7.8). The parser takes it for ended with its head, so its body is read by a
-        second one; what follows is not read: the connection ends with the answer."""
-        assert self.reading is not None
-        self.reading.keep_alive = False
+    def _wishes_upgrade(self, rest: bytes) -> None:
+        """A wish for another protocol may be granted by who answers the request, which is one like
+        any other else (RFC 9110, 7.8). The parser takes it for ended with its head, so its body is
+        read by a second one; what follows is not read: the connection ends with the answer."""
+        reading = self.reading
+        assert reading is not None
+        reading.keep_alive = False
         framing = [name + b": " + value for name, value in self.headers if name in FRAMING]
         if not framing:
-            self.reading.end_body()
+            if isinstance(reading, RequestCycle):
+                reading.scope.setdefault(UPGRADE, Upgrade(self)).early += rest
+            reading.end_body()
             return
-        self.parser = httptools.HttpRequestParser(_BodyReader(self))
+        self.parser = httptools.HttpRequestParser(BodyReader(self))
         head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
         self.data_received(head + b"\r\n\r\n" + rest)
+
+    def give_away(self, protocol: Upgraded) -> None:
+        """The connection is ``protocol``'s: the request has its whole answer by that."""
+        cycle = self.answering
+        assert cycle is not None
+        cycle.response_started = cycle.response_complete = True
+        self._client_timer.end()
+        self.identify()
+        self.state.connections.discard(self)
+        self.transport.set_protocol(protocol)
+        protocol.taken(self.transport, self.state.connections)
+        self.resume_reading()
 
     def _refuse(self, refusal: Refusal) -> None:
         """What was sent cannot be read on. An answer that has begun, or that a whole request is
@@ -382,18 +398,3 @@ class HttpProtocol(asyncio.Protocol):
             return
         if self.parser.get_http_version() != "1.0":
             self.transport.write(_PROBE)
-
-
-class _BodyReader:
-    """Hears the body of the request whose head another parser has read."""
-
-    def __init__(self, protocol: HttpProtocol) -> None:
-        self.on_body = protocol.on_body
-        self.on_message_complete = protocol.on_message_complete
-
-
-def _address(info: Any) -> tuple[str, int | None] | None:
-    """A socket's address as ASGI has it: host and port, or the path of a Unix socket."""
-    if isinstance(info, tuple):
-        return str(info[0]), int(info[1])
-    return (info, None) if isinstance(info, str) and info else None

@@ -19,6 +19,8 @@ pytestmark = needs_git
 
 # Imports inside functions, and why each is worth it.
 LAZY = {
+    "adapters.openai.realtime": "websockets, for the few backends that somebody talks with",
+    "gateway.realtime.opening": "the same, for the few who do",
     "cronsim": "few policies have schedules",
     "httpx": "few policies rent capacity, and call hooks for it",
     "gateway.console.desk": "a gateway that nobody looks at must not pay for Jinja2",

@@ -106,7 +106,8 @@ def parsed_input(
         raise ApiError(
             400,
             "unsupported",
-            f"The model {model!r} answers on its own route, {spec.path}, alone: it takes no jobs.",
+            f"The model {model!r} answers on its own route, {spec.path or '/v1/realtime'}, alone: "
+            "it takes no jobs.",
             param="model",
         )
     if not body.startswith(b"{"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 _BELOW_V1 = frozenset(
     (
         "audio", "batches", "chat", "completions", "embeddings", "files", "images", "messages",
-        "models", "moderations", "rerank", "responses", "score", "tokenize",
+        "models", "moderations", "realtime", "rerank", "responses", "score", "tokenize",
     )
 )  # fmt: skip
 """What may stand without its ``/v1``."""

@@ -67,8 +67,8 @@ class RequestContext(msgspec.Struct, kw_only=True, eq=False):
 
     def key(self) -> str:
         """The text of the key that was sent: as a bearer token, or, as Anthropic's clients do, in
-        ``x-api-key``, or, as Azure's do, in ``api-key``. Empty where none was. Raises ApiError 400
-        for two that differ."""
+        ``x-api-key``, or, as Azure's do, in ``api-key``; as browsers do that ask for a WebSocket,
+        among its protocols. Empty where none was. Raises ApiError 400 for two that differ."""
         headers = self.headers
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         key = key.strip() if scheme.lower() == b"bearer" else b""
@@ -79,10 +79,18 @@ class RequestContext(msgspec.Struct, kw_only=True, eq=False):
             if given and key and given != key:
                 raise _two_keys(name)
             key = key or given
-        return key.decode("latin-1")
+        return (key or _offered_key(headers)).decode("latin-1")
 
 
 _KEY_HEADERS = frozenset((b"x-api-key", b"api-key"))
+_OFFERED = b"openai-insecure-api-key."
+
+
+def _offered_key(headers: dict[bytes, bytes]) -> bytes:
+    """Of a page, which can give a WebSocket no header:
+    https://platform.openai.com/docs/guides/realtime-websocket."""
+    offered = headers.get(b"sec-websocket-protocol", b"").split(b",")
+    return next((one.strip()[len(_OFFERED) :] for one in offered if _OFFERED in one), b"")
 
 
 def _two_keys(name: bytes) -> ApiError:

@@ -1,0 +1,7 @@
+"""Conversations over a WebSocket, as OpenAI's realtime protocol has them: ``/v1/realtime``.
+
+``endpoint`` reads a request for one, and ``opening`` admits it like any other call, before its
+client is answered; ``client_socket`` is the client's end of it, ``relay`` passes the messages both
+ways and says how it ended, and ``ahead`` holds what the next response may cost before it can begin.
+Loaded with the first session.
+"""
