@@ -16,6 +16,7 @@ from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.calls.stream_events import error_event, whole_event
 from gateway.clock import Clock, Timer
+from gateway.policy.model import Policy
 from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError
 
@@ -35,12 +36,11 @@ class WaitingStream:
 
     __slots__ = ("_clock", "_context", "_every_s", "_over", "_saying", "_send", "_timer", "says")
 
-    def __init__(self, context: RequestContext, send: Send, clock: Clock, every_s: float) -> None:
-        """``every_s``: seconds; 0: nothing is said."""
+    def __init__(self, context: RequestContext, send: Send, clock: Clock, policy: Policy) -> None:
         self._context = context
         self._send = send
         self._clock = clock
-        self._every_s = every_s
+        self._every_s = policy.server.stream_comment  # 0: nothing is said
         self.says: Callable[[], bytes] | None = None
         """What a comment is, where the client wants to know more."""
         self._timer: Timer | None = None

@@ -220,8 +220,7 @@ async def serve(
         else:
             await answer_by_job(gateway, context, parsed, preferences, send)
         return
-    every_s = active.policy.server.stream_comment
-    waiting = WaitingStream(context, send, gateway.clock, every_s) if parsed.stream else None
+    waiting = WaitingStream(context, send, gateway.clock, active.policy) if parsed.stream else None
     await _serve(gateway, context, parsed, preferences, receive, send, waiting)
 
 
