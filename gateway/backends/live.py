@@ -229,7 +229,8 @@ class LiveBackend:
         if not ping:
             self.note_call(now)
         self.in_flight += 1
-        if not self.queue.take():
+        queue = self.queue
+        if not (queue.take() if place.rank >= 0 else queue.take_for_line(place.work_s)):
             at = await self._wait(others, reconsider, place, since, caller)
             now = self._clock.monotonic()
         try:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from adapters.base import Clock
-from gateway.planning.line import Line, Place
+from gateway.planning.line import LINES, Line, Place
 
 MOVED_AT_ONCE = 8
 """Calls that one look may reroute: what they do elsewhere must be seen before more follow."""
@@ -57,10 +57,24 @@ class Waiter:
 class SlotQueue:
     """``cap`` says how many may run at this instant; ``None``: as many as like."""
 
-    def __init__(self, cap: Callable[[], int | None], clock: Clock) -> None:
+    def __init__(
+        self,
+        cap: Callable[[], int | None],
+        clock: Clock,
+        most_lines: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        """``most_lines``: how many may run when the line of a batch is let in; None: as many as
+        may."""
         self._cap = cap
+        self._most_lines = most_lines
         self._clock = clock
         self.line: Line[Waiter] = Line()
+        self.arrivals = 0
+        """Calls on their connections that came, since ever."""
+        self.line_s = 0.0
+        """Seconds that the last line of a batch should take."""
+        self._lines = 0
+        """Those of batches that wait, those among them that stand elsewhere too."""
         self._of_rank = [0] * _RANKS
         """Of those that wait for this backend first."""
         self.running = 0
@@ -95,6 +109,16 @@ class SlotQueue:
         self.running += 1
         return True
 
+    def take_for_line(self, work_s: float) -> bool:
+        """The same for the line of a batch that should take so many seconds."""
+        self.line_s = work_s
+        return not self._keeps_free() and self.take()
+
+    def _keeps_free(self) -> bool:
+        """Whether what is free is left to calls on their connections."""
+        most = self._most_lines()
+        return most is not None and self.running >= most
+
     def add(self) -> None:
         """One more runs there already, however many may."""
         self.running += 1
@@ -114,9 +138,13 @@ class SlotQueue:
         for queue in waiter.queues:
             queue.line.add(waiter, came, place)
             queue.waiting += 1
-        self._of_rank[place.rank] += 1
+            if place.rank == LINES:
+                queue._lines += 1
+        self._of_rank[max(place.rank, 0)] += 1
         for queue in others:
             queue.fill()
+        if self._lines:
+            self.fill()
         try:
             return await waiter.granted
         except BaseException:
@@ -133,8 +161,10 @@ class SlotQueue:
 
     def _count_out(self, waiter: Waiter) -> None:
         self.waiting -= 1
+        if waiter.place.rank == LINES:
+            self._lines -= 1
         if waiter.queues[0] is self:
-            self._of_rank[waiter.place.rank] -= 1
+            self._of_rank[max(waiter.place.rank, 0)] -= 1
 
     def give_back(self) -> None:
         """A call ended: its slot goes to the first in line."""
@@ -149,7 +179,12 @@ class SlotQueue:
             return
         cap, now = self._cap(), self._clock.monotonic()
         while (cap is None or self.running < cap) and self.waiting:
-            waiter = self.line.take(now)
+            least = LINES
+            if self._lines and self._keeps_free():
+                if self._lines == self.waiting:
+                    return
+                least = 0
+            waiter = self.line.take(now, least)
             self._count_out(waiter)
             waiter.leave()
             if not waiter.granted.done():

@@ -19,7 +19,7 @@ from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
-from gateway.planning.line import Place
+from gateway.planning.line import LINES, Place
 from gateway.routing.regions import is_in
 from gateway.routing.router import Decision, Quote
 from gateway.storage.base import Hold, Ledger
@@ -76,7 +76,10 @@ class Entering:
             backend.standing.draining and untried
         ):  # the call may have waited for money since it was decided
             raise LeftAlone(0.0, hard=True)
-        lease = backend.lease_at_once(since, quote.delay.load_s)
+        lease = None
+        if state.durable is None:
+            backend.queue.arrivals += 1
+            lease = backend.lease_at_once(since, quote.delay.load_s)
         try:
             if lease is None:
                 waits = _Waits(active, state, quote, tuple(untried), last_resort)
@@ -172,9 +175,10 @@ class _Waits(NamedTuple):
     def place(self, backend: LiveBackend) -> Place:
         """What its place there depends on."""
         active, state = self.active, self.state
+        rank = RANK[active.priority(state.principal, state.preferences)]
         return Place(
             slo_s=active.slo(state.call.model, state.route),
-            rank=RANK[active.priority(state.principal, state.preferences)],
+            rank=rank if rank or state.durable is None else LINES,
             user=state.principal.user,
             work_s=backend.learned.run_time(state.call.model).mean,
         )

@@ -7,6 +7,6 @@ late may cost. From these the ``planner`` says, at every look, how many workers 
 start; ``baseline`` how many are worth an hour's rent, by the ``shares`` of time in which so many
 were wanted and the ``outlook`` on the next hour; ``feedback`` whether promises are kept as often as
 they should be. ``line`` says which of the waiting calls is next, here and in the gateway.
-``minimum`` is what a platform is told of all that. ``coming`` are calls of which the instant is
-known.
+``kept_free`` says how many slots the lines of batches leave to calls, ``minimum`` is what a
+platform is told of all that. ``coming`` are calls of which the instant is known.
 """

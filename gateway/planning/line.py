@@ -24,6 +24,8 @@ C = TypeVar("C")
 
 NORMAL = 1
 """The rank of a call of normal priority; 0 is low, 2 is high."""
+LINES = -1
+"""That of a batch's lines, and of other jobs of low priority."""
 _STARVES_AFTER = 5
 _FEW = 64
 
@@ -108,15 +110,18 @@ class Line(Generic[C]):
         heapq.heappush(self._aging, ((entry.late_at, number), entry))
         heapq.heappush(self._starving, ((entry.starves_at, number), entry))
 
-    def take(self, now: float) -> C:
-        """The next one, which leaves the line. Raises IndexError where none waits."""
+    def take(self, now: float, least: int = LINES) -> C:
+        """The next one, which leaves the line; ``least``: of this rank or a higher one. Raises
+        IndexError where none such waits."""
         self._age(now)
-        first = _head(self._in_time, _Standing.IN_TIME) or _head(self._late, _Standing.LATE)
-        if first is None:
+        first = _head(self._in_time, _Standing.IN_TIME)
+        if first is None or first.place.rank < least:
+            first = _head(self._late, _Standing.LATE)
+        if first is None or first.place.rank < least:
             raise IndexError("nobody waits")
         oldest = _head(self._starving)
-        if oldest is not None and oldest.starves_at < now and self._is_turn_of(oldest, first):
-            first = oldest
+        if oldest is not None and oldest.starves_at < now and oldest.place.rank >= least:
+            first = oldest if self._is_turn_of(oldest, first) else first
         self._leave(first)
         self._users.serve(first.tag)
         return first.call

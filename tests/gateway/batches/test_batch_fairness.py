@@ -57,13 +57,39 @@ async def test_a_call_on_its_connection_is_the_next_that_begins(
         await lines_begun(gateway, 5 * SLOTS)
         home.runs_for = 5.0  # so that each slot has its line, and others wait
         queue = gateway.inner.active.backends["home"].queue
+        await until(lambda: home.running == SLOTS, "every slot has a line")
+        body = b'{"online":0}'
+        asking = asyncio.ensure_future(client.post("/v1/infer/any", content=body, headers=JSON))
+        await until(lambda: queue.waiting_first > queue.waiting_below(NORMAL), "it waits")
+        before = len(home.calls)
+        while not asking.done():
+            await gateway.clock.advance(0.1)
+            await asyncio.sleep(0.001)
+        assert home.calls[before].body == body
+
+
+async def test_calls_that_come_now_and_then_find_a_slot_free(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The first has told of the others: for a minute the lines leave one free."""
+    async with with_batches(tmp_path, clock, text=TEXT) as gateway, gateway.client() as client:
+        home = gateway.fake("home")
+        home.slots, home.runs_for = SLOTS, 1.0
+        await gateway.batch(client, INPUT)
+        await lines_begun(gateway, 5 * SLOTS)
         for number in range(5):
-            await until(lambda: home.running == SLOTS, "every slot has a line")
             body = b'{"online":%d}' % number
             asking = asyncio.ensure_future(client.post("/v1/infer/any", content=body, headers=JSON))
-            await until(lambda: queue.waiting_first > queue.waiting_below(NORMAL), "it waits")
-            before = len(home.calls)
+            if number:
+                await until(lambda b=body: home.calls[-1].body == b, "it began")  # type: ignore[misc]
             while not asking.done():
                 await gateway.clock.advance(0.1)
                 await asyncio.sleep(0.001)
-            assert home.calls[before].body == body
+            for _ in range(50):  # what runs ends, and lines begin again
+                await gateway.clock.advance(0.1)
+                await asyncio.sleep(0.001)
+            assert home.running < SLOTS
+        begun = len(home.calls)
+        await gateway.clock.advance(61.0)
+        await lines_begun(gateway, begun + 5 * SLOTS)
+        await until(lambda: home.running == SLOTS, "every slot has a line again")
