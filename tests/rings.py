@@ -52,6 +52,7 @@ OUTER = (
     "examples/test_textgen.py",
     "gateway/archive/test_archivist.py",
     "gateway/batches/test_batch_kills.py",
+    "gateway/cli/test_beside.py",
     "gateway/cli/test_commands.py",
     "gateway/cli/test_completion.py",
     "gateway/cli/test_on_a_terminal.py",

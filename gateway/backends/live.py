@@ -66,6 +66,7 @@ class LiveBackend:
         self.cancellable = adapter if isinstance(adapter, Cancellable) else None
         self.warmable = adapter if isinstance(adapter, Warmable) else None
         self.scalable = adapter if isinstance(adapter, Scalable) else None
+        self._reports_round_trip = adapter if isinstance(adapter, ReportsRoundTrip) else None
         self.round_trip_s = 0.0
         """To it and back, as it was at the last probe, where that is worth a thought."""
         self.loadable = adapter.loadable if isinstance(adapter, LoadsModels) else ()
@@ -357,7 +358,7 @@ class LiveBackend:
         """Takes over what the backend says of itself; its word on warm workers beats ours."""
         now = self._clock.monotonic()
         self.standing.hear(probe, now)
-        self.round_trip_s = _round_trip_s(self.adapter)
+        self.round_trip_s = _round_trip_s(self._reports_round_trip)
         self.concurrency.follow()
         self.line.hear(probe, self.queue.running, now)
         if probe.warm_workers is not None:
@@ -365,6 +366,6 @@ class LiveBackend:
             self.queue.fill()
 
 
-def _round_trip_s(adapter: Backend) -> float:
-    took = adapter.round_trip_s if isinstance(adapter, ReportsRoundTrip) else None
+def _round_trip_s(adapter: ReportsRoundTrip | None) -> float:
+    took = None if adapter is None else adapter.round_trip_s
     return 0.0 if took is None or took < NEAR_S else took

@@ -23,9 +23,17 @@ _WIDTH = 16
 
 def bucket_of(load: int) -> int:
     """The bucket of a load, in calls."""
+    return _BUCKET_OF[load] if load < _KNOWN else _bucket_of(load)
+
+
+def _bucket_of(load: int) -> int:
     if load < _EXACT:
         return load
     return min(_BUCKETS - 1, _EXACT + int(4 * math.log2(load / _EXACT)))
+
+
+_KNOWN = 1024
+_BUCKET_OF = tuple(map(_bucket_of, range(_KNOWN)))
 
 
 class FadingBins:
@@ -44,13 +52,23 @@ class FadingBins:
         self.unit = 1.0
         """What the next sample weighs."""
 
+    def add_one(self, bin: int) -> None:
+        """A sample."""
+        weight = self.unit
+        self.bins[bin] += weight
+        self.sums[bin // _WIDTH] += weight
+        self.total += weight
+        self.unit = weight * self._fade
+        if self.unit > _REBASE:
+            self._rebase()
+
     def add(self, bin: int, times: int) -> None:
-        """The same sample ``times`` in a row."""
+        """The same sample ``times`` in a row, twice at the least."""
         grown = self.unit * self._fade**times
         if grown > _REBASE:
             self._rebase()
             grown = self.unit * self._fade**times
-        weight = self.unit if times == 1 else (grown - self.unit) / (self._fade - 1)
+        weight = (grown - self.unit) / (self._fade - 1)
         self.bins[bin] += weight
         self.sums[bin // _WIDTH] += weight
         self.total += weight
@@ -81,11 +99,17 @@ class GrowthTable:
 
     def learn(self, load: int, growth: int, times: int = 1) -> None:
         """With ``load`` calls in the system the need grew by ``growth`` within the horizon."""
-        bin = min(max(growth - _LEAST, 0), _BINS - 1)
+        bin = growth - _LEAST
+        if not 0 <= bin < _BINS:
+            bin = 0 if bin < 0 else _BINS - 1
         bucket = bucket_of(load)
         known = self._by_load.get(bucket)
         if known is None:
             known = self._by_load[bucket] = FadingBins(self._memory)
+        if times == 1:
+            known.add_one(bin)
+            self._all.add_one(bin)
+            return
         # A longer row of equal samples than the memory holds says no more than one that fills it.
         times = min(times, 20 * self._memory)
         known.add(bin, times)

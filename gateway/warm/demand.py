@@ -32,7 +32,7 @@ def seen_by(
     """(What is there for the models, what of that is no worker of the backend: slots of reserved
     ones, and calls at other platforms)."""
     load = overdue = waiting = elsewhere = 0
-    promised = {model: dict[str, float]() for model in pool}  # seconds, by route
+    promised: dict[str, dict[str, float]] = {model: {} for model in pool}  # seconds, by route
     for state in calls:
         model, attempt = state.call.model, state.attempt
         if (by_route := promised.get(model)) is None:

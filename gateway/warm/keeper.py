@@ -89,7 +89,7 @@ class WarmKeeper:
         self._spares.count(self._clock.monotonic())
         if self._plans is not None:
             self._plans.look()
-            if self._plans.acts:
+            if self._plans.lead.is_due and self._plans.acts:
                 self._background.run(self._plans.lead.keep())
         for name, backend in active.backends.items():
             rule = rules.get(name)

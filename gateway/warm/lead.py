@@ -32,13 +32,17 @@ class Lead:
         held = self._held_since
         return held is not None and self._clock.monotonic() - held < _SURE_S
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the store is to be asked by now."""
+        return self._clock.monotonic() - self._asked >= RENEWED_EVERY_S
+
     async def keep(self) -> None:
         """Takes the lease where nobody has it, and renews it, when that is due. While the store
         does not answer it is held no longer than is certain."""
-        now = self._clock.monotonic()
-        if now - self._asked < RENEWED_EVERY_S:
+        if not self.is_due:
             return
-        self._asked = now
+        now = self._asked = self._clock.monotonic()
         try:
             if self.leads:
                 await self._shared.reinstate(self._id, (_CLAIM,), LASTS_S)

@@ -38,7 +38,8 @@ class Prober:
         now = self._clock.monotonic()
         backends = self._active().backends.values()
         due = [backend for backend in backends if self._is_due(backend, now)]
-        await asyncio.gather(*(self._probe(backend) for backend in due))
+        if due:
+            await asyncio.gather(*(self._probe(backend) for backend in due))
 
     def _is_due(self, backend: LiveBackend, now: float) -> bool:
         asked = self._asked.get(backend.name)

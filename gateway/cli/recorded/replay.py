@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from gateway.cli.recorded import conversations
+from gateway.cli.recorded.beside import Beside, TellingWork, is_worth_while
 from gateway.cli.recorded.options import (
     MeantPolicy,
     add_prices,
@@ -41,10 +43,11 @@ def main(arguments: Sequence[str]) -> int:
         platform = platform_of(options) if meant is None else meant.platform
         recording = recording_of(options, stages)
         traffic = traffic_of(options, recording)
-        played = None if meant is None else _played(options, meant, traffic, stages)
-        found = compare(traffic, platform, seed=options.seed, advanced=stages.advance)
-        if played is not None:
-            found = msgspec.structs.replace(found, policy=played.outcome)
+        comparing = partial(compare, traffic, platform, seed=options.seed)
+        if meant is None:
+            played, found = None, comparing(advanced=stages.advance)
+        else:
+            played, found = _both(options, meant, traffic, comparing, stages)
     if options.page is not None:
         _write(options.page, found)
     if options.json:
@@ -56,21 +59,42 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _both(
+    options: argparse.Namespace,
+    meant: MeantPolicy,
+    traffic: Traffic,
+    comparing: TellingWork[Replayed],
+    stages: Stages,
+) -> tuple[PlayedPolicy, Replayed]:
+    """What the policy does, and what it is held against; at once where that takes long."""
+    if is_worth_while(len(traffic.arrivals)):
+        beside = Beside(comparing, stages.advance)
+        played = _played(options, meant, traffic, stages, beside.hear)
+        found = beside.result()
+    else:
+        played = _played(options, meant, traffic, stages)
+        found = comparing(advanced=stages.advance)
+    return played, msgspec.structs.replace(found, policy=played.outcome)
+
+
 def _played(
-    options: argparse.Namespace, meant: MeantPolicy, traffic: Traffic, stages: Stages
+    options: argparse.Namespace,
+    meant: MeantPolicy,
+    traffic: Traffic,
+    stages: Stages,
+    hear: Callable[[], object] = lambda: None,
 ) -> PlayedPolicy:
     """What the policy does, by the code of the gateway."""
     total = len(traffic.arrivals)
     assumed = Assumed(
         model=meant.model, now=SystemClock().time(), reserved_per_hour=options.reserved
     )
-    found = play(
-        meant.policy,
-        traffic,
-        assumed,
-        seed=options.seed,
-        advanced=lambda calls: stages.advance("the policy", calls / total),
-    )
+
+    def advanced(calls: int) -> None:
+        hear()
+        stages.advance("the policy", calls / total)
+
+    found = play(meant.policy, traffic, assumed, seed=options.seed, advanced=advanced)
     stages.advance("the policy", 1.0)
     return found
 
