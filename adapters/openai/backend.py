@@ -23,7 +23,7 @@ from adapters.http.openai_calls import OpenAICalls
 from adapters.names import Name
 from adapters.openai.engine_probe import EngineProbe, Named
 from adapters.openai.plain_calls import PlainCalls
-from adapters.openai.providers import PROVIDERS, UNKNOWN, Provider, ProviderName
+from adapters.openai.providers import PROVIDERS, UNKNOWN, VERSION, Provider, ProviderName
 from adapters.settings import HttpSettings, HttpUrl, SecretStr, SettingError, UrlPath
 from adapters.types import (
     COUNT_ROUTE,
@@ -37,9 +37,6 @@ from adapters.types import (
     Reply,
     Task,
 )
-
-_VERSION = {"anthropic-version": "2023-06-01"}
-"""Without it Anthropic refuses a request (https://docs.claude.com/en/api/versioning)."""
 
 
 class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,11 +91,13 @@ class OpenAICompatible(HttpBackend):
         typed: dict[Task, str] = {
             task: TYPED_ROUTES[task] for task in settings.native | settings.known.native
         }
-        self._heads = api.heads({**OPENAI_ROUTES, **typed, **own})
+        alone = settings.known.native_alone
+        self._heads = api.heads({**({} if alone else OPENAI_ROUTES), **typed, **own})
         if "messages" in typed:
-            self._heads["messages"] = api.head("POST", typed["messages"], _VERSION)
-            self._heads["count_tokens"] = api.head("POST", COUNT_ROUTE, _VERSION)
-        tasks: frozenset[Task] = frozenset((*self._heads, *PLAIN_ROUTES, "realtime", "other"))
+            self._heads["messages"] = api.head("POST", typed["messages"], VERSION)
+            self._heads["count_tokens"] = api.head("POST", COUNT_ROUTE, VERSION)
+        others: tuple[Task, ...] = () if alone else (*PLAIN_ROUTES, "realtime")
+        tasks: frozenset[Task] = frozenset((*self._heads, *others, "other"))
         super().__init__(name, api, Capabilities(tasks=tasks))
         self._settings = settings
         self._plain = PlainCalls(api, model=settings.model, timeout=settings.timeout)
@@ -134,7 +133,7 @@ class OpenAICompatible(HttpBackend):
 
     def _head_with_betas(self, call: Call) -> bytes:
         path = COUNT_ROUTE if call.task == "count_tokens" else TYPED_ROUTES["messages"]
-        return self._api.head("POST", path, {**_VERSION, "anthropic-beta": call.betas})
+        return self._api.head("POST", path, {**VERSION, "anthropic-beta": call.betas})
 
     async def assumptions(self) -> list[Assumption]:
         return [await tried(f"{ACCEPTED}, and models are listed", self._models)]
@@ -163,7 +162,7 @@ def _api_of(settings: OpenAISettings, clock: Clock) -> Api:
         settings.url,
         clock,
         settings,
-        headers=merged(settings.headers, shown),
+        headers=merged(settings.known.headers, settings.headers, shown),
         secrets=(key,),
         query="" if version is None else f"api-version={version}",
     )

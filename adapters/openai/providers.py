@@ -1,21 +1,28 @@
-"""Hosted providers of OpenAI's protocol: where each is, and how it is shown a key.
+"""Hosted providers of OpenAI's protocol, and of Anthropic's: where each is, and how it is shown a
+key.
 
 Sources, as of 2026-11: https://platform.openai.com/docs/api-reference/authentication,
 https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle,
 https://openrouter.ai/docs/api-reference/overview, https://console.groq.com/docs/openai,
 https://docs.mistral.ai/api, https://docs.together.ai/docs/openai-api-compatibility,
-https://docs.fireworks.ai/tools-sdks/openai-compatibility, https://api-docs.deepseek.com
+https://docs.fireworks.ai/tools-sdks/openai-compatibility, https://api-docs.deepseek.com,
+https://docs.x.ai/docs/api-reference, https://inference-docs.cerebras.ai/api-reference,
+https://docs.api.nvidia.com/nim/reference/llm-apis, https://docs.cohere.com/docs/compatibility-api,
+https://docs.claude.com/en/api/overview
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
 ProviderName = Literal[
-    "azure", "openai", "openrouter", "groq", "mistral", "together", "fireworks", "deepseek"
-]
+    "azure", "openai", "anthropic", "openrouter", "groq", "mistral", "together", "fireworks",
+    "deepseek", "xai", "cerebras", "nvidia", "cohere",
+]  # fmt: skip
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +33,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     key_header: str = ""
     """Which carries the key by itself; empty: a bearer token."""
     native: frozenset[Literal["messages", "responses"]] = frozenset()
+    native_alone: bool = False
+    """Nothing of OpenAI's protocol is asked of it."""
+    headers: Mapping[str, str] = MappingProxyType({})
+    """That go with every request."""
 
 
 _OTHERS = {
@@ -35,11 +46,24 @@ _OTHERS = {
     "together": "https://api.together.xyz",
     "fireworks": "https://api.fireworks.ai/inference",
     "deepseek": "https://api.deepseek.com",
+    "xai": "https://api.x.ai",
+    "cerebras": "https://api.cerebras.ai",
+    "nvidia": "https://integrate.api.nvidia.com",
+    "cohere": "https://api.cohere.ai/compatibility",
 }
+VERSION = MappingProxyType({"anthropic-version": "2023-06-01"})
+"""Without it Anthropic refuses a request (https://docs.claude.com/en/api/versioning)."""
 _RESPONDS: frozenset[Literal["messages", "responses"]] = frozenset(("responses",))
 PROVIDERS: dict[str, Provider] = {
     "azure": Provider(key_header="api-key", native=_RESPONDS),
     "openai": Provider(base_url="https://api.openai.com", native=_RESPONDS),
+    "anthropic": Provider(
+        base_url="https://api.anthropic.com",
+        key_header="x-api-key",
+        native=frozenset(("messages",)),
+        native_alone=True,
+        headers=VERSION,
+    ),
     **{name: Provider(base_url=url) for name, url in _OTHERS.items()},
 }
 UNKNOWN = Provider()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from adapters.errors import BackendError, FailureClass
 from adapters.openai.backend import OpenAICompatible, OpenAISettings
 from adapters.openai.providers import PROVIDERS, ProviderName
 from adapters.settings import Secret, SettingError
@@ -11,6 +13,7 @@ from adapters.types import Call
 from gateway.clock import FakeClock
 from tests.adapters.servers import answer, scripted
 
+HEADERS = {"x-api-key": "k", "anthropic-version": "2023-06-01", "anthropic-beta": "tools-1"}
 CHOICE = {"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}
 
 
@@ -33,6 +36,29 @@ async def test_azure_is_asked_below_openai_with_its_key_and_its_version(clock: F
     assert request.headers["api-key"] == "k"
     assert "authorization" not in request.headers
     assert "responses" in backend.capabilities.tasks
+
+
+async def test_anthropic_is_asked_for_messages_as_they_came_and_for_nothing_else(
+    clock: FakeClock,
+) -> None:
+    body = b'{"model": "claude", "max_tokens": 9, "odd": 1.50, "messages": []}'
+    said = {"type": "message", "content": [], "usage": {"input_tokens": 3, "output_tokens": 2}}
+    async with scripted(answer(said)) as (script, url):
+        settings = OpenAISettings(provider="anthropic", base_url=url, api_key=Secret("k"))
+        backend = OpenAICompatible("claude", settings, clock)
+        await backend.start()
+        call = Call(id="r", model="claude", task="messages", body=body, betas="tools-1")
+        reply = await backend.invoke(msgspec.structs.replace(call, deadline=1e9))
+        with pytest.raises(BackendError) as refused:
+            await backend.invoke(Call(id="r", model="claude", task="chat", body=body))
+        await backend.aclose()
+    [request] = script.requests
+    assert (request.target, request.body) == ("/v1/messages", body)
+    told = {name: request.headers.get(name) for name in (*HEADERS, "authorization")}
+    assert told == {**HEADERS, "authorization": None}
+    assert (reply.usage.input_tokens, reply.usage.output_tokens) == (3, 2)
+    assert refused.value.failure is FailureClass.UNSUPPORTED
+    assert backend.capabilities.tasks == {"messages", "count_tokens", "other"}
 
 
 @pytest.mark.parametrize("provider", [name for name in PROVIDERS if name != "azure"])
