@@ -82,10 +82,7 @@ class Asked(msgspec.Struct, frozen=True):
 def costs_tokens_at_most(price: Price | None) -> bool:
     """Whether to run a call once more at a backend of this price adds nothing to a bill but
     tokens."""
-    if price is None or price.reserved:
-        return True
-    dear = (price.per_second, price.per_call, price.per_image, price.per_audio_second)
-    return dear == (None, None, None, None)
+    return price is None or not price.bills_runs
 
 
 def may_go_on(rules: RepeatRules, failure: BackendError, asked: Asked) -> bool:

@@ -16,8 +16,8 @@ from gateway.restore import Refill
 from gateway.storage.base import Admitted, Claim, Refused, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError
-from tests.gateway.assembled import POLICY, AssembledGateway, assembled, read
-from tests.gateway.failing_stores import FailingShared, Trouble
+from tests.gateway.assembled import PATIENCE_S, POLICY, AssembledGateway, assembled, read
+from tests.gateway.failing_stores import FailingLedger, FailingShared, Trouble
 from tests.waiting import until
 
 RUN_ALONE = POLICY.replace("bills: [start, run]", "bills: [run]")
@@ -240,3 +240,18 @@ async def test_a_charge_past_a_cap_is_counted_and_said(
         await gateway.ask(gateway.call_state("far"))
         assert past_caps(gateway) == 0.005
         assert "past a cap" in caplog.text
+
+
+async def test_while_a_row_waits_to_be_written_no_limit_begins_to_count_without_it(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    trouble = Trouble()
+    ledger = FailingLedger(tmp_path / "ledger.db", clock=clock, write_timeout_s=PATIENCE_S)
+    async with assembled(tmp_path, clock, FREE, ledger=ledger.told(trouble)) as gateway:
+        trouble.fails("before", "settle")
+        await spend(gateway, 20.0)
+        with pytest.raises(StorageUnavailable):
+            await gateway.inner.apply(read(SMALL))
+        trouble.ends()
+        await gateway.inner.apply(read(SMALL))
+        assert await left(gateway, "user:alice") == 0

@@ -216,6 +216,12 @@ class Price(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether it is paid for by the hour, calls or none."""
         return self.per_hour is not None
 
+    @property
+    def bills_runs(self) -> bool:
+        """Whether to run a call once more adds something to a bill beside tokens."""
+        dear = (self.per_second, self.per_call, self.per_image, self.per_audio_second)
+        return not self.reserved and dear != (None, None, None, None)
+
 
 def _check_says_something(rates: Rates) -> None:
     if not rates.rates():

@@ -22,6 +22,7 @@ def routes_in_vain(policy: Policy) -> Found:
     yield from _weights(policy)
     yield from _regions(policy)
     yield from _first_tokens(policy)
+    yield from _hedges(policy)
 
 
 def _unreached(policy: Policy) -> Found:
@@ -188,3 +189,39 @@ def _never_late(spec: BackendSpec, first_token: float | None, path: str) -> Foun
             f"without effect: the timeout of {spec.name}, {timeout:g} s, ends a call before "
             f"{first_token:g} s; give a longer timeout, or a shorter first_token",
         )
+
+
+def _hedges(policy: Policy) -> Found:
+    """Where no call may be at two backends."""
+    for index, route in enumerate(policy.routes):
+        if route.hedge is None:
+            continue
+        path, retries = f"routes[{index}].hedge", route.retries
+        taken = [
+            name for name, model in policy.models.items() if _may_take(route.when, name, model)
+        ]
+        if retries is not None and retries.attempts == 1:
+            yield path, "without effect: retries.attempts lets a call be asked once"
+        elif not any(_may_hedge(policy, route, name) for name in taken):
+            yield (
+                path,
+                "without effect: no call of the route may run at two of its backends: it must be "
+                "idempotent, and repeat: always must allow a run that is billed by the second or "
+                "by the call",
+            )
+
+
+def _may_hedge(policy: Policy, route: Route, name: str) -> bool:
+    model = policy.models[name]
+    own = model.task not in ("infer", "other") if model.idempotent is None else model.idempotent
+    if not (own if route.idempotent is None else route.idempotent):
+        return False
+    may = [_may_run_twice(policy, route, backend) for backend in _left(policy, route, name)]
+    return sum(may) > 1
+
+
+def _may_run_twice(policy: Policy, route: Route, backend: str) -> bool:
+    common = policy.backends[backend].common
+    rule = route.repeat or common.repeat
+    prices = () if common.price is None else policy.prices[common.price].entries
+    return rule == "always" or (rule == "auto" and not any(one.bills_runs for one in prices))

@@ -44,6 +44,23 @@ def test_a_sound_policy_gives_no_warning() -> None:
     assert warned(routes("name: a, use: [burst], when: {plan: free, body: '> 100'}")) == []
 
 
+@pytest.mark.parametrize(
+    ("route", "why"),
+    [
+        ("retries: {attempts: 1}, repeat: always", "lets a call be asked once"),
+        ("repeat: auto", "billed by the second"),
+        ("idempotent: false, repeat: always", "must be idempotent"),
+        ("repeat: always", None),
+    ],
+)
+def test_a_hedge_that_can_never_be_is_told(route: str, why: str | None) -> None:
+    found = warned(
+        routes(f"name: a, when: {{plan: free}}, use: [home, burst], hedge: {{}}, {route}")
+    )
+    assert len(found) == (why is not None)
+    assert all(one.startswith("routes[0].hedge: ") and why in one for one in found if why)
+
+
 def test_callers_regions_in_which_nothing_runs_are_told() -> None:
     said = "regions: {header: X-Region, trusted: [10.0.0.0/8], names: {DE: eu, US: us}}\n"
     assert warned(said) == [
