@@ -116,7 +116,7 @@ class Cog(HttpBackend):
         return self._settings.slots
 
     async def invoke(self, call: Call) -> Reply:
-        if call.task not in self._capabilities.tasks:
+        if call.task not in self.capabilities.tasks:
             raise takes_no(f"{call.task} calls")
         deadline = min(call.deadline, self._clock.monotonic() + self._settings.timeout)
         check_size(call.body, BODY_LIMIT - _ENVELOPE)

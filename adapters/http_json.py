@@ -112,8 +112,8 @@ class HttpJson(HttpBackend):
         return self._settings.slots
 
     async def invoke(self, call: Call) -> Reply:
-        if call.task not in self._capabilities.tasks or (
-            call.stream and not self._capabilities.streaming
+        if call.task not in self.capabilities.tasks or (
+            call.stream and not self.capabilities.streaming
         ):
             what = f"{call.task} streams" if call.stream else f"{call.task} calls"
             raise takes_no(what)

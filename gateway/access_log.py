@@ -110,15 +110,15 @@ class AccessLog:
     def add(self, row: LedgerRow, cost_nano: int, attempts: int) -> None:
         """Takes the row of a call that ended, what all its attempts cost in nano-dollars, and how
         often a backend failed it; a row that finds no room is dropped and counted."""
-        self._take((row, cost_nano, attempts))
+        if self._writer is not None:
+            self._take((row, cost_nano, attempts))
 
     def add_refused(self, line: LogLine) -> None:
         """The same for a request that was refused."""
-        self._take(line)
+        if self._writer is not None:
+            self._take(line)
 
     def _take(self, entry: _Entry) -> None:
-        if self._writer is None:
-            return
         if not self._rows:
             self._clock.call_later(_EVERY_S, self.hand_over)
         if len(self._rows) < _ROWS:

@@ -93,7 +93,7 @@ class Baseten(HttpBackend):
 
     async def invoke(self, call: Call) -> Reply:
         head = self._heads.get(call.task)
-        if head is None or (call.stream and not self._capabilities.streaming):
+        if head is None or (call.stream and not self.capabilities.streaming):
             what = f"{call.task} calls" if head is None else "streams"
             raise takes_no(what)
         began = self._clock.monotonic()

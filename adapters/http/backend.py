@@ -14,14 +14,10 @@ class HttpBackend:
         self.name = name
         self._api = api
         self._clock = api.clock
-        self._capabilities = capabilities
+        self.capabilities = capabilities
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}: {self._api!r}>"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
 
     @property
     def slots(self) -> int | None:

@@ -83,6 +83,8 @@ class OpenAICompatible(HttpBackend):
     """A server of OpenAI's protocol, and the engine behind it."""
 
     Settings = OpenAISettings
+    slots: int | None = None
+    """What the engine last said; the protocol itself states no bound."""
 
     def __init__(self, name: str, settings: OpenAISettings, clock: Clock) -> None:
         api = _api_of(settings, clock)
@@ -107,11 +109,6 @@ class OpenAICompatible(HttpBackend):
         self._calls = OpenAICalls(
             api, settings, model=settings.model, stream_usage=settings.stream_usage
         )
-
-    @property
-    def slots(self) -> int | None:
-        """What the engine last said; the protocol itself states no bound."""
-        return self._engine.load.slots
 
     def invoke(self, call: Call) -> Coroutine[Any, Any, Reply]:
         if call.path or call.task in PLAIN_ROUTES:
@@ -141,9 +138,10 @@ class OpenAICompatible(HttpBackend):
     async def probe(self) -> Probe:
         """Whether it is up, and its engine's load and limits where they are told."""
         probe = await self._engine.probe()
+        self.slots = self._engine.load.slots
         queues = self._engine.load.queues
-        if queues is not self._capabilities.queues:
-            self._capabilities = Capabilities(tasks=self._capabilities.tasks, queues=queues)
+        if queues is not self.capabilities.queues:
+            self.capabilities = Capabilities(tasks=self.capabilities.tasks, queues=queues)
         return probe
 
     async def _models(self) -> tuple[bool, str]:

@@ -26,10 +26,10 @@ def candidate_of(
     already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it would go
     before."""
     learned, workers, adapter = backend.learned, backend.workers, backend.adapter
-    cold, in_force = learned.cold, backend.charged.in_force
+    cold, in_force = learned.cold, backend.charged.in_force()
     price = None if in_force is None else in_force.price
     common, capabilities = backend.spec.common, adapter.capabilities
-    own = slots = backend.concurrency.slots
+    own = slots = backend.concurrency.slots()
     in_flight = backend.queue.ahead_of(rank, backend.in_flight) if ahead is None else ahead
     if (line := backend.line).told:
         slots = line.computes(now) if slots is None else slots

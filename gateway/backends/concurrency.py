@@ -63,7 +63,6 @@ class Concurrency:
             return self._common.concurrency
         return None if self._adapter.capabilities.queues else self._adapter.slots or None
 
-    @property
     def slots(self) -> int | None:
         """Calls that it runs at once."""
         own = self._adapter.slots
@@ -74,7 +73,7 @@ class Concurrency:
 
     def is_full(self, calls: int) -> bool:
         """Whether, of so many calls that are there, as many wait as may."""
-        slots = self.slots
+        slots = self.slots()
         most = self.most_waiting(slots)
         return slots is not None and most is not None and calls >= slots + most
 

@@ -28,10 +28,9 @@ class CurrentPrice:
     @property
     def price(self) -> Price | None:
         """By what a call is charged that is sent now."""
-        found = self.in_force
+        found = self.in_force()
         return None if found is None else found.price
 
-    @property
     def in_force(self) -> PriceInForce | None:
         """The same, with the dearest that may come true while such a call lasts."""
         tariff = self.tariff

@@ -120,8 +120,9 @@ class Learned:
             if usage.output_tokens:
                 self.observe_output(model, usage.output_tokens, usage.exec_s)
         self.observe_answer(model, seconds, usage.output_tokens, body_bytes)
-        start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
-        self.observe_start(start_s, now, expected=expected_cold)
+        if self.cold is not None:
+            start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
+            self.observe_start(start_s, now, expected=expected_cold)
 
     def observe_failure(self, failure: FailureClass, seconds: float, now: float) -> None:
         """A call failed so many seconds after it was sent."""

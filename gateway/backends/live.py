@@ -116,7 +116,7 @@ class LiveBackend:
     @property
     def slots(self) -> int | None:
         """Calls it runs at once: what the adapter says, no more than the policy allows."""
-        return self.concurrency.slots
+        return self.concurrency.slots()
 
     @property
     def calls_in_all(self) -> int:
@@ -301,7 +301,8 @@ class LiveBackend:
             self._timer.unwatch(self)
 
     def note_call(self, now: float) -> None:
-        if self.last_call is not None and not self.calls_in_all and self.learned.cold is not None:
+        always_warm = self.learned.cold is None
+        if not always_warm and self.last_call is not None and not self.calls_in_all:
             self.learned.gaps.observe(now - self.last_call)
         self.last_call = now
 
@@ -351,7 +352,7 @@ class LiveBackend:
             self.workers.learn(usage, now, expected_cold=cold)
         elif lease.trial:
             self.rests.end_trial(model, user)
-        if failure is None:
+        if failure is None and self.learned.cold is not None:
             self.learned.end(now, user, now - lease.leased_at)
 
     def probed(self, probe: Probe) -> None:

@@ -68,7 +68,7 @@ class PlatformWorkers:
     def take(self, now: float) -> bool:
         """A worker for a call that has its slot; True where that will probably wait for a start."""
         cold = self._learned.cold
-        if not self._learned.start(now) or cold is None:
+        if cold is None or not self._learned.start(now):
             return False
         return self._busy > self.held.up(now, cold.p95)
 

@@ -46,19 +46,15 @@ class Attempt(msgspec.Struct, frozen=True):
     quote: Quote
     lease: Lease
     progress: StreamProgress
-    tokens_count: bool = False
+    price: Price | None
+    """By what the call is charged: what held when it was quoted, whatever a reload says."""
+    tokens_count: bool
     """Tokens are paid for or limited: where nobody says how many there were, they are estimated."""
 
     @property
     def asked_at(self) -> float:
         """Monotonic seconds."""
         return self.lease.leased_at
-
-    @property
-    def price(self) -> Price | None:
-        """By what the call is charged: what held when it was quoted, whatever a reload says."""
-        in_force = self.quote.in_force
-        return None if in_force is None else in_force.price
 
     def cost_beyond_hold(self) -> int:
         """Nano-dollars of the tokens that its stream may bring beyond those that its quote holds
@@ -245,6 +241,6 @@ class Attempt(msgspec.Struct, frozen=True):
         """Device seconds on a backend that states none: of a reserved machine what is this call's
         of the time in which it had calls; nothing where tokens are bought."""
         price = self.price
-        if price is None or price.reserved:
+        if price is None or price.per_hour is not None:
             return exec_s * self.backend.share_of(self.lease)
         return exec_s if price.per_second is not None else 0.0

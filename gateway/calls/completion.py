@@ -318,7 +318,7 @@ class Completion:
         ending = state.end(row)
         claims = state.admission.claims
         self._held.discard(state)
-        rows, settle = ending.rows, self._settler.settle
+        rows, settle = ending.rows(), self._settler.settle
         parts = state.leaves_all(rows)
         try:
             await settle(rows, claims, opened=state.opened, beside=parts)

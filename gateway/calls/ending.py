@@ -31,19 +31,13 @@ class Ending(msgspec.Struct, frozen=True):
     row: LedgerRow
     attempts: tuple[LedgerRow, ...]
     """Of backends that failed before, and are charged."""
-    starts: tuple[LedgerRow, ...] = ()
+    starts: tuple[LedgerRow, ...]
     """Of cold starts that are nobody's to pay."""
+    cost_nano: int
+    """Nano-dollars of all attempts together."""
 
-    @property
     def rows(self) -> tuple[LedgerRow, ...]:
         """The call's own first."""
         if not self.attempts and not self.starts:
             return (self.row,)
         return (self.row, *self.attempts, *self.starts)
-
-    @property
-    def cost_nano(self) -> int:
-        """Nano-dollars of all attempts together."""
-        if not self.attempts:
-            return self.row.cost_nano
-        return self.row.cost_nano + sum(row.cost_nano for row in self.attempts)

@@ -34,7 +34,6 @@ class SlowClients:
         self._busy: Counter[str] = Counter()
         """Uploads and answers by the scope that limits how many calls there are at once."""
 
-    @property
     def any(self) -> bool:
         """Something waits: else there is nothing that could leave a call no room."""
         return bool(self.held or self._busy)

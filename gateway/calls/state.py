@@ -305,13 +305,13 @@ class CallState(msgspec.Struct, eq=False):
             call = bounded(call, backend.spec.common.output_bound, self.output_bound)
         self.is_bounded = call is not self.call
         progress = StreamProgress()
-        attempt = self.attempt = Attempt(call, backend, quote, lease, progress, tokens_count)
+        attempt = self.attempt = Attempt(call, backend, quote, lease, progress, price, tokens_count)
         self.in_force = in_force
         return attempt
 
     def answered(self, attempt: Attempt, now: float) -> None:
         """The backend gave its answer, or the first piece of it. ``now``: monotonic seconds."""
-        self.answered_s += now - attempt.asked_at
+        self.answered_s += now - attempt.lease.leased_at
 
     def failed(self, attempt: Attempt, failure: BackendError, now: float, now_at: float) -> None:
         """An attempt has failed, at ``now`` in monotonic seconds and ``now_at`` since the epoch."""
@@ -371,7 +371,10 @@ class CallState(msgspec.Struct, eq=False):
 
     def end(self, row: LedgerRow) -> Ending:
         """The call is over."""
-        ending = self.ending = Ending(row, tuple(self.charged), self.starts)
+        charged, cost_nano = tuple(self.charged), row.cost_nano
+        if charged:
+            cost_nano += sum(one.cost_nano for one in charged)
+        ending = self.ending = Ending(row, charged, self.starts, cost_nano)
         return ending
 
     def stop(self, cause: StopCause) -> None:

@@ -27,13 +27,15 @@ are let in."""
 class _Shares:
     """Of one kind of calls."""
 
-    __slots__ = ("_last", "_ordered", "_sum", "usual")
+    __slots__ = ("_last", "_ordered", "_sum", "is_known", "usual")
 
     def __init__(self) -> None:
         self._last: deque[float] = deque()
         self._ordered: list[float] = []
         self._sum = 0.0
         self.usual = 1.0
+        self.is_known = False
+        """Enough calls were seen to tell."""
 
     def observe(self, share: float) -> bool:
         """Whether something was learned from it that others may not know yet."""
@@ -49,12 +51,9 @@ class _Shares:
             return self.usual != usual
         count = len(last)
         if count >= _FEWEST:
+            self.is_known = True
             self.usual = ordered[min(count - 1, round(_USUAL * count))]
         return True
-
-    @property
-    def is_known(self) -> bool:
-        return len(self._last) >= _FEWEST
 
     @property
     def mean(self) -> float:

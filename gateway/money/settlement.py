@@ -124,16 +124,17 @@ class Settler:
         under ids of its own beside that. ``opened``: the row is durable already. Raises
         StorageUnavailable only when it is not: then nothing is charged, unless the row was written
         all the same."""
-        if claims:
-            self.spending.by_key[rows[0].key_id] = claims
+        claimed = claims if claims else None  # a call's claims are counted in Python
+        if claimed is not None:
+            self.spending.by_key[rows[0].key_id] = claimed
         if opened:
-            return self._settle_opened(rows, claims, beside)
-        return self._settle_unopened(rows, claims, beside)
+            return self._settle_opened(rows, claimed, beside)
+        return self._settle_unopened(rows, claimed, beside)
 
     async def _settle_opened(
-        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim], beside: Sequence[Part]
+        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim] | None, beside: Sequence[Part]
     ) -> None:
-        if claims:
+        if claims is not None:
             await self.spend(rows[0].id, claims, rows)
         for hold, used in beside:
             await self.spend(hold.id, hold.claims, used)
@@ -144,7 +145,7 @@ class Settler:
             self._keep(functools.partial(self._ledger.settle, rows))
 
     async def _settle_unopened(
-        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim], beside: Sequence[Part]
+        self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim] | None, beside: Sequence[Part]
     ) -> None:
         """The row comes first: what has none is not charged. One that may have been written is
         written again until that is certain."""
@@ -161,12 +162,12 @@ class Settler:
     async def _spend(
         self,
         rows: tuple[LedgerRow, ...],
-        claims: Sequence[Claim],
+        claims: Sequence[Claim] | None,
         beside: Sequence[Part],
         *,
         counted: bool = True,
     ) -> None:
-        if claims:
+        if claims is not None:
             await self.spend(rows[0].id, claims, rows if counted else ())
         for hold, used in beside:
             await self.spend(hold.id, hold.claims, used if counted else ())

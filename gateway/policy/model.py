@@ -326,7 +326,6 @@ class RequestTags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.user_as is not None:
             yield "tags.user_as", self.user_as
 
-    @property
     def any(self) -> bool:
         """Whether a request may give any."""
         return bool(self.take or self.user_as)

@@ -155,7 +155,7 @@ def device_us(quotes: Iterable[Quote]) -> int:
     """Microseconds of device that the longest of them may use; none where tokens are bought."""
     longest = 0.0
     for quote in quotes:
-        if quote.hold_s > longest and quote.uses_device:
+        if quote.hold_s > longest and (quote.reserved or quote.estimate.per_second):
             longest = quote.hold_s
     return round(longest * MICRO)
 

@@ -127,6 +127,8 @@ class WorkerPlans:
 
     def begun(self, state: CallState) -> None:
         """A call has got its worker: whether in time is told to the plans that are carried out."""
+        if not self._planned:
+            return
         active, model = self._active(), state.call.model
         rules = active.policy.warm_pool
         for (name, pool), models in self._planned.items():

@@ -190,7 +190,7 @@ def all_preferences(
         needs = active.demands.needs(parsed, parsed.abilities)
         preferences = msgspec.structs.replace(preferences, needs=needs)
     taken = active.policy.tags
-    if taken.any or named:
+    if taken.any() or named:
         tags = tags_of(taken, gateway.tag_values, context, parsed.body, parsed.task, named)
         preferences = msgspec.structs.replace(preferences, tags=tags)
     if parsed.session or not names_none(context.headers):

@@ -92,6 +92,7 @@ _CHANGE_COUNTER = 24
 """Offset of four bytes that SQLite changes in every transaction that writes, where the journal is
 a rollback journal (https://www.sqlite.org/fileformat2.html, "File change counter")."""
 
+_Four = ctypes.c_char * 4
 _pread = ctypes.PyDLL(None).pread
 _pread.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_longlong)
 _pread.restype = ctypes.c_ssize_t
@@ -121,7 +122,7 @@ class KeyFile:
     def counter(self) -> bytes:
         """SQLite's change counter. Read without giving up the interpreter's lock: to get it back
         from another thread costs a hundred times the read, which the page cache answers."""
-        four = ctypes.create_string_buffer(4)
+        four = _Four()
         if _pread(self._descriptor, four, 4, _CHANGE_COUNTER) != 4:
             raise StorageUnavailable(_words(self.path, "it was cut off", _BROKEN))
         return four.raw
