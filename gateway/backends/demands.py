@@ -33,7 +33,7 @@ class Demands:
     def __init__(self, policy: Policy, serving: Mapping[str, Sequence[LiveBackend]]) -> None:
         """``serving``: model -> its backends."""
         self._policy = policy
-        self._choosy = {
+        self.choosy = {
             name
             for name, backends in serving.items()
             if any(one.spec.common.takes is not None for one in backends)
@@ -43,12 +43,9 @@ class Demands:
             for name, backends in serving.items()
             if (known := [one.context for one in backends if one.context is not None])
         }
-        self.models = self._choosy | self._least_context.keys()
+        """Models of which a backend does not take whatever a call brings."""
+        self.models = self.choosy | self._least_context.keys()
         """Those of whose calls it must be known what they need."""
-
-    def is_choosy(self, model: str) -> bool:
-        """Whether a backend of the model does not take whatever a call brings."""
-        return model in self._choosy
 
     def needs(self, asked: RequestShape, abilities: frozenset[Ability]) -> Needs:
         """What a call needs, which brings or asks for ``abilities``."""

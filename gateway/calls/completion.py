@@ -296,15 +296,14 @@ class Completion:
                 user=state.principal.user,
                 body=state.call.body,
             )
-            self._learn_turn(state, attempt, usage)
+            if usage is not None and state.preferences.session:
+                self._learn_turn(state, attempt, usage)
 
-    def _learn_turn(self, state: CallState, attempt: Attempt, usage: Usage | None) -> None:
+    def _learn_turn(self, state: CallState, attempt: Attempt, usage: Usage) -> None:
         """The backend has read more of the conversation that the call belongs to."""
-        session = state.preferences.session
-        if session and usage is not None:
-            name = (state.principal.user, session)
-            learned, now = attempt.backend.learned, self._clock.monotonic()
-            learned.observe_turn(state.call.model, name, usage, now)
+        name = (state.principal.user, state.preferences.session)
+        learned, now = attempt.backend.learned, self._clock.monotonic()
+        learned.observe_turn(state.call.model, name, usage, now)
 
     async def _close(
         self, state: CallState, outcome: Outcome, used: Usage | None, *, status: int, error: str

@@ -54,6 +54,7 @@ def end_row(
         in_force, used = settled_by(in_force, used, state.preferences.image)
     price = None if in_force is None else in_force.price
     paid = _paid_by_caller(state, used)
+    queue_s = (used.queue_s or 0.0) + state.waited_s
     cost = 0 if usage is None else charge(price, paid)
     return msgspec.structs.replace(
         _row(state),
@@ -63,10 +64,10 @@ def end_row(
         error=error,
         input_tokens=used.input_tokens or 0,
         output_tokens=used.output_tokens or 0,
-        queue_us=round(((used.queue_s or 0.0) + state.waited_s) * MICRO),
-        cold_us=round((used.cold_s or 0.0) * MICRO),
-        exec_us=round((used.exec_s or 0.0) * MICRO),
-        gpu_us=round((used.gpu_s or 0.0) * MICRO),
+        queue_us=round(queue_s * MICRO) if queue_s else 0,
+        cold_us=round(used.cold_s * MICRO) if used.cold_s else 0,
+        exec_us=round(used.exec_s * MICRO) if used.exec_s else 0,
+        gpu_us=round(used.gpu_s * MICRO) if used.gpu_s else 0,
         cost_nano=cost,
         cost_basis=cost_basis(price, used, cost),
         worker=used.worker or "",

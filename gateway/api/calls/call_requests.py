@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Coroutine, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -202,9 +202,9 @@ def all_preferences(
     return preferences
 
 
-async def serve(
+def serve(
     gateway: Gateway, context: RequestContext, parsed: ParsedRequest, receive: Receive, send: Send
-) -> None:
+) -> Coroutine[Any, Any, object]:
     """Answers one call, and leaves nothing behind however it ends. Raises ApiError 400 for headers
     that cannot be read, and CancelledError when the server ends; that of a client who hung up is
     taken back."""
@@ -216,12 +216,10 @@ async def serve(
             raise _no_job()
         if parsed.stream and prefers_job(context) is None:
             by_itself = kept_call(gateway, context, parsed, preferences)
-            await answer_kept(gateway, context, parsed, by_itself, receive, send)
-        else:
-            await answer_by_job(gateway, context, parsed, preferences, send)
-        return
+            return answer_kept(gateway, context, parsed, by_itself, receive, send)
+        return answer_by_job(gateway, context, parsed, preferences, send)
     waiting = WaitingStream(context, send, gateway.clock, active.policy) if parsed.stream else None
-    await _serve(gateway, context, parsed, preferences, receive, send, waiting)
+    return _serve(gateway, context, parsed, preferences, receive, send, waiting)
 
 
 class _NothingAsked(asyncio.CancelledError):

@@ -136,7 +136,7 @@ def _parsed(active: ActivePolicy, call: Call, spec: ModelSpec, session: str) -> 
             raise invalid_field(error) from None
         output, unbounded = output_of(envelope, spec.task, spec.max_output_tokens)
         parts = parts_in(envelope)
-        if active.demands.is_choosy(call.model):
+        if call.model in active.demands.choosy:
             abilities = abilities_in(envelope, parts)
     return ParsedRequest(
         call.model,

@@ -141,13 +141,18 @@ class OpenAIEndpoint:
         only("POST", scope)
         active = self._gateway.active
         body = await read_body(self._gateway, context, receive)
-        parsed = with_betas(parsed_call(active, context.principal, self._task, body), context)
+        parsed = parsed_call(active, context.principal, self._task, body)
+        if BETA in context.headers:
+            parsed = with_betas(parsed, context)
         await serve(self._gateway, context, parsed, receive, send)
+
+
+BETA = b"anthropic-beta"
 
 
 def with_betas(parsed: ParsedRequest, context: RequestContext) -> ParsedRequest:
     """A message with what its ``anthropic-beta`` asks for, where that header is text."""
-    header = context.headers.get(b"anthropic-beta")
+    header = context.headers.get(BETA)
     if not header or parsed.task not in _ANTHROPICS:
         return parsed
     given = header.decode("latin-1")
@@ -191,9 +196,7 @@ def parsed_call(
         output,
         unbounded,
         parts,
-        abilities=abilities_in(envelope, parts)
-        if active.demands.is_choosy(model)
-        else NO_ABILITIES,
+        abilities=abilities_in(envelope, parts) if model in active.demands.choosy else NO_ABILITIES,
         shown=shown,
         session=""
         if envelope.prompt_cache_key is None and len(body) < WORTH
@@ -273,9 +276,10 @@ def parts_in(envelope: Envelope) -> InputParts:
         )
     if type(envelope) is not ChatBody:
         return TEXT_ALONE
-    return parts_of(
-        envelope.messages, _read(envelope.tools), searches=_read(envelope.web_search_options)
-    )
+    tools, searches = envelope.tools, envelope.web_search_options
+    if tools is _NOTHING and searches is _NOTHING:
+        return parts_of(envelope.messages)
+    return parts_of(envelope.messages, _read(tools), searches=_read(searches))
 
 
 def abilities_in(envelope: Envelope, parts: InputParts) -> frozenset[Ability]:
