@@ -41,6 +41,9 @@ class Entering:
         self.begun: Callable[[CallState], None] | None = None
         """Is told of each call that has its slot."""
 
+    def asks_too(self, attempt: Attempt) -> None:
+        """A second backend is about to be asked for a call that is at one."""
+
     async def _open(self, state: CallState, quote: Quote, at_backend: Hold | None) -> None:
         """A call that is cancelled meanwhile may have its row all the same: it is ended."""
         try:

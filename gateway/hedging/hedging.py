@@ -53,11 +53,11 @@ class Hedging:
 def hedge_calls(dispatcher: Dispatcher, ledger: Ledger, clock: Clock, metrics: Metrics) -> Hedges:
     """The dispatcher's calls are hedged from here on, where their routes say so."""
     hedges = Hedges(metrics.registry)
-    timer, background = dispatcher.timer, dispatcher.background
+    shared = (hedges, ledger, clock, dispatcher.timer, dispatcher.background)
+    asks_too = dispatcher.entering.asks_too
 
     def hedged(failover: Failover, completion: Completion, top_up: TopUp) -> Hedged:
-        parts = RaceParts(failover, completion, top_up, hedges, ledger, clock, timer, background)
-        return Hedging(parts).ask
+        return Hedging(RaceParts(failover, completion, top_up, *shared, asks_too)).ask
 
     dispatcher.hedge_by(hedged)
     return hedges

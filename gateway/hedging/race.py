@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import Any, NamedTuple
@@ -59,6 +60,8 @@ class RaceParts(NamedTuple):
     clock: Clock
     timer: SharedTimer
     background: BackgroundTasks
+    asks_too: Callable[[Attempt], None]
+    """Is told of each second attempt before it is asked."""
 
 
 class Race:
@@ -188,6 +191,7 @@ class Race:
         attempt = state.begin(backend, quote, lease, 0.0)
         alone = msgspec.structs.replace(attempt.call, progress=Progress())
         attempt = state.attempt = msgspec.structs.replace(attempt, call=alone)
+        self._parts.asks_too(attempt)
         self._racers.append(self._start(attempt, second=True))
         turn_to(state, first)
 

@@ -55,6 +55,11 @@ class TracedEntering(Entering):
         TRACE_HEADER.set(trace.begin_attempt(attempt))
         return attempt
 
+    def asks_too(self, attempt: Attempt) -> None:
+        trace = TRACE.get()
+        if trace is not None:  # the task that asks is made next, with this header
+            TRACE_HEADER.set(trace.begin_attempt(attempt))
+
 
 class TracedCompletion(Completion):
     """Each attempt, and ``settle``."""

@@ -163,6 +163,23 @@ async def test_each_attempt_is_a_span_of_its_own_and_says_why_it_failed(
     assert ids == [failed.span_id.hex(), good.span_id.hex()]
 
 
+async def test_both_attempts_of_a_hedged_call_are_spans_and_their_backends_are_told_so(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    with receiving() as receiver:
+        async with upstream([b""]) as (one, one_url), upstream([answer(SAID)]) as (two, two_url):
+            text = POLICY.format(receiver=receiver.url, first=one_url, second=two_url, otel="")
+            text = text.replace("listed}", "listed, hedge: {after: 500ms, share: 100}}")
+            async with with_own_kinds(tmp_path, clock, text) as gateway, client_of(gateway) as web:
+                asking = asyncio.ensure_future(web.post("/v1/chat/completions", json=CHAT))
+                await gateway.until_done([asking], step=0.1)
+                assert asking.result().headers["x-spillgate-reason"] == "HEDGE"
+    spans = [span for span in receiver.spans if span.name == "chat chat"]
+    ids = {values_of(span)["spillgate.backend"]: span.span_id.hex() for span in spans}
+    told = [each.calls[-1].headers["traceparent"].split("-")[2] for each in (one, two)]
+    assert told == [ids["first"], ids["second"]]
+
+
 async def test_the_attempt_of_a_stream_lasts_until_its_end(
     tmp_path: Path, clock: FakeClock
 ) -> None:
