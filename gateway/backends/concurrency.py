@@ -86,7 +86,7 @@ class Concurrency:
     def _most_lines(self) -> int | None:
         """Calls that may run when the line of a batch is let in: while calls come on their
         connections, some slots are left free for the next ones."""
-        slots, queue = self.slots, self.queue
+        slots, queue = self.slots(), self.queue
         rate = self._arriving.rate(queue.arrivals, self._clock.monotonic())
         free = 0 if slots is None else kept_free(rate, queue.line_s, slots)
         return slots - free if slots is not None and free else None
