@@ -346,7 +346,7 @@ class Dispatcher:
         quote = attempt.quote
         timed = quote.reserved or quote.estimate.per_second
         if timed and (state.admission.claims or state.beside):
-            self._top_up.arm(state, attempt)
+            self._top_up.arm(state, attempt, attempt.asked_at)
         if active.hedges and self._hedged is not None:
             brought = await self._hedged(active, state, attempt, untried, self._begin)
             if isinstance(brought, SettledStream):

@@ -48,16 +48,25 @@ class TopUp:
         self._timer = timer
         self._background = background
 
-    def arm(self, state: CallState, attempt: Attempt, since: float | None = None) -> None:
-        """More is held before the hold of the attempt's quote is used up, which began ``since``:
-        now, where nothing else is said."""
+    def arm(
+        self,
+        state: CallState,
+        attempt: Attempt,
+        since: float | None = None,
+        held_s: float | None = None,
+    ) -> None:
+        """More is held before what is held for the attempt's time is used up, which is used
+        ``since``: now, where nothing else is said. ``held_s``: for how long it lasts; left out: as
+        long as the quote's."""
+        hold_s = attempt.quote.hold_s
         since = self._clock.monotonic() if since is None else since
-        lasts = max(attempt.quote.hold_s * _AT - EVERY_S, 0.0)
+        lasts_s = hold_s if held_s is None else held_s
+        look_s = max(lasts_s - hold_s * (1 - _AT) - EVERY_S, 0.0)
 
         def look(now: float) -> None:
-            if now >= max(since, attempt.charged_from()) + lasts:
+            if now >= max(since, attempt.charged_from()) + look_s:
                 self.disarm(attempt)
-                self._background.run(self._extend(state, attempt))
+                self._background.run(self._extend(state, attempt, since, lasts_s))
 
         self._timer.watch(id(attempt), look)
 
@@ -65,15 +74,18 @@ class TopUp:
         """The attempt is over: nothing more is held for it."""
         self._timer.unwatch(id(attempt))  # it is one of its call's, and may be equal to another's
 
-    async def _extend(self, state: CallState, attempt: Attempt) -> None:
-        covered_s = attempt.quote.hold_s * (1 - _AT)
-        held = await self._answered(state, attempt, self._seconds(attempt.quote), covered_s)
+    async def _extend(
+        self, state: CallState, attempt: Attempt, since: float, held_s: float
+    ) -> None:
+        hold_s = attempt.quote.hold_s
+        more = self._seconds(attempt.quote)
+        held = await self._answered(state, attempt, more, hold_s * (1 - _AT))
         if state.attempt is not attempt or held is None:
             return
         if held:
-            self.arm(state, attempt)
+            self.arm(state, attempt, since, held_s + hold_s)
         else:
-            self._stop_at_the_end(state, attempt)
+            self._stop_at_the_end(state, attempt, since, held_s)
 
     def more_output(self, state: CallState, attempt: Attempt) -> int:
         """A stream has brought all the tokens that its hold covers: holds more behind its back,
@@ -116,13 +128,13 @@ class TopUp:
             await self._clock.sleep(EVERY_S)
         return None
 
-    def _stop_at_the_end(self, state: CallState, attempt: Attempt) -> None:
+    def _stop_at_the_end(
+        self, state: CallState, attempt: Attempt, since: float, held_s: float
+    ) -> None:
         """There is no room for more: the call is stopped when its hold is used up."""
-        hold_s = attempt.quote.hold_s
-        end = self._clock.monotonic() + hold_s * (1 - _AT)
 
         def look(now: float) -> None:
-            if now + EVERY_S >= max(end, attempt.charged_from() + hold_s):
+            if now + EVERY_S >= max(since, attempt.charged_from()) + held_s:
                 self.disarm(attempt)
                 state.stop("budget")
 
