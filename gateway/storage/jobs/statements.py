@@ -37,6 +37,8 @@ _TOLD = (
     "SELECT CAST(? AS TEXT), {now}, CAST(? AS TEXT), CAST(? AS TEXT) WHERE "
 )
 _IS_THERE = "EXISTS (SELECT 1 FROM jobs WHERE id = ?)"
+_SAID = "EXISTS (SELECT 1 FROM job_events WHERE job = ? AND kind = ? AND data = ?)"
+"""An end whose answer was lost is said again."""
 _IN_STATE = "EXISTS (SELECT 1 FROM jobs WHERE id = ? AND epoch = ? AND state = ?)"
 
 
@@ -308,7 +310,7 @@ def end(
     )
     values = (state, us(ended_at), error, *_call(id), id, epoch, *comes_from(state))
     known = (id, epoch, state)
-    told = (_TOLD + _IN_STATE, (*_event(id, state), *known))
+    told = (f"{_TOLD}{_IN_STATE} AND NOT {_SAID}", (*_event(id, state), *known, *_event(id, state)))
     statements: list[Statement] = [(step, values), told]
     if message is not None:
         receiver = (

@@ -248,6 +248,24 @@ async def test_what_happened_is_told_in_its_order(open_books: OpenBooks) -> None
         assert later == told[2:]
 
 
+async def test_an_end_whose_answer_was_lost_is_told_once(
+    open_books: OpenBooks, clock: FakeClock
+) -> None:
+    async with open_books() as books:
+        await accept(books.jobs, "job_1")
+        [taken] = await take(books.jobs)
+        await books.ledger.settle([settled_row(id="job_1")])
+        said = [
+            await books.jobs.end("job_1", taken.epoch, "failed", ended_at=clock.time())
+            for _ in range(3)
+        ]
+
+        told = await books.jobs.events("job_1", 0)
+
+        assert said == [True, False, False]
+        assert [one.data for one in told] == ['{"state":"queued"}', '{"state":"failed"}']
+
+
 async def test_a_result_goes_when_its_time_is_over_and_the_job_after_it(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
