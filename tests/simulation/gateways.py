@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from adapters.base import Backend
 from gateway.api.calls.call_requests import serve
 from gateway.api.requests.request import ParsedRequest, RequestContext, respond_json
 from gateway.app import build_gateway, running
+from gateway.events.attempts import MessageClient
 from gateway.policy.model import BackendSpec
 from gateway.restore import Refill
 from gateway.service import Gateway
@@ -19,13 +20,19 @@ from gateway.storage.base import (
     SharedStore,
     StorageUnavailable,
 )
+from gateway.storage.jobs.sql_jobs import SqlJobs
 from gateway.storage.key_records import KeyRecord
 from gateway.storage.key_store import KeyStore, WhyNot
 from gateway.storage.memory import MemorySharedStore
+from gateway.storage.sql_outbox import SqlOutbox
 from gateway.types import Principal
 from gateway.warm.kept import MemoryKept
+from tests.simulation.jobs.database import LinkedStatements
+from tests.simulation.jobs.depot import Depot, DepotBackend
+from tests.simulation.jobs.receivers import ReceiverClient
 from tests.simulation.ledger_server import LedgerLink
 from tests.simulation.loop import Process
+from tests.simulation.network import Link
 from tests.simulation.platforms import (
     BugOfAdapter,
     SimulatedBackend,
@@ -136,12 +143,14 @@ class GatewayProcess:
                 await self._end_requests()
         except StorageUnavailable as unavailable:
             world.note(f"{self.process.name} does not start: {unavailable}")
+        except Exception as error:
+            world.blame(f"{self.process.name} ends with {error!r}")
         finally:
             self.gateway = None
         self._is_gone("has ended")
 
     def _built(self, refill: Callable[[], None]) -> Gateway:
-        world = self.world
+        world, statements = self.world, self._statements()
         return build_gateway(
             world.changes[self.has].knobs.policy(),
             clock=world.clock,
@@ -152,7 +161,22 @@ class GatewayProcess:
             load=world.knobs.policy,
             random_source=random.Random(world.draw.random()),
             kept_workers=MemoryKept(),
+            jobs=None if statements is None else SqlJobs(statements),
+            outbox=None if statements is None else SqlOutbox(statements),
+            client=self._client,
         )
+
+    def _statements(self) -> LinkedStatements | None:
+        ledger = self.world.ledger
+        if self.world.jobs is None:
+            return None
+        is_file = ledger.kind == "file"
+        link = Link(ledger.server, self.process, _LEDGER_S, in_process=is_file)
+        return LinkedStatements(ledger.database, link)
+
+    def _client(self) -> MessageClient:
+        assert self.world.jobs is not None
+        return ReceiverClient(self.world.jobs.receiver, self.world.clock)
 
     def _shared(self, refill: Callable[[], None]) -> SharedStore:
         world = self.world
@@ -165,6 +189,8 @@ class GatewayProcess:
         assert isinstance(settings, SimulatedSettings)
         kind = StoppableBackend if settings.stoppable else SimulatedBackend
         platform = self.world.platforms[spec.name]
+        if isinstance(platform, Depot):
+            kind = DepotBackend
         return kind(spec.name, settings, self.world.clock, platform, self.process.name)
 
     async def _end_requests(self) -> None:
@@ -182,6 +208,10 @@ class GatewayProcess:
         assert gateway is not None
         self.connections.append(connection)
         work = self._serve(gateway, connection, context, asked)
+        self.works(work)
+
+    def works(self, work: Coroutine[Any, Any, None]) -> None:
+        """It does something for somebody who waits."""
         task = self.process.begins(self.world.loop, work)
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)

@@ -17,6 +17,7 @@ from gateway.storage.base import LedgerRow, MaybeWritten, StorageUnavailable
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport, UsageRow
 from gateway.storage.spent import Side, Spent
 from gateway.types import MICRO
+from tests.simulation.jobs.database import Database
 from tests.simulation.loop import Process
 from tests.simulation.network import Link, Server
 
@@ -48,6 +49,9 @@ class LedgerServer:
         """Ids of rows that were taken from an owner who was taken for dead."""
         self.doubled: list[str] = []
         """Ids of which a second settlement said something else."""
+        self.database = Database(clock, self.check)
+        """What jobs and messages need of it."""
+        self.has_jobs = False
 
     def heal(self) -> None:
         """Nothing is wrong with it any more; nobody is dead for not having reached it."""
@@ -62,7 +66,8 @@ class LedgerServer:
         _, known = self.opened.get(row.id, ("", row))
         if row.id in self.settled or _call_of(known) != _call_of(row):
             raise ValueError(f"the id {row.id} is taken")
-        self.opened[row.id] = (owner, row)
+        if not self.has_jobs or self.database.opened(owner, row):
+            self.opened[row.id] = (owner, row)
 
     def settle(self, rows: Iterable[LedgerRow]) -> None:
         """Raises StorageUnavailable while it refuses."""
@@ -70,6 +75,8 @@ class LedgerServer:
         for row in rows:
             self.opened.pop(row.id, None)
             first = self.settled.setdefault(row.id, row)
+            if self.has_jobs:
+                self.database.settled(row)
             if (first.outcome, first.cost_nano) != (row.outcome, row.cost_nano):
                 self.doubled.append(row.id)
 

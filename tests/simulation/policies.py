@@ -12,6 +12,7 @@ from adapters.base import AdapterClass
 from gateway.policy.model import Policy
 from gateway.policy.reader import Kinds, read_policy_text
 from gateway.types import NANO, Principal
+from tests.gateway.events.receivers import SECRET
 from tests.simulation.platforms import SimulatedBackend
 
 KINDS = Kinds(
@@ -32,16 +33,17 @@ backends:
   fee: {{kind: simulated, runs_for: 0.5, price: by-call, expect: 1s, max_run: 10s,
         stoppable: false}}
   free: {{kind: simulated, slots: 1, runs_for: 0.5, expect: 1s, max_run: 10s}}
-models:
+{depot}models:
   chat: {{task: chat, backends: [{chat}], slo: 3s, max_output_tokens: 40}}
   any: {{task: infer, backends: [{any}], slo: 3s}}
   far: {{task: infer, backends: [burst, fee], slo: 20s}}
   near: {{task: infer, backends: [home, free], slo: 3s}}
-prices:
+{work}prices:
   reserved: {{per_hour: 36, as_of: 2026-11-01, source: test}}
   flex: {{per_second: {per_second}, bills: [start, run], as_of: 2026-11-01, source: test}}
   by-token: {{per_million_input: 1000, per_million_output: 3000, as_of: 2026-11-01, source: test}}
   by-call: {{per_call: 0.05, as_of: 2026-11-01, source: test}}
+  by-run: {{per_second: 0.01, bills: [run], as_of: 2026-11-01, source: test}}
 plans:
   default:
     requests: 1000/minute
@@ -52,14 +54,21 @@ plans:
 {gateway}
 {committed}
 {routes}
+{told}
 """
 _HEDGED = """routes:
   - name: default
-    use: [home, burst, tokens, fee, free]
+    use: [home, burst, tokens, fee, free{more}]
     idempotent: true
     repeat: always
     hedge: {{after: {after}ms, share: 100}}
 """
+_DEPOT = "  depot: {kind: simulated, price: by-run, expect: 2s, max_run: 30s}\n"
+_WORK = """  work: {task: infer, backends: [depot], slo: 20s}
+  both: {task: infer, backends: [home, depot], slo: 3s}
+"""
+_TOLD = 'webhooks: {jobs: {secret: "${SECRET}"}}'
+"""Of days that have jobs."""
 _COMMITTED = """commitments:
   machine: {{backend: home, per_hour: {hourly_usd}, start: "2026-01-01T11:00Z", {idle}}}
 """
@@ -90,6 +99,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     start: str = "to_cause"
     hedge_after_ms: int = 0
     """0: calls are at one backend at a time."""
+    jobs: bool = False
+    """There is a platform that has jobs, and whoever asks for them."""
 
     def policy(self) -> Policy:
         """As a file would be read."""
@@ -131,12 +142,17 @@ def _read(knobs: Knobs) -> Policy:
         chat=order("home", "tokens", "burst"),
         any=order("home", "burst", "fee", "tokens"),
         start=knobs.start,
+        depot=_DEPOT if knobs.jobs else "",
+        work=_WORK if knobs.jobs else "",
+        told=_TOLD if knobs.jobs else "",
         committed=_COMMITTED.format(hourly_usd=HOURLY_USD, idle=_IDLE[knobs.idle])
         if knobs.idle
         else "",
-        routes=_HEDGED.format(after=knobs.hedge_after_ms) if knobs.hedge_after_ms else "",
+        routes=_HEDGED.format(after=knobs.hedge_after_ms, more=", depot" if knobs.jobs else "")
+        if knobs.hedge_after_ms
+        else "",
     )
-    return read_policy_text(text, {}, kinds=KINDS)
+    return read_policy_text(text, {"SECRET": SECRET}, kinds=KINDS)
 
 
 def drawn(draw: random.Random) -> Knobs:

@@ -27,5 +27,6 @@ def test_seeds_have_all_that_they_are_for() -> None:
             figures[name] = figures.get(name, 0) + count
     wanted = {"kills", "faults", "rows success", "rows error", "rows disconnected",
               "rows cancelled", "rows interrupted", "seen whole", "seen cut", "seen refused",
-              "seen promised", "seen nothing"}  # fmt: skip
+              "seen promised", "seen nothing", "jobs succeeded", "jobs failed", "jobs canceled",
+              "jobs expired", "jobs asked for again", "ends told"}  # fmt: skip
     assert {name for name in wanted if not figures.get(name)} == set()

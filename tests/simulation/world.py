@@ -12,12 +12,15 @@ from typing import Any
 
 import msgspec
 
+from gateway.storage.base import LedgerRow
 from gateway.storage.history import HEDGED, CallHistory
 from gateway.types import NANO
 from tests.simulation import faults, policies
 from tests.simulation.callers import Asked, Caller, Connection, asked
 from tests.simulation.faults import Fault
 from tests.simulation.gateways import GatewayProcess
+from tests.simulation.jobs.askers import JobDay
+from tests.simulation.jobs.depot import Depot
 from tests.simulation.ledger_server import LedgerServer
 from tests.simulation.loop import LoopClock, SimulatedLoop, bury
 from tests.simulation.network import Server
@@ -33,6 +36,8 @@ _STARTS_AGAIN_S = 2.0
 """A process that is gone is started again after this."""
 _AT_REST_S = 95.0
 """Longer than any hold: the longest call, and a minute."""
+_HAVE_JOBS = 1 / 3
+"""The share of the days."""
 _BOOKED_S = 1000.0
 """By then each gateway has booked the hour that ended at noon."""
 
@@ -62,6 +67,7 @@ class World:
         is_shared = self.draw.random() < 0.6
         self.ledger = self._ledger(is_server=is_shared and self.draw.random() < 0.6)
         self.shared = SharedServer(self._server(), self.clock) if is_shared else None
+        self.jobs = self._jobs()
         self.platforms = self._platforms()
         self.count = self.draw.randrange(1, 4) if is_shared else 1
         self.calls = self._calls()
@@ -83,6 +89,14 @@ class World:
         knobs = policies.paid_by(policies.drawn(self.draw), random.Random(f"paid by {self.seed}"))
         return policies.hedged(knobs, random.Random(f"hedged {self.seed}"))
 
+    def _jobs(self) -> JobDay | None:
+        draw = random.Random(f"jobs {self.seed}")
+        if draw.random() >= _HAVE_JOBS:
+            return None
+        self.changes[0].knobs = msgspec.structs.replace(self.changes[0].knobs, jobs=True)
+        self.ledger.has_jobs = True
+        return JobDay(self, draw, LASTS_S)
+
     def _server(self) -> Server:
         return Server(self.loop, random.Random(self.draw.random()))
 
@@ -92,7 +106,10 @@ class World:
     def _platforms(self) -> dict[str, Platform]:
         luck = self.draw.choice((1.0, 0.9, 0.6))
         names = ("home", "burst", "tokens", "fee", "free")
-        return {name: Platform(name, random.Random(self.draw.random()), luck) for name in names}
+        found = {name: Platform(name, random.Random(self.draw.random()), luck) for name in names}
+        if self.jobs is not None:
+            found["depot"] = Depot(random.Random(f"depot {self.seed}"), luck)
+        return found
 
     def _calls(self) -> list[Asked]:
         count = self.draw.choice((8, 20, 40))
@@ -131,6 +148,7 @@ class World:
             "kills": kills,
             "faults": len(self.faults) - kills,
             "starts": len(self.gateways),
+            **({} if self.jobs is None else self.jobs.figures()),
             "hours": sum(row.reason == "committed" and row.hold_nano > 0 for row in rows),
             "hedges": sum(
                 one.hedge or one.failure == HEDGED
@@ -173,7 +191,9 @@ class World:
             self._start(number)
         events: list[Fault | Asked] = [*self.faults, *self.calls]
         begins = self.loop.time()
-        asking = []
+        asking = list[asyncio.Task[None]]()
+        if self.jobs is not None:
+            asking += self.jobs.begin()
         for event in sorted(events, key=lambda one: one.at_s):
             await asyncio.sleep(begins + event.at_s - self.loop.time())
             if isinstance(event, Fault):
@@ -184,6 +204,8 @@ class World:
         self._heal()
         if asking:
             await asyncio.wait(asking)
+        if self.jobs is not None:
+            await self.jobs.rest()
         self.note("the last caller has gone")
         await asyncio.sleep(_BOOKED_S if self.knobs.idle else _AT_REST_S)
         self._note_the_books()
@@ -216,7 +238,7 @@ class World:
 
         self.loop.call_later(_STARTS_AGAIN_S, look)
 
-    def _serving(self) -> list[GatewayProcess]:
+    def serving(self) -> list[GatewayProcess]:
         return [one for one in self.gateways if one.serves]
 
     async def _asks(self, call: Asked, by: GatewayProcess) -> None:
@@ -226,7 +248,7 @@ class World:
         self.note(f"{call.id} sees {caller.seen} {caller.connection.status}")
 
     def _caller(self, call: Asked) -> Coroutine[Any, Any, None] | None:
-        serving = self._serving()
+        serving = self.serving()
         if not serving:
             self.unserved += 1
             return None
@@ -274,7 +296,7 @@ class World:
             self._ill(self.ledger.server, what, lasts_s)
 
     def _to_a_process(self, fault: Fault) -> None:
-        serving = self._serving()
+        serving = self.serving()
         if fault.what == "reload":
             self.changes.append(Change(policies.changed(self.knobs, self.draw)))
             for one in serving:
@@ -310,7 +332,12 @@ class World:
         for row in self.ledger.settled.values():
             if row.kind in ("call", "attempt"):
                 usd = row.cost_nano / NANO
-                self.note(f"{row.id} {row.outcome} at {row.backend or 'none'} for {usd:.6f}")
+                self.note(f"{_name_of(row)} {row.outcome} at {row.backend or 'none'} for {usd:.6f}")
+
+
+def _name_of(row: LedgerRow) -> str:
+    """As it is in every run: the ids of jobs are drawn by the gateways."""
+    return "a job" if row.id.startswith("job_") else row.id
 
 
 class _Listening(logging.Handler):
