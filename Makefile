@@ -112,7 +112,8 @@ endurance: $(TESTING) ## 50 rounds of 1,000 calls on a cap for 100, and of SIGKI
 	@scripts/system-packages redis-server=redis-server $(POSTGRES)
 	@SPILLGATE_SOAK=long $(BIN)/pytest tests/e2e/endurance $(ARGS)
 
-batches: $(TESTING) ## a batch of 20,000 lines whose gateway is killed five times
+batches: $(TESTING) ## a batch of 20,000 lines whose gateways are killed five times: one, and two on PostgreSQL
+	@scripts/system-packages $(POSTGRES)
 	@SPILLGATE_SOAK=long $(BIN)/pytest tests/e2e/endurance/test_batches.py $(ARGS)
 
 streams: $(TESTING) ## 1,000 streams at once over a backend that is killed ten times

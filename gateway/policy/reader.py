@@ -395,4 +395,6 @@ def _canonical(value: Any) -> Any:
         return sorted(map(str, value))
     if isinstance(value, list | tuple):
         return [_canonical(inner) for inner in value]
+    if isinstance(value, Path):
+        return str(value)
     return "secret" if isinstance(value, Secret) else value

@@ -1,13 +1,17 @@
-"""A batch over a machine of one's own and a platform, whose gateway is killed again and again:
-every line answered once, at the ledger's cost, in memory that does not grow with it.
+"""A batch over a machine of one's own and a platform, whose gateways are killed again and again:
+every line answered once, at the ledger's cost, in memory that does not grow with it; by one
+gateway, and by two that share a ledger in PostgreSQL.
 
-Two hundred lines and two kills in CI; `make batches` is twenty thousand and five.
+Two hundred lines and two kills in CI; `make batches` is twenty thousand and five, or as many as
+`SPILLGATE_LINES` says.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +21,12 @@ import pytest
 from tests.e2e.servers.paid import PaidServer
 from tests.e2e.stored.test_batches import begun, client_of, ended
 from tests.live import LiveGateway
+from tests.postgres_server import PostgresServer, require_postgres
 from tests.waiting import wait_until
 
 LONG = os.environ.get("SPILLGATE_SOAK") == "long"
-LINES, KILLS = (20_000, 5) if LONG else (200, 2)
+LINES = int(os.environ.get("SPILLGATE_LINES") or (20_000 if LONG else 200))
+KILLS = 5 if LONG else 2
 MOST_GROWN_KB = 200 * 1024
 CONFIG = """
 backends:
@@ -38,30 +44,50 @@ plans:
 
 @pytest.mark.soak
 @pytest.mark.timeout(7_200 if LONG else 900)
-def test_every_line_is_answered_once_whoever_is_killed(tmp_path: Path) -> None:
-    with PaidServer() as home, PaidServer() as cloud:
+@pytest.mark.parametrize("gateways", [1, 2])
+def test_every_line_is_answered_once_whoever_is_killed(tmp_path: Path, gateways: int) -> None:
+    with contextlib.ExitStack() as stack:
+        home, cloud = stack.enter_context(PaidServer()), stack.enter_context(PaidServer())
+        store = {} if gateways == 1 else stack.enter_context(shared_store(tmp_path))
         config = CONFIG.format(home=home.url, cloud=cloud.url)
-        gateway = LiveGateway(tmp_path, config).start()
-        try:
-            grown = check(gateway, home, cloud)
-        finally:
-            gateway.stop()
+        serving = [
+            stack.enter_context(LiveGateway(folder_of(tmp_path, number), config, store=store))
+            for number in range(gateways)
+        ]
+        grown = check(serving, home, cloud)
     assert grown < MOST_GROWN_KB
 
 
-def check(gateway: LiveGateway, home: PaidServer, cloud: PaidServer) -> int:
-    most = 0
-    with client_of(gateway) as client:
+@contextlib.contextmanager
+def shared_store(folder: Path) -> Iterator[dict[str, str]]:
+    """Of gateways that stand on machines of their own."""
+    require_postgres()
+    files = folder_of(folder, "files")
+    with PostgresServer({"fsync": "on", "synchronous_commit": "on"}) as server:
+        yield {"ledger": server.url(), "files": str(files)}
+
+
+def folder_of(folder: Path, name: object) -> Path:
+    made = folder / str(name)
+    made.mkdir()
+    return made
+
+
+def check(serving: list[LiveGateway], home: PaidServer, cloud: PaidServer) -> int:
+    """How much the first gateway's memory has grown, in KiB, since its last start."""
+    most, first = 0, serving[0]
+    with client_of(first) as client:
         batch = begun(client, LINES)
         for kill in range(1, KILLS + 1):
             enough = LINES * kill // (KILLS + 2)
             wait_until(lambda: home.calls + cloud.calls >= enough, within_s=900)  # noqa: B023
-            most = max(most, resident_kb(gateway.pid))
-            gateway.kill()
-            gateway.start()
-        least = resident_kb(gateway.pid)
+            killed = serving[kill % len(serving)]
+            most = max(most, resident_kb(first.pid))
+            killed.kill()
+            killed.start()
+        least = resident_kb(first.pid)
         done = ended(client, batch.id, within_s=1800)
-        most = max(most, resident_kb(gateway.pid))
+        most = max(most, resident_kb(first.pid))
         assert done.status == "completed"
         told = [*lines_of(client, done.output_file_id), *lines_of(client, done.error_file_id)]
     numbers = sorted(int(one["custom_id"][1:]) for one in told)
@@ -70,7 +96,7 @@ def check(gateway: LiveGateway, home: PaidServer, cloud: PaidServer) -> int:
     codes = {one["response"]["body"]["error"]["code"] for one in told if one not in answered}
     assert codes <= {"interrupted"}
     assert len(told) - len(answered) <= 8 * KILLS
-    assert float(done.cost_usd) == pytest.approx(cost_of(gateway, batch.id), rel=1e-9)
+    assert float(done.cost_usd) == pytest.approx(cost_of(first, batch.id), rel=1e-9)
     return most - least
 
 

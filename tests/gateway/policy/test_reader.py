@@ -220,6 +220,14 @@ def test_the_version_does_not_depend_on_secrets() -> None:
     assert other != read(FULL)
 
 
+@pytest.mark.parametrize("place", ["/srv/files", "s3://ID:SECRET@bucket?endpoint=https://s3.test"])
+def test_where_files_lie_is_part_of_the_version(place: str) -> None:
+    text = 'version: 1\nstore: {{files: "{}"}}\n'
+    environ = {"SECRET": "x"}
+    one = read_policy_text(text.format(place.replace("SECRET", "${SECRET}")), environ, kinds=KINDS)
+    assert one.version != read_policy_text("version: 1\n", {}, kinds=KINDS).version
+
+
 # --- files and folders ---------------------------------------------------------------------------
 
 
