@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-jobs bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance batches caps streams agreement simulate constraints clean
+.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-jobs bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance batches caps streams agreement frameworks simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -125,6 +125,10 @@ caps: $(TESTING) ## 50 rounds of 1,000 calls at once on a cap for 100: 1, 2 and 
 
 agreement: $(TESTING) ## a replay beside a gateway that runs; ARGS='--plan', '--trace FILE --since S --seconds S --times N'
 	@$(BIN)/python -m tests.agreement $(ARGS)
+
+frameworks: $(TESTING) ## LangChain, LlamaIndex and Vercel's AI SDK against a gateway; ARGS='langchain' for one
+	@scripts/system-packages node=nodejs npm=npm
+	@$(BIN)/python -m tests.frameworks $(ARGS)
 
 simulate: $(TESTING) ## SEEDS=10000 days of whole gateways, from FIRST=0 on; ARGS='--trace' tells one
 	@$(BIN)/python -W ignore -m tests.simulation --first $(FIRST) --seeds $(SEEDS) --jobs 2 $(ARGS)
