@@ -107,7 +107,7 @@ class ActivePolicy:
     def model(self, name: str, principal: Principal) -> ModelSpec:
         """By its name or an alias. Raises ApiError 403 for a model that the caller's key is not
         for, and 404 for one that the policy does not have."""
-        target = self.target(name)
+        target = self.target(name, principal)
         if principal.permitted is not None:
             check_model(principal.permitted, target, name)
         found = self.policy.models.get(target)
@@ -120,16 +120,17 @@ class ActivePolicy:
             )
         return found
 
-    def target(self, name: str) -> str:
-        """The model that a name stands for: its own name, where it is no alias."""
-        return self.policy.aliases.get(name, name)
+    def target(self, name: str, principal: Principal | None = None) -> str:
+        """The model that a name stands for, to this caller: its own, where it is no alias."""
+        alias = self.policy.aliases.get(name)
+        return name if alias is None else alias.of(principal)
 
     def models_of(self, principal: Principal) -> list[str]:
         """The names, aliases too, of the models that the principal may call: its key is for them,
         and a route that it may take leads to a backend of theirs."""
         policy, permitted = self.policy, principal.permitted
         reached = {name for name in policy.models if self._reaches(name, principal)}
-        names = {**{name: name for name in policy.models}, **policy.aliases}
+        names = {name: self.target(name, principal) for name in (*policy.models, *policy.aliases)}
         return [
             name
             for name, target in names.items()

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
+import msgspec
+
+from adapters.settings import Secret
 from gateway.policy.model import Policy
 from gateway.types import ApiError
 
@@ -21,7 +26,8 @@ def differences(before: Policy, after: Policy) -> str:
 
 
 def check_fixed(before: Policy, after: Policy) -> None:
-    """Raises ApiError for what only a restart can change."""
+    """Raises ApiError 409 for what only a restart can change, and for a version of a model that is
+    another one under its name."""
     for section in ("server", "store"):
         if getattr(before, section) != getattr(after, section):
             raise ApiError(
@@ -30,3 +36,39 @@ def check_fixed(before: Policy, after: Policy) -> None:
                 f"`{section}` differs from the policy in force; a change of it takes a restart.",
                 param=section,
             )
+    for name in sorted(_versions(before) & after.models.keys()):
+        if _answering(before, name) != _answering(after, name):
+            raise ApiError(
+                409,
+                "version_changed",
+                f"The version {name!r} is in force, and its backends or parameters are others now: "
+                "give what is new a name of its own, or take this one out of its split first.",
+                param=f"models.{name}",
+            )
+
+
+def _versions(policy: Policy) -> set[str]:
+    """The models that callers get by a split."""
+    return {name for alias in policy.aliases.values() for name in alias.split}
+
+
+def _answering(policy: Policy, name: str) -> tuple[Any, ...]:
+    """What answers calls of a model: its parameters, and where and what its backends are. A secret
+    may be another one, a promise too."""
+    spec = policy.models[name]
+    backends = [policy.backends[backend] for backend in spec.backends]
+    places = [(one.kind, _shown(one.settings)) for one in backends]
+    return msgspec.structs.replace(spec, slo=0.0, larger=None), places
+
+
+def _shown(value: Any) -> Any:
+    """The same without its secrets."""
+    if isinstance(value, Secret):
+        return None
+    if isinstance(value, msgspec.Struct):
+        return {name: _shown(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {name: _shown(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(one) for one in value]
+    return value

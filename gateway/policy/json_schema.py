@@ -20,7 +20,7 @@ import msgspec
 from adapters import KINDS, load_kind
 from gateway.policy.model import BackendCommon
 from gateway.policy.reader import Document
-from gateway.policy.sections.aliases import Alias
+from gateway.policy.sections.model_names import Alias
 from gateway.policy.syntax.shapes import (
     AnyShape,
     ChoiceShape,

@@ -17,6 +17,7 @@ from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.hedge import HedgeSettings
 from gateway.policy.sections.keys import KeySettings
 from gateway.policy.sections.limits import GatewayLimits, Limits
+from gateway.policy.sections.model_names import Alias
 from gateway.policy.sections.price import DatedPrices
 from gateway.policy.sections.reconcile import Reconcile
 from gateway.policy.sections.regions import CallerRegionSettings
@@ -348,8 +349,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     backends: dict[str, BackendSpec] = {}
     models: dict[str, ModelSpec] = {}
     regions: CallerRegionSettings | None = None
-    aliases: dict[str, str] = {}
-    """Another name -> the model that is called by it."""
+    aliases: dict[str, Alias] = {}
+    """Another name -> the model, or the versions of one, that are called by it."""
     prices: dict[str, DatedPrices] = {}
     routes: tuple[Route, ...] = ()
     """The last one always matches: where the document ends without such a route, one named

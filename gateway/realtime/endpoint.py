@@ -80,7 +80,7 @@ def _parsed(active: ActivePolicy, context: RequestContext, scope: Scope) -> Pars
             f"The model {asked!r} serves {spec.task}, not realtime.",
             param="model",
         )
-    model = active.target(asked)
+    model = active.target(asked, context.principal)
     return ParsedRequest(
         model,
         "realtime",

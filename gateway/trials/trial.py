@@ -6,7 +6,6 @@ that whoever gets it can pass no limit, and nothing need be started for it.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from adapters.types import Call
 from gateway.active_policy import ActivePolicy, Queued
 from gateway.money.text import iso
 from gateway.policy.model import Policy
+from gateway.policy.sections.user_shares import share_of
 from gateway.preferences import Preferences
 from gateway.routing.router import Decision
 from gateway.trials.comparison import TrialComparison, TrialCounts
@@ -116,10 +116,3 @@ def as_shared(candidate: Policy, in_force: Policy) -> Policy:
     clients = in_force.server.clients
     server = msgspec.structs.replace(candidate.server, clients=clients)
     return msgspec.structs.replace(candidate, server=server)
-
-
-def share_of(user: str) -> float:
-    """A number from 0 to below 100, the same for a user in every gateway and at any time: who is
-    among ten percent is among twenty."""
-    digest = hashlib.blake2b(user.encode(), digest_size=8, person=b"spillgate").digest()
-    return int.from_bytes(digest) / 2**64 * 100

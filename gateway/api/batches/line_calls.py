@@ -70,4 +70,6 @@ def _parsed(
             f"The model {model!r} serves {spec.task}, not infer.",
             param="url",
         )
-    return ParsedRequest(active.target(model), "infer", body, False, False, spec.max_output_tokens)
+    return ParsedRequest(
+        active.target(model, principal), "infer", body, False, False, spec.max_output_tokens
+    )

@@ -70,7 +70,7 @@ class ExplainEndpoint:
         spec = active.model(value["model"], context.principal)
         call = Call(
             id=context.request_id,
-            model=active.target(value["model"]),
+            model=active.target(value["model"], context.principal),
             task=spec.task,
             body=body,
             stream=value.get("stream") is True,

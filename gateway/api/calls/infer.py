@@ -45,7 +45,7 @@ class InferEndpoint:
             _check_form(body, content_type)
         streams = b"text/event-stream" in context.headers.get(b"accept", b"")
         parsed = ParsedRequest(
-            active.target(name),
+            active.target(name, context.principal),
             task,
             body,
             streams,

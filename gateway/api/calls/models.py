@@ -11,7 +11,7 @@ from typing import Any
 from gateway.active_policy import ActivePolicy
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send, only, respond_json
 from gateway.service import Gateway
-from gateway.types import ApiError
+from gateway.types import ApiError, Principal
 
 _ANTHROPIC = b"anthropic-version"
 _EPOCH = "1970-01-01T00:00:00Z"
@@ -33,12 +33,14 @@ class ModelsEndpoint:
         name: str | None = scope.get("path_params", {}).get("model")
         names = active.models_of(context.principal)
         if name is None:
-            await respond_json(send, context, _listed([told(active, one) for one in names]))
+            await respond_json(
+                send, context, _listed([told(active, one, context.principal) for one in names])
+            )
             return
         active.model(name, context.principal)
         if name not in names:
             raise _no_route(name)
-        await respond_json(send, context, told(active, name))
+        await respond_json(send, context, told(active, name, context.principal))
 
 
 def _no_route(name: str) -> ApiError:
@@ -58,10 +60,10 @@ def _listed(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"object": "list", "data": rows, "has_more": False, **ends}
 
 
-def _as_openai(active: ActivePolicy, name: str) -> dict[str, Any]:
+def _as_openai(active: ActivePolicy, name: str, principal: Principal) -> dict[str, Any]:
     """OpenAI's fields, then what the model can do: its task, the most tokens that any backend is
     said to take, the most of an answer without a bound of its own, and whether it streams."""
-    target = active.target(name)
+    target = active.target(name, principal)
     spec = active.policy.models[target]
     backends = [active.backends[one] for one in spec.backends]
     contexts = [one.context for one in backends]
@@ -81,5 +83,5 @@ def _as_openai(active: ActivePolicy, name: str) -> dict[str, Any]:
     }
 
 
-def _as_anthropic(active: ActivePolicy, name: str) -> dict[str, Any]:
+def _as_anthropic(active: ActivePolicy, name: str, principal: Principal) -> dict[str, Any]:
     return {"type": "model", "id": name, "display_name": name, "created_at": _EPOCH}

@@ -183,7 +183,7 @@ def parsed_call(
     output, unbounded = output_of(envelope, task, spec.max_output_tokens)
     if type(envelope) is ResponsesBody and envelope.background:
         raise _no_background()
-    model, shown = active.target(envelope.model), ""
+    model, shown = active.target(envelope.model, principal), ""
     if model != envelope.model:
         shown, body = envelope.model, renamed(body, encoded(model))
     parts = parts_in(envelope)

@@ -98,7 +98,7 @@ def parsed_plain(
         )
     if read.stream:
         raise _no_streams(task)
-    model, shown, body = active.target(read.model), "", sent.body
+    model, shown, body = active.target(read.model, principal), "", sent.body
     if model != read.model:
         shown, body = read.model, _renamed(body, boundary, model)
     writes = spec.max_output_tokens if task in ("transcriptions", "translations") else 0

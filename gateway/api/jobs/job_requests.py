@@ -99,7 +99,7 @@ def parsed_input(
     spec = active.model(model, principal)
     if spec.task == "infer":
         return ParsedRequest(
-            active.target(model), "infer", body, False, False, spec.max_output_tokens
+            active.target(model, principal), "infer", body, False, False, spec.max_output_tokens
         )
     route = OPENAI_ROUTES.get(spec.task) or PLAIN_ROUTES.get(spec.task)
     if route is None:

@@ -167,7 +167,9 @@ async def _deployments(asked: DoorRequest) -> None:
 async def _all(asked: DoorRequest, view: Callable[[str, str], dict[str, Any]]) -> None:
     active = asked.gateway.active
     names = active.models_of(asked.context.principal)
-    results = [view(full_name(name), active.target(name)) for name in names]
+    results = [
+        view(full_name(name), active.target(name, asked.context.principal)) for name in names
+    ]
     await asked.respond({"previous": None, "next": None, "results": results})
 
 

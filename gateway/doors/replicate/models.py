@@ -18,7 +18,7 @@ OWNER = "spillgate"
 def model_of(active: ActivePolicy, principal: Principal, owner: str, name: str) -> str:
     """Raises ApiError: 404 where there is none, 403 where the key is not for it."""
     whole = f"{owner}/{name}"
-    if owner == OWNER and active.target(whole) not in active.policy.models:
+    if owner == OWNER and active.target(whole, principal) not in active.policy.models:
         whole = name
     return model_named(active, principal, whole)
 

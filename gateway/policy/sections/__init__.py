@@ -1,7 +1,8 @@
 """The sections of a policy, each by itself: frozen values, and how those are read that no shape
 describes.
 
-``aliases`` are other names of models; ``price`` is what a backend charges, ``image_rates`` that for
+``aliases`` reads other names of models, ``model_names`` is what these stand for: callers get
+versions of one by ``user_shares``; ``price`` is what a backend charges, ``image_rates`` that for
 an image by its size and quality, ``price_dates`` reads the dates of several and of commitments,
 ``price_tables`` those that come with the gateway, as the files of ``prices/``; ``cors`` says which
 pages of browsers may call, ``console`` who else may sign in to it; ``commitments`` is what is paid

@@ -1,26 +1,21 @@
-"""Other names of models: ``models: {gpt-4o: {alias: llama}}``.
+"""Other names of models: ``models: {gpt-4o: {alias: llama}}``, and of several versions of one:
+``models: {llama: {split: {"llama:2026-11": 90, "llama:2026-12": 10}}}``.
 
 An alias is read apart from the models, so that wherever else a policy names a model it names one.
 """
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Mapping
 
+from gateway.policy.sections.model_names import Alias
 from gateway.policy.syntax.findings import BAD, Findings
 from gateway.policy.syntax.nodes import MapEntry, MapNode
-from gateway.policy.syntax.scalars import ModelName, Name
+from gateway.policy.syntax.scalars import Name
 from gateway.policy.syntax.schema import read
 from gateway.policy.syntax.shapes import shape_of
 
 _SECTION = "models"
-
-
-class Alias(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Another name of a model, that callers may give."""
-
-    alias: ModelName
-    """The model that is called by it: one that is no alias itself."""
 
 
 def without_aliases(document: MapNode) -> tuple[MapNode, dict[str, MapEntry]]:
@@ -33,7 +28,7 @@ def without_aliases(document: MapNode) -> tuple[MapNode, dict[str, MapEntry]]:
     found = {
         name: entry
         for name, entry in models.entries.items()
-        if isinstance(entry.value, MapNode) and "alias" in entry.value.entries
+        if isinstance(entry.value, MapNode) and entry.value.entries.keys() & {"alias", "split"}
     }
     if not found:
         return document, found
@@ -42,12 +37,19 @@ def without_aliases(document: MapNode) -> tuple[MapNode, dict[str, MapEntry]]:
     return MapNode(document.mark, {**document.entries, _SECTION: kept}), found
 
 
-def read_aliases(found: dict[str, MapEntry], reading: Findings) -> dict[str, str]:
-    """Alias -> the model that it names; what is wrong is noted."""
+def read_aliases(
+    found: dict[str, MapEntry], tasks: Mapping[str, str], reading: Findings
+) -> dict[str, Alias]:
+    """By their names; what is wrong is noted. ``tasks``: those of models."""
     if not found:
         return {}
     node = MapNode(next(iter(found.values())).mark, found)
     read_all = read(node, shape_of(dict[Name, Alias]), _SECTION, reading)
     if read_all is BAD:
         return {}
-    return {name: one.alias for name, one in read_all.items()}
+    for name, one in read_all.items():
+        found_tasks = sorted({tasks[model] for model in one.split if model in tasks})
+        if len(found_tasks) > 1:
+            text = f"its versions are of several tasks: {', '.join(found_tasks)}"
+            reading.note(found[name].mark, f"{_SECTION}.{name}.split", text)
+    return dict(read_all)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.trials.trial import share_of
+from gateway.policy.sections.user_shares import share_of
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
 CHAT = {"model": "chat", "messages": [{"role": "user", "content": "hi"}]}
