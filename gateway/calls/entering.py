@@ -178,10 +178,11 @@ class _Waits(NamedTuple):
     def place(self, backend: LiveBackend) -> Place:
         """What its place there depends on."""
         active, state = self.active, self.state
+        is_last = state.durable is not None and state.durable.comes_last
         rank = RANK[active.priority(state.principal, state.preferences)]
         return Place(
             slo_s=active.slo(state.call.model, state.route),
-            rank=rank if rank or state.durable is None else LINES,
+            rank=LINES if is_last else rank,
             user=state.principal.user,
             work_s=backend.learned.run_time(state.call.model).mean,
         )

@@ -218,6 +218,8 @@ def _line_full(job: NewJob) -> ApiError:
 class _NotYet:
     """Of a job that is about to be accepted: whoever takes it asks."""
 
+    comes_last = False
+
     async def ask(self, attempt: Attempt) -> Reply:
         raise AssertionError("a job is asked when it has been accepted")
 

@@ -25,7 +25,7 @@ C = TypeVar("C")
 NORMAL = 1
 """The rank of a call of normal priority; 0 is low, 2 is high."""
 LINES = -1
-"""That of a batch's lines, and of other jobs of low priority."""
+"""That of a batch's lines, which are behind all others, late or not, and have no turn of theirs."""
 _STARVES_AFTER = 5
 _FEW = 64
 
@@ -108,19 +108,22 @@ class Line(Generic[C]):
         self._entries[call] = entry
         heapq.heappush(self._in_time, (entry.order, entry))
         heapq.heappush(self._aging, ((entry.late_at, number), entry))
-        heapq.heappush(self._starving, ((entry.starves_at, number), entry))
+        if found.rank > LINES:
+            heapq.heappush(self._starving, ((entry.starves_at, number), entry))
 
     def take(self, now: float, least: int = LINES) -> C:
         """The next one, which leaves the line; ``least``: of this rank or a higher one. Raises
         IndexError where none such waits."""
         self._age(now)
         first = _head(self._in_time, _Standing.IN_TIME)
-        if first is None or first.place.rank < least:
-            first = _head(self._late, _Standing.LATE)
+        if first is None or first.place.rank == LINES:
+            late = _head(self._late, _Standing.LATE)
+            if first is None or (late is not None and late.place.rank > LINES):
+                first = late
         if first is None or first.place.rank < least:
             raise IndexError("nobody waits")
         oldest = _head(self._starving)
-        if oldest is not None and oldest.starves_at < now and oldest.place.rank >= least:
+        if oldest is not None and oldest.starves_at < now:
             first = oldest if self._is_turn_of(oldest, first) else first
         self._leave(first)
         self._users.serve(first.tag)
@@ -156,7 +159,9 @@ class Line(Generic[C]):
         """Since when the one waits that has waited longest; None where none waits. Exact among
         calls that may wait equally long."""
         entry = _head(self._starving)
-        return None if entry is None else entry.since
+        if entry is not None:
+            return entry.since
+        return min((one.since for one in self._entries.values()), default=None)
 
     def used(self, user: str, seconds: float) -> None:
         """A call of the user took so many seconds more of a worker than it should, or fewer."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.planning.line import Line, Place
+from gateway.planning.line import LINES, Line, Place
 
 LOW, NORMAL, HIGH = range(3)
 
@@ -35,6 +35,30 @@ def test_who_has_waited_five_times_too_long_is_next() -> None:
     for number in range(3):
         line.add(f"young {number}", 9.0)
     assert [line.take(9.5), line.take(10.5)] == ["young 0", "late"]
+
+
+def test_the_lines_of_a_batch_come_after_everybody_late_or_not_and_have_no_turn() -> None:
+    line: Line[str] = Line(2.0)
+    line.add("line", 0.0, Place(2.0, rank=LINES))
+    line.add("late", 1.0, Place(2.0, rank=LOW))
+    line.add("line in time", 90.0, Place(900.0, rank=LINES))
+    for number in range(3):
+        line.add(f"young {number}", 99.0)
+    assert all_of(line, 99.5)[:4] in (
+        ["young 0", "late", "young 1", "young 2"],
+        ["late", "young 0", "young 1", "young 2"],
+    )
+    assert line.oldest() is None
+
+
+def test_of_lines_alone_the_oldest_is_known() -> None:
+    line: Line[str] = Line(2.0)
+    line.add("first", 1.0, Place(rank=LINES))
+    line.add("second", 2.0, Place(rank=LINES))
+    assert line.oldest() == 1.0
+    with pytest.raises(IndexError):
+        line.take(3.0, LOW)
+    assert all_of(line, 3.0) == ["first", "second"]
 
 
 def test_a_higher_priority_goes_first_among_those_who_are_in_time() -> None:
