@@ -200,8 +200,7 @@ class _Reader:
         check_keys(document, fields, "", reading)
         read_values = read_fields(document, fields, "", reading)
         values = {name: value for name, value in read_values.items() if value is not BAD}
-        tasks = {name: one.task for name, one in values.get("models", {}).items()}
-        values["aliases"] = read_aliases(aliases, tasks, reading)
+        values["aliases"] = read_aliases(aliases, values.get("models", {}), reading)
         values["backends"] = backends = self._backends(document, reading)
         own = dated(values.get("prices", {}), reading)
         values["prices"] = _with_listed(own, backends.values(), tables)

@@ -7,6 +7,7 @@ An alias is read apart from the models, so that wherever else a policy names a m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from gateway.policy.sections.model_names import Alias
 from gateway.policy.syntax.findings import BAD, Findings
@@ -16,6 +17,13 @@ from gateway.policy.syntax.schema import read
 from gateway.policy.syntax.shapes import shape_of
 
 _SECTION = "models"
+
+
+class _HasTask(Protocol):
+    """A model."""
+
+    @property
+    def task(self) -> str: ...
 
 
 def without_aliases(document: MapNode) -> tuple[MapNode, dict[str, MapEntry]]:
@@ -38,9 +46,9 @@ def without_aliases(document: MapNode) -> tuple[MapNode, dict[str, MapEntry]]:
 
 
 def read_aliases(
-    found: dict[str, MapEntry], tasks: Mapping[str, str], reading: Findings
+    found: dict[str, MapEntry], models: Mapping[str, _HasTask], reading: Findings
 ) -> dict[str, Alias]:
-    """By their names; what is wrong is noted. ``tasks``: those of models."""
+    """By their names; what is wrong is noted."""
     if not found:
         return {}
     node = MapNode(next(iter(found.values())).mark, found)
@@ -48,7 +56,7 @@ def read_aliases(
     if read_all is BAD:
         return {}
     for name, one in read_all.items():
-        found_tasks = sorted({tasks[model] for model in one.split if model in tasks})
+        found_tasks = sorted({models[model].task for model in one.split if model in models})
         if len(found_tasks) > 1:
             text = f"its versions are of several tasks: {', '.join(found_tasks)}"
             reading.note(found[name].mark, f"{_SECTION}.{name}.split", text)
