@@ -46,6 +46,12 @@ REPORTS = {
     "by user, model, hour of week": UsageQuery(
         group_by=("user", "model", "hour_of_week"), zone="Europe/Berlin"
     ),
+    "by user, backend, hour of week": UsageQuery(
+        group_by=("user", "backend", "hour_of_week"), limit=1_000
+    ),
+    "by user, backend, hour, Berlin": UsageQuery(
+        group_by=("user", "backend", "hour_of_week"), zone="Europe/Berlin", limit=1_000
+    ),
     "by user and day, in Berlin": UsageQuery(
         group_by=("user", "day"), zone="Europe/Berlin", limit=1_000
     ),

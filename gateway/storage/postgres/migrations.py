@@ -16,7 +16,7 @@ from gateway.storage.policies import tables as policies
 from gateway.storage.postgres.audit_table import AUDIT
 from gateway.storage.postgres.connections import Connection
 from gateway.storage.postgres.outbox_tables import OUTBOX
-from gateway.storage.postgres.rollup_tables import CUBES, FOUR_WEEKS
+from gateway.storage.postgres.rollup_tables import CUBES, FOUR_WEEKS, PLACES
 from gateway.storage.postgres.rollup_tables import FIRST as ROLLUPS
 from gateway.storage.postgres.token_table import TOKENS
 from gateway.storage.rented.tables import POSTGRES_TABLES as RENTED_TABLES
@@ -145,7 +145,7 @@ _STREAMS = ";\n\n".join(stream_tables.POSTGRES_TABLES)
 STEPS = (
     *(_LEDGER, _KEYS, OUTBOX, ROLLUPS, _PERMITTED, _USES, AUDIT, _ARCHIVES, _JOBS, CUBES),
     *(_WAITING, _FILES, _POLICIES, _STREAMS, _BATCHES, TOKENS, _LINES, _RESPONSES, _SCHEDULES),
-    *(FOUR_WEEKS, _RENTED),
+    *(FOUR_WEEKS, _RENTED, PLACES),
 )
 """The statements that bring schema N to N + 1; the first, an empty one to 1."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gateway.storage.rollups.adding import place
 from gateway.storage.rollups.cubes import DAY, GROUP, MADE, PARTS, TOTAL, Types
 from gateway.storage.rollups.first_form import first_tables, into_cubes
-from gateway.storage.rollups.four_weeks import STATE, four_weeks_of, members, tables
+from gateway.storage.rollups.four_weeks import STATE, four_weeks_of, made_tables, members, tables
 
 
 def digest(table: str, names: Sequence[str] = GROUP) -> str:
@@ -56,6 +56,7 @@ FOUR_WEEKS = ";\n\n".join(
         f"FOR EACH ROW WHEN (NEW.span = {DAY}) EXECUTE FUNCTION four_weeks_changed()",
     )
 )
+PLACES = ";\n\n".join(made_tables(_TYPES))
 MEMBERS = tuple(
     statement
     for cube in MADE

@@ -91,13 +91,17 @@ CUBES = (TOTAL, WHAT, WHO, FULL)
 """Those to which rows are added; the smallest first."""
 
 
-def _made_of(cube: Cube, name: str, *columns: str) -> Cube:
+_OF_WEEK = (HOURS_OF_WEEK, HALVES_OF_WEEK)
+_ALL_WEEKS = (HOUR, SIX_HOURS, DAY, FOUR_WEEKS, *_OF_WEEK)
+
+
+def _made_of(cube: Cube, name: str, *columns: str, weeks: tuple[int, ...] = _ALL_WEEKS) -> Cube:
     return Cube(
         name=name,
         columns=columns,
         spans=(),
         timed=(),
-        weeks=(HOUR, SIX_HOURS, DAY, FOUR_WEEKS, HOURS_OF_WEEK, HALVES_OF_WEEK),
+        weeks=weeks,
         weeks_timed=(),
         made_of=cube.name,
     )
@@ -105,9 +109,13 @@ def _made_of(cube: Cube, name: str, *columns: str) -> Cube:
 
 CALLERS = _made_of(WHO, "callers", '"user"', "key_id", "plan", "tags")
 ASKED = _made_of(FULL, "asked", '"user"', "key_id", "plan", "model", "tags")
-MADE = (CALLERS, ASKED)
+PLACED = _made_of(
+    FULL, "placed", '"user"', "key_id", "plan", "backend", "price", "tags", weeks=_OF_WEEK
+)
+"""Of its days and four weeks there are few enough sums of ``FULL``."""
+MADE = (CALLERS, ASKED, PLACED)
 """Those that are made of others."""
-READ = (TOTAL, WHAT, CALLERS, WHO, ASKED, FULL)
+READ = (TOTAL, WHAT, CALLERS, WHO, ASKED, PLACED, FULL)
 """All; the smallest first."""
 PARTS = (WHAT, WHO)
 """Those whose groups are parts of the groups of ``FULL``, which has their numbers."""

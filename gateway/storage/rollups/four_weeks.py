@@ -38,11 +38,14 @@ from gateway.types import MICRO
 STATE = "rollup_four_weeks"
 _BY_NAME = {cube.name: cube for cube in CUBES}
 KEY = ("span", "start", "group_id")
-WHOLE = f"SELECT start FROM {STATE} WHERE whole = 1 ORDER BY start"  # noqa: S608
-ENDED = f"UPDATE {STATE} SET whole = 1 WHERE start = {{}} AND changes = {{}}"  # noqa: S608
-UNCHANGED = f"SELECT 1 FROM {STATE} WHERE start = {{}} AND changes = {{}} AND whole = 0"  # noqa: S608
+_FORM = 2
+"""What ``whole`` is of four weeks that have all of today's sums. What an earlier version has summed
+up, which may still run, has another number and is summed up again."""
+WHOLE = f"SELECT start FROM {STATE} WHERE whole = {_FORM} ORDER BY start"  # noqa: S608
+ENDED = f"UPDATE {STATE} SET whole = {_FORM} WHERE start = {{}} AND changes = {{}}"  # noqa: S608
+UNCHANGED = f"SELECT 1 FROM {STATE} WHERE start = {{}} AND changes = {{}} AND whole <> {_FORM}"  # noqa: S608
 _NEXT = (
-    f"SELECT start, changes FROM {STATE} WHERE whole = 0 AND start <= {{}} "  # noqa: S608
+    f"SELECT start, changes FROM {STATE} WHERE whole <> {_FORM} AND start <= {{}} "  # noqa: S608
     "ORDER BY start DESC LIMIT 1"
 )
 
@@ -69,16 +72,26 @@ def four_weeks_of(start: str) -> str:
     return f"(({start} - {FIRST_WEEK}) / {FOUR_WEEKS} * {FOUR_WEEKS} + {FIRST_WEEK})"
 
 
-def tables(types: Types) -> list[str]:
-    """The statements that make the tables, with what there is to be summed. They may be there: of
-    who went back to a version before them, and comes again."""
-    made = [table(STATE, ("start",), ("changes", "whole"), types)]
+def made_tables(types: Types) -> list[str]:
+    """The statements that make the tables of the cubes that are made of others, of those that are
+    not there: a later version may have more, and one may go back to an earlier and come again."""
+    made = []
     for cube in MADE:
         made.append(group_table(cube, types))
         made.append(table(cube.members, ("source_id",), ("group_id",), types))
         made.append(table(cube.sums, KEY, TOLD, types))
+    return [_if_not_there(each) for each in made]
+
+
+def _if_not_there(statement: str) -> str:
+    return statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1)
+
+
+def tables(types: Types) -> list[str]:
+    """The statements that make the tables, with what there is to be summed. They may be there."""
     return [
-        *(each.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1) for each in made),
+        _if_not_there(table(STATE, ("start",), ("changes", "whole"), types)),
+        *made_tables(types),
         f"INSERT INTO {STATE} (start, changes, whole) "  # noqa: S608
         f"SELECT DISTINCT {four_weeks_of('start')}, 0, 0 FROM {TOTAL.sums} WHERE span = {DAY} "
         "ON CONFLICT DO NOTHING",
@@ -133,7 +146,7 @@ def _source(cube: Cube, span: int, *, timed: bool) -> tuple[str, int, str]:
     finer = QUARTER if span == HALVES_OF_WEEK else HOUR
     if span == FOUR_WEEKS:
         finer = DAY
-    if cube.made_of and span in (HOUR, HALVES_OF_WEEK):
+    if cube.made_of and (finer == span or finer not in cube.weeks):
         source = _BY_NAME[cube.made_of].sums
         joined = f"{source} AS r JOIN {cube.members} AS m ON m.source_id = r.group_id"
         return joined, finer, "m.group_id"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.storage.rollups.adding import place
 from gateway.storage.rollups.cubes import DAY, GROUP, MADE, PARTS, TOTAL, Types
 from gateway.storage.rollups.first_form import first_tables, into_cubes
-from gateway.storage.rollups.four_weeks import STATE, four_weeks_of, members, tables
+from gateway.storage.rollups.four_weeks import STATE, four_weeks_of, made_tables, members, tables
 
 _NAMES = ", ".join(GROUP)
 
@@ -32,13 +32,14 @@ CUBES = tuple(into_cubes(_TYPES, (*_INDEXES, *PLACING)))
 
 # The trigger's own ON CONFLICT would be that of the statement that it follows.
 _CHANGED = four_weeks_of("NEW.start")
+_BY_NAME = tuple(
+    f"CREATE UNIQUE INDEX IF NOT EXISTS {cube.groups}_by_name "
+    f"ON {cube.groups} ({', '.join(cube.columns)})"
+    for cube in MADE
+)
 FOUR_WEEKS = (
     *tables(_TYPES),
-    *(
-        f"CREATE UNIQUE INDEX IF NOT EXISTS {cube.groups}_by_name "
-        f"ON {cube.groups} ({', '.join(cube.columns)})"
-        for cube in MADE
-    ),
+    *_BY_NAME,
     *(
         f"CREATE TRIGGER IF NOT EXISTS four_weeks_{name} AFTER {name} ON {TOTAL.sums} "  # noqa: S608
         f"WHEN NEW.span = {DAY} BEGIN "
@@ -48,6 +49,7 @@ FOUR_WEEKS = (
         for name in ("INSERT", "UPDATE")
     ),
 )
+PLACES = (*made_tables(_TYPES), *_BY_NAME)
 MEMBERS = tuple(
     statement for cube in MADE for statement in members(cube, same("p", "g", cube.columns))
 )

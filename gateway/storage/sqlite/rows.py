@@ -29,7 +29,7 @@ from gateway.storage.sqlite import outbox_tables, rollup_tables
 from gateway.storage.sqlite.journals import after_opening, before_opening
 from gateway.storage.streams import tables as stream_tables
 
-SCHEMA_VERSION = 18
+SCHEMA_VERSION = 19
 LOCK_WAIT_S = 1.0
 """How long a statement waits for another process that is writing."""
 
@@ -106,9 +106,10 @@ _UPGRADES: dict[int, tuple[str, ...]] = {
     15: SCHEDULE_TABLES,
     16: rollup_tables.FOUR_WEEKS,
     17: RENTED_TABLES,
+    18: rollup_tables.PLACES,
 }
 """What brings the schema of a version to that of the next."""
-_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10, 11, 14, 15, 16, 17}
+_ONLY_ADDS = {2, 3, 4, 5, 6, 8, 9, 10, 11, 14, 15, 16, 17, 18}
 """Steps that make tables and leave those that are there as they are: whoever goes back sets
 ``PRAGMA user_version`` back, and needs no copy."""
 

@@ -57,7 +57,14 @@ queries = st.builds(
         max_size=3,
         unique=True,
     ).map(tuple)
-    | st.sampled_from([("user", "hour_of_week"), ("user", "model", "hour_of_week"), ("day",)]),
+    | st.sampled_from(
+        [
+            ("user", "hour_of_week"),
+            ("user", "model", "hour_of_week"),
+            ("user", "backend", "hour_of_week"),
+            ("day",),
+        ]
+    ),
     where=st.sampled_from(
         [
             {},

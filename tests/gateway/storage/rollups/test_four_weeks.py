@@ -11,7 +11,7 @@ import pytest
 
 from gateway.storage.base import LedgerRow
 from gateway.storage.queries import UsageQuery
-from gateway.storage.rollups.cubes import ASKED, TOTAL, WHO
+from gateway.storage.rollups.cubes import ASKED, PLACED, TOTAL, WHO
 from gateway.storage.rollups.four_weeks import STATE, WHOLE
 from gateway.storage.sqlite.four_weeks import sum_up
 from gateway.storage.sqlite.rows import connect
@@ -23,6 +23,7 @@ BEGIN = 1_771_200_000.0
 END = BEGIN + 28 * 86_400.0
 OVER = END + 86_400.0
 START = round(BEGIN) // 900
+BY_PLACE = UsageQuery(group_by=("user", "backend", "hour_of_week"), zone="Europe/Berlin")
 BY_HOUR = UsageQuery(group_by=("user", "model", "hour_of_week"), zone="Europe/Berlin")
 
 
@@ -142,3 +143,26 @@ async def test_sums_of_before_there_were_such_are_summed_up(tmp_path: Path) -> N
     with contextlib.closing(connect(path)) as connection:
         assert sum_up(connection, OVER, lambda: True)
         assert whole(connection) == [START]
+
+
+async def test_sums_of_a_version_that_had_fewer_are_summed_up_again(tmp_path: Path) -> None:
+    """Of one of before there were those by backends, which may still run beside this one: what it
+    says is whole lacks these."""
+    path = tmp_path / "ledger.db"
+    await filled(path)
+    async with ledger_at(path) as ledger:
+        by_rows = await ledger.usage(BY_PLACE)
+        await rolled_up(ledger)
+    with contextlib.closing(connect(path)) as connection:
+        for table in (PLACED.sums, PLACED.groups, PLACED.members):
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute(f"UPDATE {STATE} SET whole = 1")
+        connection.execute("PRAGMA user_version = 18")
+    async with ledger_at(path) as ledger:
+        assert await ledger.usage(BY_PLACE) == by_rows
+        await rolled_up(ledger)
+        assert await ledger.usage(BY_PLACE) == by_rows
+    with contextlib.closing(connect(path)) as connection:
+        assert whole(connection) == [START]
+        [[folded]] = connection.execute(f"SELECT SUM(calls) FROM {PLACED.sums} WHERE span = -4")
+    assert folded == 60
