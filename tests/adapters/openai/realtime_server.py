@@ -59,6 +59,9 @@ class RealtimeServer:
             socket.transport.abort()
         elif wanted.startswith("close"):
             await socket.close(int(wanted.removeprefix("close")), "as it was told")
+        elif wanted == "flood":
+            for _ in range(300):
+                await socket.send(json.dumps({"type": "x", "delta": "a" * 100_000}))
         elif event["type"] == "response.create":
             await self._respond(socket, silent=wanted == "silent")
 

@@ -24,7 +24,7 @@ from tests.local_runtime.http.wire import protocol
 
 POLICY = """
 version: 1
-server: {{tls: "off", access_log: false}}
+server: {{tls: "off", access_log: false, clients: {{write: 500ms}}}}
 backends:
   voice: {{kind: openai, base_url: "{url}", engine: none, model: up, price: tokens, max_run: 1h}}
   timed: {{kind: openai, base_url: "{url}", engine: none, price: seconds, max_run: 60s}}

@@ -125,6 +125,26 @@ async def test_a_request_that_wishes_for_no_websocket_is_told_to(
         writer.close()
 
 
+async def test_what_comes_with_the_handshake_is_not_lost(tmp_path: Path, clock: FakeClock) -> None:
+    async with talks(tmp_path, clock) as found:
+        reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
+        event = json.dumps(CREATE).encode()
+        frame = bytes((0x81, 0x80 | len(event), 0, 0, 0, 0)) + event  # masked by nothing
+        key = "dGhlIHNhbXBsZSBub25jZQ=="
+        head = (
+            "GET /v1/realtime?model=talk HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+            f"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
+            f"Authorization: Bearer {found.gateway.key()}\r\n\r\n"
+        )
+        writer.write(head.encode() + frame[:4])
+        await asyncio.sleep(0)
+        writer.write(frame[4:])
+        assert (await reader.readline()).startswith(b"HTTP/1.1 101 ")
+        assert b"response.done" in await reader.readuntil(b"response.done")
+        writer.transport.abort()
+        assert (await found.row()).cost_nano == RESPONSE_NANO
+
+
 async def test_what_a_server_refuses_is_told_with_its_status(
     tmp_path: Path, clock: FakeClock
 ) -> None:

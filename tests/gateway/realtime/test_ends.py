@@ -86,6 +86,17 @@ async def test_a_client_vanishes(tmp_path: Path, clock: FakeClock) -> None:
         await nothing_is_left(found)
 
 
+async def test_a_client_that_takes_nothing_is_cut(tmp_path: Path, clock: FakeClock) -> None:
+    """What its backend has to say is not kept for it meanwhile."""
+    async with talks(tmp_path, clock) as found:
+        async with found.connect(max_size=None, max_queue=1) as socket:
+            await said(socket, {"type": "x", "event_id": "flood"})
+            row = await found.row()
+            socket.transport.abort()
+        assert row.outcome == "disconnected"
+        await nothing_is_left(found)
+
+
 @pytest.mark.parametrize(
     ("message", "code"),
     [
