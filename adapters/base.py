@@ -297,7 +297,8 @@ class ReportsRoundTrip(Protocol):
 
 
 class AdapterClass(Protocol):
-    """What ``KINDS`` names: a class with its settings beside it."""
+    """What ``KINDS`` names: a class with its settings beside it. Its backends may be of other
+    classes, by their settings, where it has a class method ``class_of(settings)``."""
 
     Settings: type[msgspec.Struct]
 
