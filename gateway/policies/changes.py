@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from gateway.clock import Clock
+from gateway.policies.differences import check_versions
 from gateway.policies.earlier import before
 from gateway.policy.model import Policy
 from gateway.policy.syntax.problems import PolicyError
@@ -113,6 +114,7 @@ class PolicyChanges:
             policy = files
             if self.stays_over(files):
                 policy = await asyncio.to_thread(self.read, self._in_force().document)
+            check_versions(self._in_force(), policy)
             await self._put(policy)
             await self.taken(files, by)
 
@@ -137,6 +139,7 @@ class PolicyChanges:
     async def _apply(self, policy: Policy, by: By, expected: str) -> PolicyChange:
         async with self._changing:
             self._check_expected(expected)
+            check_versions(self._in_force(), policy)
             return await self._change_to("apply", policy, by)
 
     async def _roll_back(self, version: str, by: By, expected: str) -> PolicyChange:

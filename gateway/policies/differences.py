@@ -26,8 +26,7 @@ def differences(before: Policy, after: Policy) -> str:
 
 
 def check_fixed(before: Policy, after: Policy) -> None:
-    """Raises ApiError 409 for what only a restart can change, and for a version of a model that is
-    another one under its name."""
+    """Raises ApiError 409 for what only a restart can change."""
     for section in ("server", "store"):
         if getattr(before, section) != getattr(after, section):
             raise ApiError(
@@ -36,6 +35,10 @@ def check_fixed(before: Policy, after: Policy) -> None:
                 f"`{section}` differs from the policy in force; a change of it takes a restart.",
                 param=section,
             )
+
+
+def check_versions(before: Policy, after: Policy) -> None:
+    """Raises ApiError 409 for a version of a model that would be another one under its name."""
     for name in sorted(_versions(before) & after.models.keys()):
         if _answering(before, name) != _answering(after, name):
             raise ApiError(

@@ -191,8 +191,8 @@ class _Reader:
         self._adapters: dict[str, AdapterClass] = {}
 
     def policy(self, document: MapNode, problems: Iterable[Problem]) -> tuple[Policy, Places]:
-        document, found = without_regions(document)
-        document, aliases = without_aliases(document)
+        whole, found = without_regions(document)
+        document, aliases = without_aliases(whole)
         tables = listed(document)
         reading = Findings(self._environ, _names(document, tables))
         reading.problems.extend((*problems, *found))
@@ -214,7 +214,7 @@ class _Reader:
         _check_larger(values.get("models", {}), reading)
         if reading.problems:
             raise PolicyError(redacted(p, reading.secrets) for p in reading.problems)
-        policy = Policy(**{**values, "version": "", "document": written(document)})
+        policy = Policy(**{**values, "version": "", "document": written(whole)})
         return msgspec.structs.replace(policy, version=version_of(policy)), reading.places
 
     def _backends(self, document: MapNode, reading: Findings) -> dict[str, BackendSpec]:

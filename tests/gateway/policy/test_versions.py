@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
+from gateway.policies.changes import By
 from gateway.policy.reader import PolicyError
 from gateway.policy.sections.model_names import Alias
 from gateway.types import ApiError, Principal
-from tests.gateway.assembled import POLICY, assembled, read
+from tests.gateway.assembled import POLICY, AssembledGateway, assembled, read
 
 SPLIT = POLICY.replace(
     "models:\n",
@@ -75,6 +76,19 @@ async def test_a_call_runs_as_its_version_and_its_row_says_which(
             assert named.headers["x-spillgate-backend"] == "burst"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [SPLIT, POLICY.replace("models:\n", "models:\n  gpt-4o: {alias: chat}\n")],
+    ids=["versions", "an alias"],
+)
+def test_what_a_policy_says_of_itself_has_its_other_names(text: str) -> None:
+    """It is what is kept of one that was applied, and put in force again after a restart."""
+    policy = read(text)
+    again = read(policy.document)
+    assert (again.version, again.aliases) == (policy.version, policy.aliases)
+    assert policy.aliases
+
+
 WRONG = [
     pytest.param('{"talk:1": 90, "talk:2": 20}', "the percentages of all versions", id="sum"),
     pytest.param('{"talk:1": 90, "talk:3": 10}', "no 'talk:3' in models", id="of nothing"),
@@ -97,6 +111,11 @@ CHANGES = [
 ]
 
 
+async def applied(gateway: AssembledGateway, text: str) -> str:
+    """The version that is in force then."""
+    return (await gateway.inner.policies.apply(read(text), By("key:root"))).what.version
+
+
 @pytest.mark.parametrize(("line", "change"), CHANGES)
 async def test_a_version_in_force_is_not_changed_under_its_name(
     line: str, change: str, tmp_path: Path, clock: FakeClock
@@ -106,11 +125,13 @@ async def test_a_version_in_force_is_not_changed_under_its_name(
         changed = line.replace("backends: [burst]", change) if key in line else line[:-1]
         changed = changed if key in line else f"{changed}, {change}}}"
         with pytest.raises(ApiError, match="talk:2") as refused:
-            await gateway.inner.apply(read(SPLIT.replace(line, changed)))
+            await applied(gateway, SPLIT.replace(line, changed))
         assert (refused.value.status, refused.value.code) == (409, "version_changed")
         out = SPLIT.replace('{"talk:1": 90, "talk:2": 10}', '{"talk:1": 100}')
-        await gateway.inner.apply(read(out))
-        await gateway.inner.apply(read(out.replace(line, changed)))
+        await applied(gateway, out)
+        await applied(gateway, out.replace(line, changed))
+        back = await gateway.inner.policies.roll_back("", By("key:root"))
+        assert back.what.version == read(out).version
 
 
 async def test_a_versions_promise_and_its_share_may_change(
@@ -119,4 +140,20 @@ async def test_a_versions_promise_and_its_share_may_change(
     async with assembled(tmp_path, clock, SPLIT) as gateway:
         text = SPLIT.replace("backends: [burst]}\n  talk:", "backends: [burst], slo: 9s}\n  talk:")
         assert text != SPLIT
-        await gateway.inner.apply(read(text.replace("90", "50").replace(": 10}", ": 50}")))
+        await applied(gateway, text.replace("90", "50").replace(": 10}", ": 50}"))
+
+
+async def test_who_rolls_back_is_not_kept_from_it_by_a_version_that_was_another_one(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """What was in force once may be so again; a reload of files may not change it unseen."""
+    before = SPLIT.replace('{"talk:1": 90, "talk:2": 10}', '{"talk:1": 100}').replace(
+        "talk:2: {task: chat, backends: [burst]}", "talk:2: {task: chat, backends: [home]}"
+    )
+    async with assembled(tmp_path, clock, before) as gateway:
+        policies = gateway.inner.policies
+        await applied(gateway, SPLIT)
+        with pytest.raises(ApiError, match="talk:2"):
+            await policies.reload(read(before.replace("slo: 20s", "slo: 21s")), By())
+        back = await policies.roll_back("", By("key:root"))
+        assert back.what.version == read(before).version
