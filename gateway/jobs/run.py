@@ -240,14 +240,34 @@ class JobRun:
         return await self._follow(adapter, attempt, handle)
 
     async def _submit(self, adapter: LongRunning, attempt: Attempt) -> Handle:
-        """The handle is in the store before anybody waits for anything else."""
+        """The handle is in the store before anybody waits for anything else; a job whose handle
+        does not get there is stopped, for nobody could ask about it."""
         handle = await adapter.submit(attempt.call)
         self.attempt = msgspec.structs.replace(self.attempt, handle=handle)
-        record = to_text(self.attempt)
-        id, epoch = self.job.id, self.job.epoch
-        move = functools.partial(self._store.move, id, epoch, "starting", attempt=record)
-        self._moved("starting", await self._surely(move))
+        move = functools.partial(self._store.move, attempt=to_text(self.attempt))
+        try:
+            moved = await self._surely(lambda: move(self.job.id, self.job.epoch, "starting"))
+        except JobLost:
+            if not await self._is_known(handle):
+                await self._stopped(adapter, handle)
+            raise
+        except asyncio.CancelledError:
+            await self._stopped(adapter, handle)
+            raise
+        self._moved("starting", moved)
         return handle
+
+    async def _is_known(self, handle: Handle) -> bool:
+        """Whether whoever has the job now found the handle there: a write whose answer was lost
+        may have been done."""
+        try:
+            found = await self._store.get(self.job.id)
+        except StorageUnavailable as unavailable:
+            log.error(
+                "job %s: %s; whether %s is known is not", self.job.id, unavailable, handle.job
+            )
+            return True
+        return found is not None and read_attempt(found.attempt).handle == handle
 
     async def _after_submit(
         self, adapter: LongRunning, attempt: Attempt, submitting: asyncio.Future[Handle]
@@ -318,8 +338,9 @@ class JobRun:
 
     async def _surely(self, write: Callable[[], Awaitable[T]]) -> T:
         """What a write says, done as soon as the store takes it. Raises JobLost where it says
-        nothing."""
+        nothing on the lease that there is."""
         while True:
+            epoch = self.job.epoch
             try:
                 if said := await write():
                     return said
@@ -327,7 +348,8 @@ class JobRun:
                 log.error("job %s: %s; it waits for the store", self.job.id, unavailable)
                 await self._clock.sleep(_STORE_AGAIN_S)
             else:
-                raise JobLost
+                if self.job.epoch == epoch:  # else the lease was renewed meanwhile
+                    raise JobLost
 
 
 class _TimeLimit:

@@ -1,0 +1,90 @@
+"""The store is away while a platform names a job: its handle is in the store in the end, or the
+job is stopped there; it never runs on unknown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import FakeClock
+from gateway.storage.base import StorageUnavailable
+from gateway.storage.jobs.sql_jobs import SqlJobs
+from gateway.storage.outbox_statements import Statement
+from gateway.storage.sql_outbox import Rows, RunsStatements
+from tests.gateway.jobs.gateways import JobsGateway, with_jobs
+from tests.gateway.jobs.platforms import FakePlatform
+from tests.waiting import until
+
+
+class Line:
+    """Between a gateway's jobs and their database; cut while ``is_cut``."""
+
+    def __init__(self, to: RunsStatements) -> None:
+        self.to = to
+        self.is_cut = False
+
+    async def run(self, batch: Sequence[Statement], *, apart: bool = False) -> list[Rows]:
+        if self.is_cut:
+            raise StorageUnavailable("the line is cut")
+        return await self.to.run(batch, apart=apart)
+
+    async def aclose(self) -> None:
+        await self.to.aclose()
+
+
+def cut_line(gateway: JobsGateway) -> Line:
+    store = gateway.jobs.store
+    assert isinstance(store, SqlJobs)
+    line = store._connection = Line(store._connection)
+    return line
+
+
+async def named_while_cut(gateway: JobsGateway, platform: FakePlatform, line: Line) -> None:
+    await until(lambda: bool(platform.jobs), "the platform has it", every_s=0.001)
+    line.is_cut = True
+    platform.names.set()
+
+
+async def goes_by(gateway: JobsGateway, seconds: float) -> None:
+    for _ in range(round(seconds * 4)):
+        await gateway.clock.advance(0.25)
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("away_s", [5.0, 18.0, 22.0, 30.0])
+async def test_a_job_named_while_the_store_is_away_goes_on(
+    away_s: float, tmp_path: Path, clock: FakeClock
+) -> None:
+    platform = FakePlatform(clock, runs_for=60.0)
+    platform.names.clear()
+    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+        line = cut_line(gateway)
+        id = (await gateway.post(client, "far"))["id"]
+        await named_while_cut(gateway, platform, line)
+        await goes_by(gateway, away_s)
+        line.is_cut = False
+        await gateway.post(client, "any")  # who accepts one has the jobs looked at
+        job = await gateway.until_ended(id)
+        assert (job.state, job.cost_nano) == ("succeeded", 60_000_000)
+        assert platform.jobs["p1"].stopped_at is None
+
+
+async def test_a_job_that_another_gateway_has_by_then_is_stopped_where_it_runs(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    platform = FakePlatform(clock, runs_for=3600.0)
+    platform.names.clear()
+    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+        line = cut_line(gateway)
+        id = (await gateway.post(client, "far"))["id"]
+        await until(lambda: bool(platform.jobs), "the platform has it", every_s=0.001)
+        line.is_cut = True
+        await goes_by(gateway, 21.0)
+        [taken] = await SqlJobs(line.to).take_over("another", 64, 20.0)
+        assert taken.id == id
+        line.is_cut = False
+        platform.names.set()
+        await until(lambda: platform.jobs["p1"].stopped_at is not None, "it is stopped")
