@@ -51,7 +51,9 @@ class Jobs:
         self._clock = clock
         self.views: dict[str, Callable[[StoredJob], dict[str, Any]]] = {}
         """The name of another protocol -> a job as its callers are told of it."""
-        ending = JobEnding(store=store, clock=clock, news=self.news, views=self.views)
+        ending = JobEnding(
+            store=store, shared=shared, clock=clock, news=self.news, views=self.views
+        )
 
         def lease(full: Callable[[str, float], None]) -> OneLease:
             return OneLease(

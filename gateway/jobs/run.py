@@ -24,7 +24,7 @@ from typing import Literal, NoReturn, TypeVar
 import msgspec
 
 from adapters.base import Backend, LongRunning
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Ran
 from adapters.polling import LONGEST_PAUSE, pace
 from adapters.types import Handle, Reply, Usage
 from adapters.types import JobState as AtPlatform
@@ -59,6 +59,10 @@ _OF_THE_QUESTION = frozenset(
     (FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.AMBIGUOUS)
 )
 """A poll that failed by these says nothing of the job."""
+
+
+_NOTHING_USED = Usage(exec_s=0.0, gpu_s=0.0, reported=True)
+"""Of a job that its platform has refused."""
 
 
 class JobLost(Exception):
@@ -125,6 +129,13 @@ class JobRun:
         if self.state is None or self.job.row is None:
             return self.attempt.spent
         return spent_of(self.state, self.job.row)
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held for it, as far as is known."""
+        if self.state is not None:
+            return bool(self.state.admission.claims)
+        return self.job.row is None or bool(self.job.row.claims)
 
     def ran_s(self, now: float) -> float | None:
         """Seconds since a backend was asked first; None: none was. ``now``: monotonic seconds."""
@@ -276,8 +287,12 @@ class JobRun:
         await asyncio.wait([submitting], timeout=_STOP_S)
         if not submitting.done():
             submitting.cancel()
-        elif not submitting.cancelled() and submitting.exception() is None:
+        elif submitting.cancelled():
+            return
+        elif (error := submitting.exception()) is None:
             await self._broken_off(adapter, attempt, submitting.result())
+        elif isinstance(error, BackendError) and error.ran is Ran.NO:
+            attempt.progress.usage = _NOTHING_USED
 
     async def _follow(self, adapter: LongRunning, attempt: Attempt, handle: Handle) -> Reply:
         try:

@@ -257,10 +257,17 @@ class JobWorker:
         """What jobs hold that have not ended is held again, where the shared store has forgotten
         it, and in the limits that the policy has brought since. Raises StorageUnavailable."""
         now_at = self._clock.time()
+        again = list[str]()
         for id, held in (await self._store.holding()).items():
             claims = claims_in_force(self._active(), held, now_at)
             if claims:
                 await self._shared.reinstate(id, claims, _holds_for_s(held.row, now_at))
+                again.append(id)
+        if again:  # those that have ended meanwhile hold nothing
+            alive = await self._store.holding()
+            for id in again:
+                if id not in alive:
+                    await self._shared.release(id)
 
     # --- the end ------------------------------------------------------------------------------
 

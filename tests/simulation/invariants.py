@@ -25,6 +25,8 @@ LONGEST_S = 60.0
 """No call takes longer, whatever fails: 24 seconds of its own, one to be stopped, ten to stop what
 runs elsewhere, and what stores may take."""
 _HUGE = 1 << 60
+_WAITS_FOR_ROOM_S = 12.0
+"""How long a call may wait for room in a limit, which another policy may give it."""
 _SETTLES_S = 2.5
 """What both stores may take for it, and for the sums that fill one of them."""
 _NOTHING_RAN = frozenset(one.slug for one in FailureClass if one.ran is Ran.NO)
@@ -232,7 +234,7 @@ def _miscounted(world: World) -> Iterator[str]:
     gateway died while nobody knew whether its row was written. But never less than the rows."""
     rows = tuple(world.ledger.settled.values())
     sums = _sums(rows)
-    less = _sums(row for row in rows if row.outcome == "interrupted")
+    less = _sums(row for row in rows if row.outcome == "interrupted" or _was_forgotten(world, row))
     more = _sums(_as_settled(world, row) for row in rows if _was_under_way(world, row))
     for scope, nano in _died_in_doubt(world):
         more[scope] += nano
@@ -267,6 +269,20 @@ def _was_under_way(world: World, row: LedgerRow) -> bool:
     ended = row.ended_at or 0.0
     filled = any(ended <= at <= ended + _SETTLES_S for at in world.fills)
     return filled or any(begin <= ended < end for begin, end in _silences(world, 5.0))
+
+
+def _was_forgotten(world: World, row: LedgerRow) -> bool:
+    """It was settled in the shared store, which forgot it while its row waited for the ledger."""
+    forgot = [one.at_s for one in world.faults if one.what == "shared forgets"]
+    ended_s = (row.ended_at or 0.0) - EPOCH
+    waits = [
+        (one.at_s, one.at_s + one.lasts_s) for one in world.faults if one.what.startswith("ledger")
+    ]
+    return any(
+        begin <= at <= end and begin - _SETTLES_S <= ended_s <= at
+        for begin, end in waits
+        for at in forgot
+    )
 
 
 def _silences(world: World, after_s: float) -> list[tuple[float, float]]:
@@ -308,8 +324,9 @@ def _passed_caps(world: World) -> Iterator[str]:
         mine = [row for row in rows if scope in _scopes(row)]
         for index, change in enumerate(changes):
             after = changes[index + 1] if index + 1 < len(changes) else change
-            caps = [one.knobs.caps().get(scope, _HUGE) for one in (change, after)]
             until = after.at if after is not change else float("inf")
+            held_by = [one for one in changes[index:] if one.at <= until + _WAITS_FOR_ROOM_S]
+            caps = [one.knobs.caps().get(scope, _HUGE) for one in held_by]
             before = sum(cost(row) for row in mine if row.started_at < change.at)
             since = sum(cost(row) for row in mine if change.at <= row.started_at < until)
             allowed = (

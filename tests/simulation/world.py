@@ -36,8 +36,10 @@ _STARTS_AGAIN_S = 2.0
 """A process that is gone is started again after this."""
 _AT_REST_S = 95.0
 """Longer than any hold: the longest call, and a minute."""
-_HAVE_JOBS = 1 / 3
+_HAVE_JOBS = 1 / 4
 """The share of the days."""
+_FOR_LONG = 1 / 4
+"""And of these, that of the days whose machine by the hour is waited for to be booked."""
 _BOOKED_S = 1000.0
 """By then each gateway has booked the hour that ended at noon."""
 
@@ -93,7 +95,9 @@ class World:
         draw = random.Random(f"jobs {self.seed}")
         if draw.random() >= _HAVE_JOBS:
             return None
-        self.changes[0].knobs = msgspec.structs.replace(self.changes[0].knobs, jobs=True)
+        knobs = self.changes[0].knobs
+        idle = knobs.idle if draw.random() < _FOR_LONG else ""
+        self.changes[0].knobs = msgspec.structs.replace(knobs, jobs=True, idle=idle)
         self.ledger.has_jobs = True
         return JobDay(self, draw, LASTS_S)
 

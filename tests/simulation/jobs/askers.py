@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENDED = ("succeeded", "failed", "canceled", "expired")
+_LATEST_S = 60.0
+"""Until the latest deadline, by which a hold is held of a job whose acceptance nobody heard of."""
 _LOOKS_S = 0.25
 _ENDS_WITHIN_S = 400.0
 """After nothing is wrong any more: the latest deadline, leases, and a receiver's pauses."""
@@ -53,10 +55,9 @@ class JobDay:
     async def rest(self) -> None:
         """Until all have ended, and have been told, or should have."""
         until = self.world.loop.time() + _ENDS_WITHIN_S
-        while self.world.loop.time() < until:
-            if not self.alive() and not self._untold():
-                return
+        while self.world.loop.time() < until and (self.alive() or self._untold()):
             await asyncio.sleep(1.0)
+        await asyncio.sleep(_LATEST_S)
 
     def figures(self) -> dict[str, int]:
         """What the seed had of them."""
