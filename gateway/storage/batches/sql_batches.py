@@ -43,8 +43,8 @@ class SqlBatches(SqlTables):
     async def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> dict[str, bool]:
         if not ids:
             return {}
-        statement = statements.renew(worker, ids, lease_s)
-        [found] = await self._connection.run([statement], apart=True)
+        asked = statements.renew(worker, ids, lease_s)
+        _, found = await self._connection.run(asked, apart=True)
         return {id: canceling_at is not None for id, canceling_at in found}
 
     async def leave(self, id: str, epoch: int) -> bool:

@@ -82,12 +82,17 @@ def take(worker: str, most: int, lease_s: float) -> Statement:
     return sql, (most, worker, us(lease_s))
 
 
-def renew(worker: str, ids: Sequence[str], lease_s: float) -> Statement:
-    sql = (
-        f"UPDATE batches SET lease_until = {{now}} + ? WHERE worker = ? AND {_ALIVE} "  # noqa: S608
-        f"AND id IN ({marks(ids)}) RETURNING id, canceling_at"
+def renew(worker: str, ids: Sequence[str], lease_s: float) -> list[Statement]:
+    """The last gives those that are still the worker's. One that is being written just now is left
+    until the next time, as jobs are."""
+    which, values = f"worker = ? AND {_ALIVE} AND id IN ({marks(ids)})", (worker, *ids)
+    free = f"SELECT number FROM batches WHERE {which}{{skip}}"  # noqa: S608
+    longer = (
+        f"WITH found AS MATERIALIZED ({free}) UPDATE batches SET lease_until = {{now}} + ? "  # noqa: S608
+        "WHERE number IN (SELECT number FROM found)"
     )
-    return sql, (us(lease_s), worker, *ids)
+    mine = f"SELECT id, canceling_at FROM batches WHERE {which}"  # noqa: S608
+    return [(longer, (*values, us(lease_s))), (mine, values)]
 
 
 def leave(id: str, epoch: int) -> Statement:
