@@ -16,6 +16,7 @@ from tests.gateway.schedules.gateways import (
     with_schedules,
 )
 from tests.gateway.warm.platform import Platform
+from tests.waiting import until
 
 SOON = """
   burst:
@@ -81,18 +82,25 @@ async def test_a_worker_is_up_when_the_job_of_a_schedule_begins(
 
 
 async def test_a_batch_is_foreseen_by_the_last_one(tmp_path: Path, clock: FakeClock) -> None:
-    """Seven lines of two seconds, within ten: two of them run at once. The lines say the model."""
+    """Seven lines of half a minute, within two: two run at once. The lines say the model."""
     path = tmp_path / "in.jsonl"
     body = {"model": "talk", "messages": [{"role": "user", "content": "x"}]}
     path.write_bytes(input_of([body] * 7, url="/v1/chat/completions"))
-    work = f"batch: {{endpoint: /v1/chat/completions, input: {json.dumps(str(path))}, within: 10s}}"
+    work = f"batch: {{endpoint: /v1/chat/completions, input: {json.dumps(str(path))}, within: 2m}}"
     async with with_schedules(tmp_path, clock, planned(work, OBSERVE)) as gateway:
-        gateway.fake("burst").runs_for = 2.0
+        gateway.fake("burst").runs_for = 30.0
         await gateway.at(5 * MINUTE - 3.0)
         assert shown(gateway, "talk")["scheduled"] == [], "none was begun yet"
 
-        await gateway.until_runs(1)
-        await gateway.at(6 * MINUTE)
+        [run] = await gateway.until_runs(1)
+
+        async def is_read() -> bool:
+            assert gateway.inner.batches is not None
+            batch = await gateway.inner.batches.store.get(run.work)
+            await clock.advance(0.1)
+            return batch is not None and batch.total == 7
+
+        await until(is_read, "the input was read", every_s=0.001)
         await gateway.at(10 * MINUTE - 3.0)
         look = shown(gateway, "talk")
         [what] = look["scheduled"]
