@@ -236,7 +236,7 @@ def _miscounted(world: World) -> Iterator[str]:
     sums = _sums(rows)
     less = _sums(row for row in rows if row.outcome == "interrupted" or _was_forgotten(world, row))
     more = _sums(_as_settled(world, row) for row in rows if _was_under_way(world, row))
-    for scope, nano in _died_in_doubt(world):
+    for scope, nano in (*_died_in_doubt(world), *_begun_again(world)):
         more[scope] += nano
     in_force = world.knobs.caps()
     for name, store in _stores(world):
@@ -262,6 +262,16 @@ def _died_in_doubt(world: World) -> Iterator[tuple[str, int]]:
             who = caller.call.principal
             for scope in (f"user:{who.user}", f"plan:{who.plan}", "gateway"):
                 yield scope, settled.get(caller.call.id, 0)
+
+
+def _begun_again(world: World) -> Iterator[tuple[str, int]]:
+    """(scope, nano-dollars) that limits count of jobs whose gateway died between their two
+    settlements, and which another one began again: their rows say what that run cost."""
+    settled = {} if world.shared is None else world.shared.settled
+    for row in world.ledger.settled.values():
+        if is_job(row.id) and settled.get(row.id, 0) > row.cost_nano:
+            for scope in _scopes(row):
+                yield scope, settled[row.id] - row.cost_nano
 
 
 def _was_under_way(world: World, row: LedgerRow) -> bool:
