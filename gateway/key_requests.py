@@ -22,7 +22,7 @@ from gateway.storage.key_store import KeyStore
 from gateway.types import (
     MICRO,
     NANO,
-    TOKEN_TAG,
+    OWN_TAGS,
     ApiError,
     Limit,
     Permitted,
@@ -98,8 +98,8 @@ def read_request(value: Any, policy: Policy, delegation: Delegation | None = Non
     for name, tag in asked.tags.items():
         _check_name("tags", name)
         _check_name("tags", tag)
-        if name == TOKEN_TAG:
-            raise _invalid(f"the tag {TOKEN_TAG} is the gateway's own", "tags")
+        if name in OWN_TAGS:
+            raise _invalid(f"the tag {name} is the gateway's own: no key may have it", "tags")
     known = (*policy.models, *policy.aliases)
     principal = Principal(
         key_id=f"key_{os.urandom(6).hex()}",

@@ -9,7 +9,7 @@ import msgspec
 from adapters.types import ANY_IMAGE, ImageKind
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.routing.needs import NO_NEEDS, Needs
-from gateway.types import Priority
+from gateway.types import Priority, with_own
 
 
 class Preferences(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class Preferences(msgspec.Struct, frozen=True):
 
     def tags_with(self, own: dict[str, str]) -> dict[str, str]:
         """The call's: those of its key, ``own``, and what the request gives beside them."""
-        return own if self.tags is None else {**self.tags, **own}
+        return own if self.tags is None else with_own(self.tags, own)
 
 
 NO_PREFERENCES = Preferences()

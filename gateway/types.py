@@ -7,6 +7,7 @@ and in the ledger is integer microseconds; sizes are bytes.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -54,6 +55,19 @@ class Permitted(msgspec.Struct, frozen=True):
 
 TOKEN_TAG = "client_token"  # noqa: S105 - a name
 """The tag that says by which token a call was made; nobody else may give it."""
+BATCH_TAG = "batch"
+"""The tag that says of which batch a call is a line; nobody else may give it."""
+OWN_TAGS = frozenset((TOKEN_TAG, BATCH_TAG))
+"""What the gateway itself counts by: neither keys nor requests give them."""
+
+
+def with_own(given: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a call: those of its key, ``own``, stand above those that it was ``given``; the
+    gateway's own above both, whatever an old key has."""
+    tags = {**given, **own}
+    for name in OWN_TAGS & given.keys():
+        tags[name] = given[name]
+    return tags
 
 
 class TaggedLimits(msgspec.Struct, frozen=True, kw_only=True):

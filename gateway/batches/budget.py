@@ -7,10 +7,8 @@ import msgspec
 from gateway.money.scopes import tag_scope
 from gateway.storage.base import Claim
 from gateway.storage.batches.base import StoredBatch
-from gateway.types import Limit, Principal, TaggedLimits
+from gateway.types import BATCH_TAG, Limit, Principal, TaggedLimits
 
-TAG = "batch"
-"""Of each line's call, with the batch's id: who asks /usage by it learns what a batch has cost."""
 _WINDOW = "31d"
 """Longer than any batch takes: what its first line has cost counts until its last one."""
 
@@ -20,7 +18,7 @@ def within_budget(principal: Principal, batch: StoredBatch) -> Principal:
     if batch.budget_nano is None:
         return principal
     limit = Limit("nano_usd", batch.budget_nano, _WINDOW)
-    own = TaggedLimits(name=TAG, value=batch.id, limits=(limit,))
+    own = TaggedLimits(name=BATCH_TAG, value=batch.id, limits=(limit,))
     return msgspec.structs.replace(principal, tagged=(*principal.tagged, own))
 
 

@@ -18,7 +18,7 @@ import msgspec
 
 from adapters.types import Task
 from gateway.active_policy import ActivePolicy
-from gateway.batches.budget import TAG, is_budget_of
+from gateway.batches.budget import is_budget_of
 from gateway.batches.input import LineFault, RawLine, read_line
 from gateway.batches.records import refused_text
 from gateway.calls.dispatcher import Dispatcher
@@ -32,7 +32,7 @@ from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.storage.batches.base import BatchStore, FedLine, StoredBatch
 from gateway.storage.jobs.base import LOWEST, NewJob
 from gateway.storage.key_records import KeyRecord
-from gateway.types import ApiError, Principal
+from gateway.types import BATCH_TAG, ApiError, Principal
 
 log = logging.getLogger("spillgate")
 
@@ -251,7 +251,7 @@ class BatchFeeder:
         self, batch: StoredBatch, principal: Principal, body: bytes, patience_s: float
     ) -> AskedJob:
         call = self._read(self._active(), principal, batch.endpoint, body)
-        tags = {**(call.preferences.tags or {}), TAG: batch.id}
+        tags = {**(call.preferences.tags or {}), BATCH_TAG: batch.id}
         preferences = msgspec.structs.replace(
             call.preferences, priority="low", tags=tags, patience=patience_s
         )

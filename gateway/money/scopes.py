@@ -15,7 +15,7 @@ from gateway.policy.model import Plan, Policy
 from gateway.policy.sections.limits import Limits
 from gateway.storage.base import Claim
 from gateway.storage.counters import TOTALS
-from gateway.types import TOKEN_TAG, ApiError, Limit, Principal, Unit
+from gateway.types import TOKEN_TAG, ApiError, Limit, Principal, Unit, with_own
 
 GATEWAY = "gateway"
 WARM_POOL = "warm-pool"
@@ -89,7 +89,7 @@ def allowed(
         yield Allowed(user, plan)
     if principal.user in limits.users:
         yield Allowed(user, limits.users[principal.user], overrides=True)
-    yield from _tagged({**tags, **principal.tags}, policy)
+    yield from _tagged(with_own(tags, principal.tags) if tags else principal.tags, policy)
     if plan is not None and plan.shared is not None:
         yield Allowed(plan_scope(principal.plan), plan.shared)
     if model in limits.models:

@@ -37,7 +37,7 @@ from gateway.policy.syntax.scalars import (
     PriceName,
     parse_condition,
 )
-from gateway.types import TOKEN_TAG, Priority
+from gateway.types import OWN_TAGS, Priority
 
 RepeatRule = Literal["auto", "always", "never"]
 RepeatableFailure = Literal[
@@ -318,8 +318,9 @@ class RequestTags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.metadata and not self.take:
             raise ValueError("metadata: true takes names in `take` alone, and there are none")
-        if TOKEN_TAG in (*self.take, self.user_as):
-            raise ValueError(f"{TOKEN_TAG} is the gateway's own tag: no request may give it")
+        for name in (*self.take, self.user_as):
+            if name in OWN_TAGS:
+                raise ValueError(f"{name} is the gateway's own tag: no request may give it")
 
     def places(self) -> Iterator[tuple[str, str]]:
         """(key path, name) of each tag that a request may give."""

@@ -41,6 +41,8 @@ BAD: list[tuple[Any, str | None, str]] = [
     ({"user": "a", "tags": {"team": 3}}, None, "str"),
     ({"user": "a", "tags": {"a b": "x"}}, "tags", "'a b'"),
     ({"user": "a", "tags": {"team": ""}}, "tags", "''"),
+    ({"user": "a", "tags": {"batch": "nightly"}}, "tags", "the tag batch is the gateway's own"),
+    ({"user": "a", "tags": {"client_token": "x"}}, "tags", "client_token is the gateway's own"),
     ({"user": "a", "limits": {"words": "5/day"}}, "limits", "requests, gpu_seconds, tokens"),
     ({"user": "a", "limits": {"tokens": "5/year"}}, "limits", "write it like 1000000/day"),
     ({"user": "a", "limits": {"requests": "sixty"}}, "limits", "sixty"),
