@@ -153,9 +153,20 @@ class Attempt(msgspec.Struct, frozen=True):
         share = self._share(reported.exec_s)
         return msgspec.structs.replace(reported, gpu_s=share)
 
-    def used_until(self, now: float, reported: Usage | None) -> Usage:
-        """What a call that was broken off at ``now`` used: what was reported, else what was
-        seen."""
+    def used_until(self, now: float, reported: Usage | None, images: int) -> Usage:
+        """What a call that was broken off at ``now`` used: what was reported, else what was seen.
+        Of the images that it asked for, ``images`` or nobody knows how many (0), and of sound what
+        it would have used, unless it had not begun."""
+        seen = self._seen_until(now, reported)
+        if not by_media(self.price) or self._has_not_begun(now):
+            return seen
+        return with_media(self.price, seen, len(self.call.body), self.call.task, images or 1)
+
+    def _has_not_begun(self, now: float) -> bool:
+        left = BackendError(FailureClass.CANCELLED, "")
+        return self.understood(left, now).failure is FailureClass.NOT_STARTED
+
+    def _seen_until(self, now: float, reported: Usage | None) -> Usage:
         queue_s, cold_s = self._waited_there()
         elapsed = max(0.0, now - self.asked_at - queue_s - cold_s)
         seen = credible(reported or self.progress.usage)
@@ -182,7 +193,7 @@ class Attempt(msgspec.Struct, frozen=True):
             return self._with_share(self._counted(used) if self.progress.events else used)
         if failure.ran is Ran.NO:
             return None
-        return self.used_until(now, None) if self._is_timed or self.progress.events else None
+        return self._seen_until(now, None) if self._is_timed or self.progress.events else None
 
     def used_at_stop(self, reported: Usage) -> Usage | None:
         """What is charged of a call that was stopped after it failed, by what the platform says
@@ -191,16 +202,13 @@ class Attempt(msgspec.Struct, frozen=True):
             return self.used(reported)
         return self._with_share(credible(reported)) if self._is_paid(reported, Ran.YES) else None
 
-    def used_when_left(self, answer: Reply | None, now: float) -> Usage | None:
+    def used_when_left(self, answer: Reply | None, now: float, images: int) -> Usage | None:
         """What is charged of a call that another backend was quicker with, at a monotonic instant:
-        what an ``answer`` says that came all the same, else what was seen. Nothing of one that had
-        not begun."""
+        what an ``answer`` says that came all the same, else as of one that is broken off. Nothing
+        of one that had not begun."""
         if answer is not None:
             return self.used(answer.usage)
-        left = BackendError(FailureClass.CANCELLED, "")
-        if self.understood(left, now).failure is FailureClass.NOT_STARTED:
-            return None
-        return self.used_until(now, None)
+        return None if self._has_not_begun(now) else self.used_until(now, None, images)
 
     @property
     def _is_timed(self) -> bool:

@@ -198,7 +198,8 @@ class Completion:
         used: Usage | None = None
         if attempt is not None:
             now = self._clock.monotonic()
-            used = attempt.used_until(now, await self._stop_remote(attempt))
+            reported = await self._stop_remote(attempt)
+            used = attempt.used_until(now, reported, state.preferences.images)
             self._release(state, attempt, None, None)
         outcome, status, code = BROKEN_OFF[state.stop_cause]
         try:

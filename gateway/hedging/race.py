@@ -281,7 +281,7 @@ class Race:
         now = self._clock.monotonic()
         if not racer.is_second:
             parts.hedges.learn(attempt, now)
-        used = attempt.used_when_left(_answer_of(racer), now)
+        used = attempt.used_when_left(_answer_of(racer), now, state.preferences.images)
         self._turn_to(racer)
         state.failed(attempt, _QUICKER, now, self._clock.time())
         state.tried[-1] = msgspec.structs.replace(state.tried[-1], hedged=True)

@@ -48,15 +48,17 @@ def sold_by_tokens(price: Price, task: Task) -> bool:
     return task in _WRITES_TEXT and by_tokens(price)
 
 
-def with_media(price: Price | None, said: Usage, body_bytes: int, task: Task = "infer") -> Usage:
-    """The usage with images and sound where they are paid for and nobody said how much: one image,
-    and of sound what a body of this size may hold. ``estimated`` says so. Of a task that makes
-    neither, or that is sold by tokens, there is none."""
+def with_media(
+    price: Price | None, said: Usage, body_bytes: int, task: Task = "infer", made: int = 1
+) -> Usage:
+    """The usage with images and sound where they are paid for and nobody said how much: ``made``
+    images, and of sound what a body of this size may hold. ``estimated`` says so. Of a task that
+    makes neither, or that is sold by tokens, there is none."""
     if price is None or sold_by_tokens(price, task):
         return said
     images, audio_s = said.images, said.audio_s
     if images is None and price.per_image and task not in _NO_IMAGES:
-        images = 1
+        images = made
     if audio_s is None and price.per_audio_second and task not in _NO_SOUND:
         audio_s = max(body_bytes / _BYTES_PER_AUDIO_SECOND, _LEAST_AUDIO_S)
     if images is said.images and audio_s is said.audio_s:
