@@ -4,7 +4,8 @@
     PROGRAM start ID    SPILLGATE_RESERVE and SPILLGATE_BACKEND in its environment
 
 A status of 2xx, and the exit status 0, say that it is done; any other that it is not. Where nothing
-comes within the time, or the connection breaks, nobody knows.
+comes within the time, or the connection breaks, nobody knows. What fails before a byte is sent is
+not done.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -49,24 +51,47 @@ class RealHooks:
 
     async def call(self, hook: str, action: Action, rented: Rented, token: str = "") -> HookOutcome:
         """As ``Hooks`` has it."""
+        attempt = _Attempt()
         try:
             async with asyncio.timeout(rented.timeout_s):
                 if hook.startswith("/"):
-                    return await _run(hook, action, rented)
-                return await _post(hook, action, rented, token)
+                    return await _run(hook, action, rented, attempt)
+                return await _post(hook, action, rented, token, attempt)
         except TimeoutError:
-            return HookOutcome(None, f"no answer within {rented.timeout_s:g} s")
+            return attempt.failed(f"no answer within {rented.timeout_s:g} s")
+        except Exception as error:
+            return attempt.failed(f"{type(error).__name__}: {error}")
 
 
-async def _run(program: str, action: Action, rented: Rented) -> HookOutcome:
+class _Attempt:
+    """How far it has come."""
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        """The program may run, or a byte may have been sent."""
+
+    async def hear(self, event: str, _: Mapping[str, Any]) -> None:
+        """What httpcore tells of a request (its extension ``trace``)."""
+        self.has_begun = self.has_begun or event.startswith("http11.")
+
+    def failed(self, why: str) -> HookOutcome:
+        """Nothing is done where it had not begun."""
+        if self.has_begun:
+            return HookOutcome(None, why[:_SAID])
+        return HookOutcome(False, f"it cannot be reached: {why}"[:_SAID])
+
+
+async def _run(program: str, action: Action, rented: Rented, attempt: _Attempt) -> HookOutcome:
     try:
         printed = Printed()
         try:
+            attempt.has_begun = True
             process = await _begin(program, action, rented, printed.end)
         finally:
             printed.leave_to_others()
-    except OSError as error:
-        return HookOutcome(False, f"{program} cannot be run: {error.strerror or error}")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        return HookOutcome(False, f"{program} cannot be run: {why}")
     try:
         status = await process.wait()
     finally:
@@ -97,10 +122,11 @@ async def _begin(
     )
 
 
-async def _post(url: str, action: Action, rented: Rented, token: str) -> HookOutcome:
+async def _post(
+    url: str, action: Action, rented: Rented, token: str, attempt: _Attempt
+) -> HookOutcome:
     import httpx  # when there is something to call
 
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     body = {
         "action": action,
         "instance": rented.id,
@@ -112,12 +138,16 @@ async def _post(url: str, action: Action, rented: Rented, token: str) -> HookOut
             httpx.AsyncClient(
                 trust_env=False, follow_redirects=False, timeout=rented.timeout_s
             ) as client,
-            client.stream("POST", url, json=body, headers=headers) as answer,
+            client.stream(
+                "POST",
+                url,
+                json=body,
+                headers={"Authorization": f"Bearer {token}"} if token else {},
+                extensions={"trace": attempt.hear},
+            ) as answer,
         ):
             if answer.is_success:
                 return HookOutcome(True)
             return HookOutcome(False, f"status {answer.status_code}")
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
-        return HookOutcome(False, f"it cannot be reached: {error}"[:_SAID])
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return HookOutcome(None, f"{type(error).__name__}: {error}"[:_SAID])
+    except httpx.LocalProtocolError:  # its text may hold the token
+        return HookOutcome(False, "its request cannot be sent as HTTP")

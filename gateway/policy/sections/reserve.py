@@ -6,7 +6,15 @@ from typing import Annotated, Any
 
 import msgspec
 
-from adapters.settings import Duration, Scalar, SecretStr
+from adapters.settings import (
+    Duration,
+    Scalar,
+    Secret,
+    SettingError,
+    UnfitSecret,
+    check_webhook,
+    parse_secret,
+)
 from gateway.policy.syntax.scalars import BackendName
 
 LONGEST_HOOK_S = 240.0
@@ -14,11 +22,27 @@ LONGEST_HOOK_S = 240.0
 
 
 def parse_hook(value: Any) -> str:
-    """A URL, or a program's absolute path. Raises ValueError."""
+    """A URL, or a program's absolute path. Raises ValueError, which repeats none of it."""
     text = str(value).strip()
-    if not text.startswith(("https://", "http://", "/")) or any(c in text for c in "\0\n "):
-        raise ValueError(f"{text!r} is neither a URL nor the absolute path of a program")
+    if not text.startswith("/"):
+        try:
+            check_webhook(text)
+        except SettingError as error:
+            why = str(error).rpartition(": ")[2]
+            text = f"it is neither a URL nor the absolute path of a program: {why}"
+            raise ValueError(text) from None
+    if not text.isprintable() or " " in text:
+        raise ValueError("it holds a blank or a character that none can print")
     return text
+
+
+def parse_bearer(value: Any) -> Secret:
+    """A secret that a bearer token can be (RFC 6750, 2.1). Raises UnfitSecret."""
+    secret = parse_secret(value)
+    text = secret.reveal()
+    if not (text.isascii() and text.isprintable()):
+        raise UnfitSecret("a bearer token holds characters of ASCII alone")
+    return secret
 
 
 Hook = Annotated[
@@ -27,6 +51,15 @@ Hook = Annotated[
         parse=parse_hook,
         expects="an http or https URL, or the absolute path of a program",
         pattern=r"^\s*(https?://|/)[^\s]+\s*$",
+    ),
+]
+BearerToken = Annotated[
+    Secret,
+    Scalar(
+        parse=parse_bearer,
+        expects="a secret taken from the environment, such as ${PODS_TOKEN}",
+        pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$",
+        secret=True,
     ),
 ]
 
@@ -43,7 +76,7 @@ class Reserve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Starts an instance: a URL that is posted to, or a program that is run."""
     stop: Hook
     """Stops it, and may be asked again of one that is stopped."""
-    token: SecretStr | None = None
+    token: BearerToken | None = None
     """Sent to URLs as a bearer token."""
     most: Annotated[int, msgspec.Meta(ge=1, le=1000)]
     """Instances at once."""

@@ -14,7 +14,7 @@ import pytest
 from gateway.reserve.earlier_file import EarlierFile
 from gateway.reserve.hooks import HookOutcome, RealHooks
 from gateway.reserve.rented import Rented
-from tests.adapters.servers import answer, scripted
+from tests.adapters.servers import CUT, answer, scripted
 from tests.waiting import until
 
 POD = Rented(
@@ -52,8 +52,35 @@ async def test_nobody_listens_and_nothing_is_done() -> None:
     assert outcome.done is False
 
 
-async def test_where_the_connection_breaks_nobody_knows() -> None:
-    async with scripted(b"HTTP/1.1 2") as (_, url):
+@pytest.mark.parametrize(
+    ("hook", "token"),
+    [
+        ("http://127.0.0.1:9/x", "tök"),
+        ("http://127.0.0.1:99999/x", ""),
+        ("http://[::1/x", ""),
+        ("http://a..b/x", ""),
+        ("ftp://127.0.0.1/x", ""),
+        ("/opt/\0", ""),
+        ("/opt/\ud800", ""),
+    ],
+    ids=["token", "port", "bracket", "host", "scheme", "null", "surrogate"],
+)
+async def test_what_fails_before_a_byte_is_sent_is_not_done_whatever_it_is(
+    hook: str, token: str
+) -> None:
+    assert (await RealHooks().call(hook, "start", POD, token)).done is False
+
+
+async def test_a_token_that_is_no_header_is_never_told() -> None:
+    async with scripted(answer({})) as (script, url):
+        outcome = await RealHooks().call(url, "start", POD, "sec\nret")
+    assert outcome == HookOutcome(False, "its request cannot be sent as HTTP")
+    assert script.requests == []
+
+
+@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 2" + CUT, b"odd\r\n\r\n"], ids=repr)
+async def test_where_the_connection_breaks_nobody_knows(reply: bytes) -> None:
+    async with scripted(reply) as (_, url):
         outcome = await RealHooks().call(url, "start", POD)
     assert outcome.done is None
 

@@ -34,6 +34,9 @@ def test_a_reserve_says_what_starts_and_stops_its_instances() -> None:
         (RENTS.replace("backend: home", "backend: burst"), "burst has no price by the hour"),
         (RENTS + COMMITTED, "the hours of home are booked by commitments.gpu"),
         (RENTS.replace("/opt/stop", "stop.sh"), "neither a URL nor the absolute path"),
+        (RENTS.replace("/opt/stop", "http://[::1/stop"), "reserve.pods.stop: it is neither a URL"),
+        (RENTS.replace("hooks.test", "hooks.test:99999"), "no number from 1 to 65535"),
+        (RENTS.replace("/opt/stop", "'/opt/my stop'"), "reserve.pods.stop: it holds a blank"),
         (
             RENTS.replace("timeout: 1s", "").replace("most: 2", "most: 2\n    timeout: 5m"),
             "at most",
@@ -43,12 +46,21 @@ def test_a_reserve_says_what_starts_and_stops_its_instances() -> None:
             "reserve.pods has instances of home already",
         ),
     ],
-    ids=["no plan", "no hours", "committed", "no path", "too long", "twice"],
+    ids=[
+        *("no plan", "no hours", "committed", "no path"),
+        *("no host", "no port", "a blank", "too long", "twice"),
+    ],
 )
 def test_what_cannot_be_is_told(text: str, said: str) -> None:
     with pytest.raises(PolicyError) as caught:
         read(text, TOKEN)
     assert said in str(caught.value)
+
+
+def test_a_token_that_no_hook_can_be_sent_is_told_and_not_repeated() -> None:
+    with pytest.raises(PolicyError, match=r"reserve\.pods\.token: .* of ASCII alone") as caught:
+        read(RENTS, {"TOKEN": "tök"})
+    assert "tök" not in str(caught.value)
 
 
 async def test_what_a_plan_advises_is_less_what_others_run_by_the_hour(
