@@ -14,10 +14,13 @@ from gateway.clock import Clock
 from gateway.metrics import Reading
 from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.reserve import Reserve
+from gateway.reserve.asked_hooks import AskedHooks
 from gateway.reserve.earlier_file import EarlierFile
 from gateway.reserve.hooks import HookOutcome, Hooks
 from gateway.reserve.leases import RentedLeases
+from gateway.reserve.places import Places
 from gateway.reserve.rented import Rented
+from gateway.reserve.strays import Strays
 from gateway.reserve.wanted import (
     WantedTrend,
     is_to_start,
@@ -27,8 +30,8 @@ from gateway.reserve.wanted import (
     trend_of,
     wanted_of,
 )
-from gateway.reserve.writing import RentedWriting
-from gateway.storage.base import Admitted, Claim, SharedStore, StorageUnavailable
+from gateway.reserve.writing import LEASE_S, RentedWriting
+from gateway.storage.base import SharedStore, StorageUnavailable
 from gateway.storage.rented.base import InstanceStore
 from gateway.tasks import BackgroundTasks
 
@@ -37,10 +40,6 @@ log = logging.getLogger("spillgate")
 _TICK_S = 1.0
 _LEAVE_S = 10.0
 """The longest that the end of the gateway waits for stop hooks."""
-_HELD_S = 7200.0
-"""For so long an instance counts among ``most`` in the store that gateways share after the death of
-the gateway that started it."""
-_RENEWED_S = 600.0
 
 
 class ReserveLook(msgspec.Struct, frozen=True):
@@ -75,8 +74,9 @@ class ReserveKeeper:
         self._advised = advised
         self._leads = leads
         self._leases = RentedLeases(store, earlier, lambda: active().policy.reserve, clock)
-        self._hooks = hooks
-        self._shared = shared
+        self._hooks = AskedHooks(hooks, active)
+        self._places = Places(store, shared, clock)
+        self._strays = Strays(store, self._hooks, clock)
         self._clock = clock
         self._make_id = make_id
         self._rented: dict[str, Rented] | None = None
@@ -86,7 +86,6 @@ class ReserveKeeper:
         self._failures: dict[str, int] = {}
         self._start_at: dict[str, float] = {}
         self._stop_at: dict[str, float] = {}
-        self._held_at: dict[str, float] = {}
         self._busy: set[str] = set()
         """Reserves at which one is being started, and instances that are being stopped."""
         self._tasks = BackgroundTasks()
@@ -101,16 +100,18 @@ class ReserveKeeper:
 
     async def recall(self) -> None:
         """What runs and nobody looks after, by what was written down: of one that was being started
-        when its gateway died nobody knows, so it is stopped."""
+        when its gateway died nobody knows, so it is stopped. What this gateway did not answer for
+        in time it neither stops nor books any more."""
         news = await self._leases.look(self._writing.written)
         if news is None:
             return
         rented = self._rented = {} if self._rented is None else self._rented
         for id in news.lost:
             self._lose(id)
-        for one in map(_unknown_is_stopped, news.taken):
+        for found in news.taken:
+            one = found.to_be_stopped if found.state == "starting" else found
             rented[one.id] = one
-            self._writing.written.add(one.id)
+            self._writing.written[one.id] = one.state
             if one.state != "ended":
                 text = "instance %s of %s: %s since before, and is looked after from here on"
                 log.warning(text, one.id, one.reserve, one.state)
@@ -119,11 +120,14 @@ class ReserveKeeper:
         return (self._rented or {}).get(id)
 
     def _lose(self, id: str) -> None:
-        """This gateway did not answer for a while: it neither stops it nor books it any more."""
-        self._writing.written.discard(id)
-        if (self._rented or {}).pop(id, None) is not None:
-            self._held_at.pop(id, None)
-            log.warning("instance %s is looked after by another gateway by now", id)
+        known = self._writing.written.pop(id, None)
+        one = (self._rented or {}).pop(id, None)
+        if one is None:
+            return
+        self._places.leave(id)
+        log.warning("instance %s is looked after by another gateway by now", id)
+        if known == "starting" and one.state != "starting":
+            self._strays.add(one)
 
     def commitments(self) -> dict[str, Commitment] | None:
         """Name -> what is to be booked of each instance; None: nobody can read what runs."""
@@ -158,9 +162,9 @@ class ReserveKeeper:
         for name, rule in reserves.items():
             self._look(active, name, rule)
         for one in [*rented.values()]:
-            if one.runs and one.reserve not in reserves and one.state == "up":
-                await self._change(msgspec.structs.replace(one, state="stopping"))
-        await self._hold()
+            if one.state == "up" and one.reserve not in reserves:
+                await self._change(one.to_be_stopped)
+        await self._places.hold(rented)
         await self._writing.catch_up()
         now_at = self._clock.time()
         for one in rented.values():
@@ -187,18 +191,18 @@ class ReserveKeeper:
         if is_to_start(rule, trend, now_at) and now_at >= self._start_at.get(name, now_at):
             if name not in self._busy:
                 self._busy.add(name)
-                self._tasks.run(self._start(active, name, rule))
+                self._tasks.run(self._start(active, name, rule, mine))
             return
         up = [one for one in there if one.state == "up" and one.id not in self._busy]
         for one in to_stop(rule, trend, up, mine, now_at):
-            self._rented[one.id] = msgspec.structs.replace(one, state="stopping")
+            self._rented[one.id] = one.to_be_stopped
 
     def _is_drained(self, active: ActivePolicy, rule: Reserve) -> bool:
         return active.backends[rule.backend].draining
 
     # --- starting ---
 
-    async def _start(self, active: ActivePolicy, name: str, rule: Reserve) -> None:
+    async def _start(self, active: ActivePolicy, name: str, rule: Reserve, wanted: int) -> None:
         try:
             price = active.backends[rule.backend].price
             one = Rented(
@@ -210,60 +214,67 @@ class ReserveKeeper:
                 stop=rule.stop,
                 timeout_s=rule.timeout,
             )
-            if await self._has_begun(one, rule):
+            if await self._has_begun(one, rule, wanted):
                 await self._call_start(one, rule)
         finally:
             self._busy.discard(name)
 
-    async def _has_begun(self, one: Rented, rule: Reserve) -> bool:
+    async def _has_begun(self, one: Rented, rule: Reserve, wanted: int) -> bool:
         """Whether there is room for it and it is written down; else it takes no place."""
         try:
-            if not await self._may_begin(one, rule):
+            if not await self._may_begin(one, rule, wanted):
                 return False
+            why = "it cannot be written down"
             if await self._change(one):
-                return True
-        except asyncio.CancelledError:
+                if self._clock.time() - one.began < LEASE_S:
+                    return True
+                why = "it could not be written down in time"
+        except BaseException:
             await self._forget(one)
             raise
-        self._fail(one, "it cannot be written down")
-        await self._release(one)
+        self._fail(one, why)
+        await self._forget(one)
         return False
 
-    async def _may_begin(self, one: Rented, rule: Reserve) -> bool:
-        """Whether there is room for it below ``most`` over all gateways."""
+    async def _may_begin(self, one: Rented, rule: Reserve, wanted: int) -> bool:
+        """Whether there is room for it over all gateways."""
         try:
-            answer = await self._shared.admit(one.booked_as, _claims(one, rule.most), _HELD_S)
+            if await self._places.take(one, rule.most, wanted, self._rented or {}):
+                return True
         except StorageUnavailable as unavailable:
-            self._fail(one, f"the shared store cannot be asked: {unavailable}")
-            await self._release(one)
+            self._fail(one, f"nobody knows what runs: {unavailable}")
+            await self._places.free(one)
             return False
-        if isinstance(answer, Admitted):
-            self._held_at[one.id] = self._clock.monotonic()
-            return True
         self._start_at[one.reserve] = self._clock.time() + pause_s(1)
         return False
 
     async def _call_start(self, one: Rented, rule: Reserve) -> None:
-        token = "" if rule.token is None else rule.token.reveal()
-        outcome = await self._hooks.call(rule.start, "start", one, token)
-        if outcome.done:
+        outcome = await self._hooks.start(one, rule)
+        if outcome.done is False:
+            self._fail(one, outcome.said)
+            await self._forget(one)
+        elif outcome.done:
             self._failures.pop(one.reserve, None)
             self._start_at.pop(one.reserve, None)
-            await self._change(msgspec.structs.replace(one, state="up"))
             log.info("reserve %s: instance %s was started", one.reserve, one.id)
-            return
-        self._fail(one, outcome.said)
-        if outcome.done is None:
+            await self._goes_on(one, msgspec.structs.replace(one, state="up"))
+        else:
+            self._fail(one, outcome.said)
             log.error("instance %s may run all the same, and is stopped", one.id)
-            await self._change(msgspec.structs.replace(one, state="stopping"))
-            return
-        await self._forget(one)
+            await self._goes_on(one, one.to_be_stopped)
+
+    async def _goes_on(self, one: Rented, now: Rented) -> None:
+        """As ``now``, unless another gateway has it since."""
+        if one.id in (self._rented or {}):
+            await self._change(now)
+        else:
+            self._strays.add(now)
 
     async def _forget(self, one: Rented) -> None:
         """It was not started."""
         if (self._rented or {}).pop(one.id, None) is not None:
             await self._writing.write(one.id)
-        await self._release(one)
+        await self._places.free(one)
 
     def _fail(self, one: Rented, why: str) -> None:
         failures = self._failures[one.reserve] = self._failures.get(one.reserve, 0) + 1
@@ -278,24 +289,27 @@ class ReserveKeeper:
         """It is paid for until its hook has said that it is stopped, to the end of that hour; the
         hook is called also where nothing can be written down."""
         try:
-            rule = self._active().policy.reserve.get(one.reserve)
-            hook = one.stop if rule is None else rule.stop
-            token = "" if rule is None or rule.token is None else rule.token.reveal()
             await self._change(one)
             if one.id not in (self._rented or {}):
                 return
-            outcome = await self._hooks.call(hook, "stop", one, token)
-            await self._stopped(one, outcome)
+            asked_at = self._clock.time()
+            await self._stopped(one, asked_at, await self._hooks.stop(one))
         finally:
             self._busy.discard(one.id)
 
-    async def _stopped(self, one: Rented, outcome: HookOutcome) -> None:
+    async def _stopped(self, one: Rented, asked_at: float, outcome: HookOutcome) -> None:
         now_at = self._clock.time()
+        if outcome.done and asked_at < one.sure_at:
+            self._stop_at[one.id] = one.sure_at
+            text = "instance %s was stopped, and is once more in %d s: its start may be late"
+            log.warning(text, one.id, one.sure_at - now_at)
+            return
         if outcome.done:
             await self._change(
                 msgspec.structs.replace(one, state="ended", ended=one.paid_until(now_at))
             )
-            await self._release(one)
+            self._stop_at.pop(one.id, None)
+            await self._places.free(one)
             log.info("reserve %s: instance %s was stopped", one.reserve, one.id)
             return
         tries = one.tries + 1
@@ -304,7 +318,7 @@ class ReserveKeeper:
         text = "reserve %s: instance %s is not known to be stopped (%d tries), and is paid for: %s"
         log.error(text, one.reserve, one.id, tries, outcome.said)
 
-    # --- what is written down and held ---
+    # --- what is written down ---
 
     async def _change(self, one: Rented) -> bool:
         """False where it could not be written down."""
@@ -318,61 +332,34 @@ class ReserveKeeper:
             del self._rented[one.id]
         return bool(written)
 
-    async def _hold(self) -> None:
-        """Instances go on to count in the store that gateways share."""
-        now = self._clock.monotonic()
-        for name in [*(self._rented or {})]:
-            one = (self._rented or {}).get(name)
-            if one is None:
-                continue
-            held_at = self._held_at.get(one.id)
-            if one.state == "ended" or (held_at is not None and now - held_at < _RENEWED_S):
-                continue
-            self._held_at[one.id] = now
-            try:
-                await self._shared.reinstate(one.booked_as, _claims(one, 1), _HELD_S)
-            except StorageUnavailable:
-                return
-
-    async def _release(self, one: Rented) -> None:
-        self._held_at.pop(one.id, None)
-        try:
-            await self._shared.release(one.booked_as)
-        except StorageUnavailable:
-            return  # it expires
-
     # --- the end ---
 
     async def drain(self) -> None:
         """Waits for the hooks under way."""
         await self._tasks.drain()
+        await self._strays.drain()
 
     async def hand_over(self) -> None:
         """Another process goes on with what is written down."""
         await self._tasks.cancel()
+        await self._strays.cancel()
         await self._leases.leave()
 
     async def aclose(self) -> None:
         """The gateway ends: what runs is stopped, within ten seconds; what is not known to be
         stopped then is still written down, and the next start goes on."""
         await self._tasks.cancel()
-        left = [
-            _unknown_is_stopped(msgspec.structs.replace(one, state="stopping"))
-            for one in (self._rented or {}).values()
-            if one.state != "ended"
-        ]
+        await self._strays.cancel()
+        strays = [*self._strays.left.values()]
+        rented = (self._rented or {}).values()
+        left = [one.to_be_stopped for one in rented if one.state != "ended"]
         try:
             async with asyncio.timeout(_LEAVE_S):
-                await asyncio.gather(*(self._stop(one) for one in left))
+                stops = (self._stop(one) for one in left)
+                await asyncio.gather(*stops, *map(self._strays.is_stopped, strays))
                 await self._writing.finish()
                 await self._leases.leave()
         except TimeoutError:
-            log.error("instances are not known to be stopped: %s", [one.id for one in left])
-
-
-def _unknown_is_stopped(one: Rented) -> Rented:
-    return msgspec.structs.replace(one, state="stopping") if one.state == "starting" else one
-
-
-def _claims(one: Rented, most: int) -> tuple[Claim, ...]:
-    return (Claim(f"reserve:{one.reserve}", "concurrent", "", most, 1),)
+            log.error(
+                "instances are not known to be stopped: %s", [one.id for one in (*left, *strays)]
+            )

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from gateway.policy.sections.commitments import Commitment
+from gateway.policy.sections.reserve import LONGEST_HOOK_S
 from gateway.storage.rented.base import StoredInstance
 
 HOUR_S = 3600
@@ -33,11 +34,25 @@ class Rented(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
     tries: int = 0
     """Of stopping it, in vain."""
+    unsure: bool = False
+    """Nobody knows what its start has come to."""
 
     @property
     def runs(self) -> bool:
         """It serves, or soon will."""
         return self.state in ("starting", "up")
+
+    @property
+    def sure_at(self) -> float:
+        """From when on its start comes to nothing more: a stop that was asked for before may have
+        been done before there was anything to stop."""
+        return self.began + (self.timeout_s + LONGEST_HOOK_S if self.unsure else 0.0)
+
+    @property
+    def to_be_stopped(self) -> Rented:
+        """The same; what was being started nobody is sure of any more."""
+        unsure = self.unsure or self.state == "starting"
+        return msgspec.structs.replace(self, state="stopping", unsure=unsure)
 
     def paid_until(self, now_at: float) -> int:
         """The end of the rented hour in which ``now_at`` lies."""

@@ -40,8 +40,8 @@ class RentedWriting:
         self._owed: set[str] = set()
         """Instances of which the store knows less than ``rented``."""
         self._again_at = 0.0
-        self.written: set[str] = set()
-        """Instances that the store has as this holder's."""
+        self.written: dict[str, str] = {}
+        """Id -> the state in which the store has an instance as this holder's."""
 
     async def write(self, id: str) -> bool | None:
         """How an instance stands is durable when it returns; None where that cannot be written,
@@ -65,11 +65,11 @@ class RentedWriting:
         one = self._rented(id)
         if one is None:
             await self._store.drop(self._holder, id)
-            self.written.discard(id)
+            self.written.pop(id, None)
             return True
         is_ours = await self._store.put(self._holder, stored(one), LEASE_S)
         if is_ours:
-            self.written.add(id)
+            self.written[id] = one.state
         return is_ours
 
     async def catch_up(self) -> None:

@@ -41,6 +41,10 @@ class InstanceStore(Protocol):
         all others where that is so long ago."""
         ...
 
+    async def of_reserve(self, reserve: str) -> list[StoredInstance]:
+        """All of it, whoever has them."""
+        ...
+
     async def drop(self, holder: str, id: str) -> None:
         """There is no such instance."""
         ...

@@ -45,6 +45,9 @@ class MemoryInstances:
         self._leases.update({one.id: (holder, now + lease_s) for one in taken})
         return taken
 
+    async def of_reserve(self, reserve: str) -> list[StoredInstance]:
+        return [one for one in self._instances.values() if one.reserve == reserve]
+
     async def drop(self, holder: str, id: str) -> None:
         if self._leases.get(id, ("", 0.0))[0] == holder:
             del self._instances[id], self._leases[id]

@@ -15,6 +15,7 @@ _PUT = (
     "WHERE rented_instances.holder = excluded.holder RETURNING id"
 )
 _RENEW = "UPDATE rented_instances SET lease_until = {now} + ? WHERE holder = ? RETURNING id"
+_OF_RESERVE = "SELECT id, reserve, document FROM rented_instances WHERE reserve = ? ORDER BY id"
 _DROP = "DELETE FROM rented_instances WHERE id = ? AND holder = ?"
 _LEAVE = "UPDATE rented_instances SET holder = '', lease_until = {now} WHERE holder = ?"
 
@@ -40,6 +41,9 @@ class SqlInstances(SqlTables):
         )
         values = (holder, _us(lease_s), _us(others_after_s), *names)
         return [StoredInstance(*row) for row in await self._one((sql, values))]
+
+    async def of_reserve(self, reserve: str) -> list[StoredInstance]:
+        return [StoredInstance(*row) for row in await self._one((_OF_RESERVE, (reserve,)))]
 
     async def drop(self, holder: str, id: str) -> None:
         await self._one((_DROP, (id, holder)))

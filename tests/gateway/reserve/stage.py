@@ -68,9 +68,10 @@ class Stage:
         store: MemoryInstances | None = None,
         shared: SharedStore | None = None,
         first: int = 0,
+        hooks: ToldHooks | None = None,
     ) -> None:
         self.clock = clock
-        self.hooks = ToldHooks()
+        self.hooks = hooks or ToldHooks()
         self.store = store or MemoryInstances(clock.time)
         self.shared = shared or MemorySharedStore(clock)
         self.advised = 0

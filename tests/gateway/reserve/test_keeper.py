@@ -100,7 +100,7 @@ async def test_a_start_that_is_refused_costs_nothing_and_is_tried_later_and_late
 
 
 async def test_a_start_of_which_nobody_knows_is_stopped_and_charged(clock: FakeClock) -> None:
-    """It may run."""
+    """It may run, or come to run yet: it is stopped at once, and again when that is over."""
     stage = Stage(clock)
     await stage.keeper.recall()
     stage.advised = 1
@@ -110,8 +110,13 @@ async def test_a_start_of_which_nobody_knows_is_stopped_and_charged(clock: FakeC
         ("start", "i0", "https://hooks.test/start"),
         ("stop", "i0", "/opt/stop"),
     ]
+    assert stage.written()[0].state == "stopping"
+    await stage.passes(300.0)
     first = stage.written()[0]
     assert (first.state, first.ended) == ("ended", first.began + 3600)
+    assert [asked for asked in stage.hooks.asked if asked[0] == "stop"] == [
+        ("stop", "i0", "/opt/stop")
+    ] * 2
 
 
 async def test_what_could_not_be_stopped_is_charged_until_it_is(clock: FakeClock) -> None:

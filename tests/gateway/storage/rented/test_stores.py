@@ -104,6 +104,16 @@ async def test_what_is_dropped_is_gone_for_all_and_by_its_holder_alone(
         assert await taken(store, "b", "pods") == []
 
 
+async def test_all_of_a_reserve_are_told_whoever_has_them(open_instances: OpenInstances) -> None:
+    more = StoredInstance("i3", "pods", "{}")
+    async with open_instances() as store:
+        await store.put("a", ONE, LEASE_S)
+        await store.put("a", OTHER, LEASE_S)
+        await store.put("b", more, LEASE_S)
+        await store.leave("b")
+        assert await store.of_reserve("pods") == [ONE, more]
+
+
 async def test_of_several_that_ask_at_once_each_instance_has_one(
     open_instances: OpenInstances, clock: FakeClock
 ) -> None:
