@@ -11,7 +11,7 @@ none. ``refusals`` is what a caller is told when a call is not served: no backen
 or a ledger that fails.
 ``slow_clients`` counts what waits for clients before a call begins and after it has ended.
 ``failover`` is what is done after a failed attempt, ``backend_limits`` what a backend's own limits
-hold of one.
+hold of one, and ``repeating`` its way into the next one, within the budgets of repetitions.
 ``larger_model`` is where a call goes that was too long for its model, ``model_limits`` what the
 limits of that one hold of it.
 ``entering`` takes it into a backend; ``answer_limit`` bounds how long one may bring nothing.

@@ -10,15 +10,24 @@ from gateway.calls.admission import claims_for, widened_hold
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.holds.full import FullLimits
+from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Quote
 from gateway.storage.base import Hold, Refused, SharedStore
 
 
-class NoRoom(Exception):
+class NotEntered(Exception):
+    """Raised to a call that a backend is not asked for after all."""
+
+    def __init__(self, why: WhyNot) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class NoRoom(NotEntered):
     """Raised to a call for which a limit of the backend has no room."""
 
     def __init__(self, refused: Refused) -> None:
-        super().__init__("a limit of the backend has no room")
+        super().__init__("backend_limit")
         self.refused = refused
 
 

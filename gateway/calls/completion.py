@@ -124,6 +124,11 @@ class Completion:
             charged = self._charge_attempt(state, used, "cancelled", 499, HEDGED)
         self.end_hold(state.leaves_backend(() if charged is None else (charged,)))
 
+    def not_sent(self, state: CallState, attempt: Attempt) -> None:
+        """The backend is not asked after all: the place, and what is held there, are given back."""
+        self._release(state, attempt, None, None)
+        self.end_hold(state.leaves_backend(()))
+
     def _charge_failed(
         self, state: CallState, used: Usage, failure: BackendError
     ) -> LedgerRow | None:

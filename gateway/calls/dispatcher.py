@@ -23,7 +23,7 @@ from gateway.backends.rests import LeftAlone
 from gateway.calls.admitting import Admitting
 from gateway.calls.answer_limit import answer_limit
 from gateway.calls.attempt import Attempt
-from gateway.calls.backend_limits import BackendLimits, NoRoom
+from gateway.calls.backend_limits import BackendLimits, NoRoom, NotEntered
 from gateway.calls.completion import Completion
 from gateway.calls.entering import Entering
 from gateway.calls.failover import Failover
@@ -38,6 +38,7 @@ from gateway.calls.refusals import (
     store_unavailable,
     too_late,
 )
+from gateway.calls.repeating import Repeating
 from gateway.calls.rerouting import Rerouted
 from gateway.calls.slow_clients import SlowClients
 from gateway.calls.state import CallState
@@ -128,6 +129,7 @@ class Dispatcher:
         self.entering = self.enters(
             ledger=ledger, clock=clock, backend_limits=limits, decide=self._decide
         )
+        self._repeating = Repeating(self.entering, self._failover, self._completion)
         self._promised = PromisedJobs(completion=self._completion, ledger=ledger)
 
     @cached_property
@@ -291,9 +293,8 @@ class Dispatcher:
             quote = untried.popleft()
             last_resort = again or not untried or quote.backend in put_off
             try:
-                attempt = await self.entering.enter(
-                    active, state, quote, untried, last_resort=last_resort
-                )
+                enter = self.entering.enter if failure is None else self._repeating.enter
+                attempt = await enter(active, state, quote, untried, last_resort=last_resort)
             except LeftAlone as resting:
                 if resting.hard:
                     state.left_alone(quote, untried)
@@ -303,8 +304,8 @@ class Dispatcher:
                 if untried:
                     continue
                 return failure or resting.failure
-            except NoRoom:
-                state.left_alone(quote, untried, "backend_limit")
+            except NotEntered as left:
+                state.left_alone(quote, untried, left.why)
                 if untried:
                     continue
                 if failure is None:
@@ -316,7 +317,6 @@ class Dispatcher:
             if attempt.quote is not quote:
                 untried.remove(attempt.quote)
                 untried.appendleft(quote)
-                quote = attempt.quote
             try:
                 return await self._ask(active, state, attempt, untried)
             except BackendError as raised:

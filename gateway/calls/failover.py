@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -17,7 +17,7 @@ from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import Metrics
 from gateway.policy.model import Retries
-from gateway.routing.repeating import NextStep, RepeatBudget, next_step, nobody, spread
+from gateway.routing.repeating import NextStep, RepeatBudget, WhyNot, next_step, nobody, spread
 from gateway.routing.router import Quote
 
 log = logging.getLogger("spillgate")
@@ -131,14 +131,13 @@ class Failover:
         step: NextStep,
         now: float,
     ) -> NextStep:
-        """The step without those whose own budget has no room, which the first of the others
-        takes."""
-        left = tuple([one for one in step.quotes if self.has_room_at(active, one.backend, now)])
+        """The step without those whose own budget has no room. Takes none of it: nobody has begun
+        yet."""
+        left = self.with_room(active, step.quotes)
         if not left:
             return nobody("backend_retry_budget")
-        if retries is not None and not self._budgets[route].take(now, retries.budget):
+        if retries is not None and not self._budgets[route].has(now, retries.budget):
             return nobody("repeat_budget")
-        self.take_room_at(active, left[0].backend, now)
         if len(left) == len(step.quotes):
             return step
         wait_s = step.wait_s if left[0] is step.quotes[0] else 0.0
@@ -149,17 +148,47 @@ class Failover:
         percent = active.backends[backend].spec.common.retry_budget
         return percent is None or self._at_backends[backend].has(now, percent)
 
+    def with_room(self, active: ActivePolicy, quotes: Iterable[Quote]) -> tuple[Quote, ...]:
+        """Those of them whose backends may be sent one at this instant."""
+        now = self._clock.monotonic()
+        return tuple([one for one in quotes if self.has_room_at(active, one.backend, now)])
+
     def take_room_at(self, active: ActivePolicy, backend: str, now: float) -> None:
         """It is sent one."""
         percent = active.backends[backend].spec.common.retry_budget
         if percent is not None:
             self._at_backends[backend].take(now, percent)
 
+    def may_not_repeat_at(
+        self, active: ActivePolicy, state: CallState, backend: str
+    ) -> WhyNot | None:
+        """Why the backend may not be sent the call once more at this instant; None where it may.
+        Takes no room."""
+        if not active.bounds_repetitions:
+            return None
+        now = self._clock.monotonic()
+        if not self.has_room_at(active, backend, now):
+            return "backend_retry_budget"
+        retries = active.rules(state.call.model, state.route).retries
+        has_room = retries is None or self._budgets[state.route].has(now, retries.budget)
+        return None if has_room else "repeat_budget"
+
+    def take_repetition(self, active: ActivePolicy, state: CallState, backend: str) -> None:
+        """It is about to be sent it: takes room of its route's budget and of its own."""
+        if active.bounds_repetitions:
+            now = self._clock.monotonic()
+            self.take_room_at(active, backend, now)
+            retries = active.rules(state.call.model, state.route).retries
+            if retries is not None:
+                self._budgets[state.route].take(now, retries.budget)
+
     def may_leave(
         self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
     ) -> bool:
         """Whether a backend that is well would be asked, were this attempt broken off now."""
         now, call = self._clock.monotonic(), state.call
+        if active.bounds_repetitions:
+            untried = self.with_room(active, untried)
         backends = (active.backends[quote.backend] for quote in untried)
         if all(one.standing.blocked(now, call.model, state.principal.key_id) for one in backends):
             return False
@@ -179,14 +208,6 @@ class Failover:
         budget = self._budgets[state.route]
         left = len(state.tried) < retries.attempts
         return left and budget.has(self._clock.monotonic(), retries.budget)
-
-    def take_one_more(self, active: ActivePolicy, state: CallState) -> bool:
-        """The same, and takes a repetition."""
-        if not self.allows_one_more(active, state):
-            return False
-        retries = active.rules(state.call.model, state.route).retries
-        now = self._clock.monotonic()
-        return retries is None or self._budgets[state.route].take(now, retries.budget)
 
     def end(self, state: CallState, attempt: Attempt, failure: BackendError) -> None:
         """Ends a failed attempt; what is held for the next one is somebody else's matter."""

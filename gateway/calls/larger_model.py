@@ -51,7 +51,7 @@ class LargerModel:
         """The backends of the larger model, the call being one of that model then; None where it
         may not go on."""
         call = _enlarged(active, state, attempt, failure)
-        if call is None or not self._failover.take_one_more(active, state):
+        if call is None or not self._failover.allows_one_more(active, state):
             return None
         decision = self._decide(active, state, None, call)
         if not decision.quotes:
