@@ -40,6 +40,7 @@ from gateway.money.settlement import Settler
 from gateway.named_files import FileRead, read_backend_files
 from gateway.opening.stores import (
     JOBS_AT_ONCE,
+    open_instances,
     open_kept,
     open_keys,
     open_ledger,
@@ -66,7 +67,6 @@ from gateway.storage.outbox import Outbox
 from gateway.storage.policies.base import PolicyStore
 from gateway.storage.policies.memory import MemoryPolicies
 from gateway.storage.policies.sql_policies import SqlPolicies
-from gateway.storage.rented.sql_instances import SqlInstances
 from gateway.storage.responses.base import ResponseStore
 from gateway.storage.responses.sql_responses import SqlResponses
 from gateway.storage.row_archive import SqlRowArchive
@@ -338,7 +338,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         bound=None if among is None else among.bound,
         use=None if among is None else among.use,
     )
-    gateway.rented = SqlInstances(statements)
+    gateway.rented = open_instances(policy, statements)
     gateway.file_readers += [
         lambda: [FileRead(f"the secret {name}", file) for name, file in secrets.items()],
         lambda: read_backend_files(gateway.active.policy),

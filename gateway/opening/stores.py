@@ -18,6 +18,9 @@ from gateway.storage.outbox import Outbox
 from gateway.storage.owner import LedgerOwner
 from gateway.storage.policies.base import PolicyStore
 from gateway.storage.policies.sql_policies import SqlPolicies
+from gateway.storage.rented.base import InstanceStore
+from gateway.storage.rented.sql_instances import SqlInstances
+from gateway.storage.rented.sqlite_instances import SqliteInstances
 from gateway.storage.row_archive import ArchiveSql
 from gateway.storage.sql_outbox import RunsStatements, SqlOutbox
 from gateway.storage.sqlite.keys import SqliteKeys
@@ -90,6 +93,14 @@ def open_outbox(policy: Policy) -> Outbox:
 
 JOBS_AT_ONCE = 4
 """Transactions of jobs on one gateway: the server commits together what ends together."""
+
+
+def open_instances(policy: Policy, statements: RunsStatements) -> InstanceStore:
+    """Machines that are rented by the hour, in the policy's ledger over a connection to it."""
+    place = policy.store.ledger
+    if isinstance(place, LedgerFile):
+        return SqliteInstances(statements, Path(place.path))
+    return SqlInstances(statements)
 
 
 def open_statements(policy: Policy, connections: int = 1) -> tuple[RunsStatements, ArchiveSql]:

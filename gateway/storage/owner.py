@@ -15,10 +15,11 @@ from pathlib import Path
 class LedgerOwner:
     """This ledger's name in the rows that it opens: ``token``."""
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, token: str = "") -> None:
         ledger.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.token = secrets.token_hex(8)
-        self._prefix = f"{ledger.name}-owner-"
+        self.token = token or secrets.token_hex(8)
+        self._prefix = _prefix(ledger)
+        self._ledger = ledger
         self._folder = ledger.parent
         self._path = ledger.with_name(self._prefix + self.token)
         self._descriptor = self._hold()
@@ -41,15 +42,11 @@ class LedgerOwner:
 
     def dead(self) -> set[str]:
         """Tokens of ledgers of this folder whose process is gone; ``forget`` removes one."""
-        return {
-            path.name.removeprefix(self._prefix)
-            for path in self._folder.glob(f"{self._prefix}*")
-            if path != self._path and _is_dead(path)
-        }
+        return dead_owners(self._ledger) - {self.token}
 
     def forget(self, token: str) -> None:
         """Removes what a dead one left behind."""
-        self._path.with_name(self._prefix + token).unlink(missing_ok=True)
+        forget_owner(self._ledger, token)
 
     def close(self) -> None:
         """Gives the token up; a second time changes nothing."""
@@ -58,6 +55,25 @@ class LedgerOwner:
         self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
         self._descriptor = -1
+
+
+def dead_owners(ledger: Path) -> set[str]:
+    """Tokens of all that were owners of it, and whose process is gone."""
+    prefix = _prefix(ledger)
+    return {
+        path.name.removeprefix(prefix)
+        for path in ledger.parent.glob(f"{prefix}*")
+        if _is_dead(path)
+    }
+
+
+def forget_owner(ledger: Path, token: str) -> None:
+    """Removes what a dead one left behind."""
+    ledger.with_name(_prefix(ledger) + token).unlink(missing_ok=True)
+
+
+def _prefix(ledger: Path) -> str:
+    return f"{ledger.name}-owner-"
 
 
 def _remove_if_dead(path: Path) -> bool:

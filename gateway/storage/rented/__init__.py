@@ -2,5 +2,6 @@
 that looks after it.
 
 ``base`` is the port. ``tables`` has the table, ``sql_instances`` the SQL, which stores of every
-kind share; ``memory`` is the store of a gateway that keeps nothing.
+kind share, and ``sqlite_instances`` who is dead on one machine; ``memory`` is the store of a
+gateway that keeps nothing.
 """

@@ -15,6 +15,7 @@ from gateway.storage.postgres.outbox import PostgresStatements
 from gateway.storage.rented.base import InstanceStore, StoredInstance
 from gateway.storage.rented.memory import MemoryInstances
 from gateway.storage.rented.sql_instances import SqlInstances
+from gateway.storage.rented.sqlite_instances import SqliteInstances
 from gateway.storage.sql_outbox import RunsStatements
 from gateway.storage.sqlite.outbox import SqliteStatements
 from gateway.types import MICRO
@@ -36,17 +37,20 @@ def open_instances(
     def now_us() -> int:
         return round(clock.time() * MICRO)
 
-    def statements() -> RunsStatements:
+    def statements() -> tuple[RunsStatements, SqlInstances]:
         if request.param == "sqlite":
-            return SqliteStatements(tmp_path / "ledger.db", now_us=now_us)
+            ledger = tmp_path / "ledger.db"
+            file = SqliteStatements(ledger, now_us=now_us)
+            return file, SqliteInstances(file, ledger)
         server: PostgresServer = request.getfixturevalue("postgres_session")
-        return PostgresStatements(server.empty(), timeout_s=30.0, now_us=now_us)
+        database = PostgresStatements(server.empty(), timeout_s=30.0, now_us=now_us)
+        return database, SqlInstances(database)
 
     @contextlib.asynccontextmanager
     async def opened() -> AsyncIterator[InstanceStore]:
-        connection = statements()
+        connection, instances = statements()
         try:
-            yield SqlInstances(connection)
+            yield instances
         finally:
             await connection.aclose()
 
