@@ -89,6 +89,7 @@ BEYOND_A_SCHEMA = (
     "a key given twice",
     "a section given twice",
     "a harmless tag",
+    "a tag of the gateway",
     "what the kind itself refuses",
     "a number in quotes, for YAML",
     "a bare yes",
