@@ -6,9 +6,8 @@ middle, with the events of ``stream_events`` that the gateway adds. ``state`` is
 the call on the way, ``admission`` what it holds, ``attempt`` of its try at one backend, ``history``
 what is kept of those that failed; ``completion`` ends it, each way once, and has it settled, which
 is its ``ending``; ``rows`` are what the ledger is told of it.
-``admitting`` holds what a call may cost, and ``output_bound`` gives its answer a bound where it has
-none. ``refusals`` is what a caller is told when a call is not served: no backend, a limit, a store
-or a ledger that fails.
+``admitting`` holds what a call may cost. ``refusals`` is what a caller is told when a call is not
+served: no backend, a limit, a store or a ledger that fails.
 ``slow_clients`` counts what waits for clients before a call begins and after it has ended.
 ``failover`` is what is done after a failed attempt, ``backend_limits`` what a backend's own limits
 hold of one, and ``repeating`` its way into the next one, within the budgets of repetitions.

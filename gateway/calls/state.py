@@ -23,7 +23,7 @@ from gateway.calls.admission import UNLIMITED, Admission, holds, more_of, most_h
 from gateway.calls.attempt import Attempt, StreamProgress
 from gateway.calls.ending import Ending, StopCause
 from gateway.calls.history import FailedAttempt
-from gateway.calls.output_bound import bounded
+from gateway.dialects.output_bound import bounded
 from gateway.money.charge_records import charged_alone
 from gateway.money.counted import charged_of
 from gateway.money.estimates import by_tokens

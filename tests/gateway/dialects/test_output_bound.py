@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from adapters.types import Call
-from gateway.calls.output_bound import bounded
 from gateway.clock import FakeClock
+from gateway.dialects.output_bound import bounded
 from tests.gateway.assembled import POLICY, assembled
 
 PLAIN = b'{"model": "m", "messages": [{"role": "user", "content": "h\\"i}"}]}'
