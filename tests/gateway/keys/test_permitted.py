@@ -13,7 +13,9 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.routing import Route
 
+from gateway.api.middleware import CONSOLE
 from gateway.api.openapi import DOORS, document
 from gateway.app import web
 from gateway.clock import FakeClock
@@ -48,6 +50,23 @@ def test_what_a_key_may_be_bound_to_is_what_there_is() -> None:
         assert read_permitted(None, [path], None, ()) == Permitted(paths=(path,))
     unmatched = {one for one in PATHS if not any(r.startswith(one.rstrip("*")) for r in routes)}
     assert unmatched == {f"{door}*" for door in DOORS}
+
+
+async def test_every_route_of_the_api_can_be_named(tmp_path: Path, clock: FakeClock) -> None:
+    """As the application has them, also those that no document lists."""
+    answers_all = ("/", "/healthz", "/readyz", "/openapi.json", "/docs", "/v1/files/linked")
+    always = ("/v1/me", "/v1/models", "/{path:path}")
+    async with assembled(tmp_path, clock) as gateway:
+        paths = {route.path for route in web(gateway.inner).routes if isinstance(route, Route)}
+    named = {
+        re.sub(r"{.*?}", "x", path)
+        for path in paths.difference(answers_all)
+        if not path.startswith((*always, CONSOLE))
+    }
+    assert named > {"/v1/realtime", "/v1/chat/completions", "/admin/keys"}
+    for path in named:
+        assert read_permitted(None, [path], None, ()) == Permitted(paths=(path,))
+    assert len(set(PATHS)) == len(PATHS)
 
 
 async def test_a_model_that_the_key_is_not_for_is_refused_and_not_shown(
