@@ -226,7 +226,7 @@ class ReserveKeeper:
                 return False
             why = "it cannot be written down"
             if await self._change(one):
-                if self._clock.time() - one.began < LEASE_S:
+                if self._clock.time() - one.began < LEASE_S / 2:
                     return True
                 why = "it could not be written down in time"
         except BaseException:
