@@ -16,7 +16,8 @@ from gateway.money.pricing import credible, output_cost
 from gateway.policy.sections.price import Price
 from gateway.routing.health import Failed
 from gateway.routing.repeating import Asked, costs_tokens_at_most
-from gateway.routing.router import Quote
+from gateway.routing.router import Quote, device_us
+from gateway.types import MICRO, Unit
 
 QUEUED_WITHIN_S = 3.0
 """A platform that said so shortly before a call was given up had not begun it."""
@@ -63,6 +64,17 @@ class Attempt(msgspec.Struct, frozen=True):
         if in_force is None or covered == inf:
             return 0
         return output_cost(in_force.dearest, round(covered) - self.quote.output_held)
+
+    def would_hold(self, now: float) -> dict[Unit, int]:
+        """Money and device time that a call which nothing limited would hold for it: for all that
+        it may use, and for what it has used by ``now``, in monotonic seconds."""
+        quote, used_s = self.quote, max(0.0, now - self.charged_from())
+        nano = quote.estimate.hold + round(quote.estimate.per_second * used_s)
+        used_us = round(used_s * MICRO) if quote.uses_device else 0
+        return {
+            "nano_usd": nano + self.cost_beyond_hold(),
+            "gpu_us": device_us((quote,)) + used_us,
+        }
 
     @property
     def begins_at(self) -> float:

@@ -79,7 +79,9 @@ class BackendLimits:
         if template is not None:
             rest = claims_for(active, state.call, state.preferences, template, (quote,)).rest
             known = Hold(_hold_id(state, quote), ()) if hold is None else hold
-            state.at_backend = widened_hold(known, template, state.asked_to_hold(now) | dict(rest))
+            state.at_backend = widened_hold(
+                known, template, state.asked_at(attempt, now) | dict(rest)
+            )
         return await hold_again(self._shared, state, hold, state.at_backend, now)
 
 

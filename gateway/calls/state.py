@@ -42,7 +42,7 @@ from gateway.routing.router import (
 from gateway.storage.base import Claim, Hold, LedgerRow, LimitStatus
 from gateway.storage.claims import TOKENS, ClaimTemplate
 from gateway.storage.history import OWN_ROW
-from gateway.types import MICRO, Principal, Unit
+from gateway.types import Principal, Unit
 
 _GRACE_S = 60.0
 _LONGEST_S = 30 * 86_400.0
@@ -95,6 +95,8 @@ class CallState(msgspec.Struct, eq=False):
     backend: LiveBackend | None = None
     """That answers, or was turned to last."""
     attempt: Attempt | None = None
+    other_would_hold: Callable[[float], dict[Unit, int]] | None = None
+    """As ``Attempt.would_hold``, of the other attempt where two are asked, or soon will be."""
     in_force: PriceInForce | None = None
     """By what the last attempt is charged: what held when it was quoted."""
     ending: Ending | None = None
@@ -285,17 +287,21 @@ class CallState(msgspec.Struct, eq=False):
 
     def asked_to_hold(self, now: float) -> dict[Unit, int]:
         """What a call that nothing limited would hold: for all that it may still be sent to, and
-        for what it has used by now."""
+        for what it has used by now, at both backends where two are asked."""
         attempt = self.attempt
         if attempt is None:
             quotes = () if self.decision is None else self.decision.quotes
             nano = max((quote.estimate.hold for quote in quotes), default=0)
             return {**self.counted, "nano_usd": nano, "gpu_us": device_us(quotes)}
-        quote, used_s = attempt.quote, max(0.0, now - attempt.charged_from())
-        nano = quote.estimate.hold + round(quote.estimate.per_second * used_s)
-        nano += attempt.cost_beyond_hold()
-        used_us = round(used_s * MICRO) if quote.uses_device else 0
-        return {**self.counted, "nano_usd": nano, "gpu_us": device_us((quote,)) + used_us}
+        own = self.asked_at(attempt, now)
+        if self.other_would_hold is None:
+            return own
+        other = {**self.counted, "calls": 0, **self.other_would_hold(now)}
+        return {unit: amount + other[unit] for unit, amount in own.items()}
+
+    def asked_at(self, attempt: Attempt, now: float) -> dict[Unit, int]:
+        """The same for one attempt."""
+        return {**self.counted, **attempt.would_hold(now)}
 
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""

@@ -90,10 +90,16 @@ class Hedges:
             settings.share,
         )
 
-    def take_share(self, active: ActivePolicy, route: str, now: float) -> bool:
-        """Whether one more of the route's calls may be hedged, which it is then."""
+    def has_share(self, active: ActivePolicy, route: str, now: float) -> bool:
+        """Whether one more of the route's calls may be hedged; takes none."""
         settings = active.hedge(route)
-        return settings is not None and self._shares[route].take(now, settings.share)
+        return settings is not None and self._shares[route].has(now, settings.share)
+
+    def take_share(self, active: ActivePolicy, route: str, now: float) -> None:
+        """One more is."""
+        settings = active.hedge(route)
+        if settings is not None:
+            self._shares[route].take(now, settings.share)
 
     def count(self, backend: str, result: str) -> None:
         """One more has come to this."""

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault
-from adapters.types import Progress, Reply
+from adapters.types import Progress
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.calls.answer_limit import answer_limit
@@ -40,11 +40,12 @@ from gateway.clock import Clock
 from gateway.dialects.asking import ask
 from gateway.hedging.hedges import Hedges
 from gateway.hedging.rules import second_choice
-from gateway.hedging.sides import Brought, Racer, side_of, turn_to
-from gateway.routing.router import Quote
+from gateway.hedging.sides import Brought, Racer, answer_of, dropped, failure_of, side_of, turn_to
+from gateway.routing.router import Quote, device_us
 from gateway.shared_timer import SharedTimer
 from gateway.storage.base import Ledger, MaybeWritten, StorageUnavailable
 from gateway.tasks import BackgroundTasks
+from gateway.types import Unit
 
 _QUICKER = BackendError(FailureClass.CANCELLED, "Another backend answered sooner.")
 
@@ -149,20 +150,39 @@ class Race:
         quote, backend = found
         if not self._has_share(quote, now):
             self._count(quote.backend, "no_share")
-        elif not await self._is_held(quote):
-            self._count(quote.backend, "no_room")
-        elif not self._leader.task.done():
+            return
+        held = await self._held_meanwhile(quote)
+        if not held:
+            self._tell_state()
+        if self._leader.task.done():
+            return
+        if held:
             self._send(quote, backend)
+        else:
+            self._count(quote.backend, "no_room")
+
+    async def _held_meanwhile(self, quote: Quote) -> bool:
+        """The same as ``_is_held``; False, too, where the first answers before a slow store does:
+        nobody waits for that then, and what it may hold all the same ends with the call."""
+        holding = asyncio.get_running_loop().create_task(self._is_held(quote))
+        try:
+            await asyncio.wait((holding, self._leader.task), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not holding.done():
+                holding.cancel()
+                await asyncio.wait((holding,))
+        return not holding.cancelled() and holding.result()
 
     def _has_share(self, quote: Quote, now: float) -> bool:
         active, parts = self._active, self._parts
         if not parts.failover.has_room_at(active, quote.backend, now):
             return False
-        return parts.hedges.take_share(active, self._state.route, now)
+        return parts.hedges.has_share(active, self._state.route, now)
 
     async def _is_held(self, quote: Quote) -> bool:
         """What both may cost is held, and the row says so before the second is asked."""
         state = self._state
+        state.other_would_hold = lambda now: _would_hold(quote)
         if not await self._parts.top_up.hold_beside(state, quote):
             return False
         if not quote.paid and not state.opened:
@@ -180,33 +200,38 @@ class Race:
         return True
 
     def _send(self, quote: Quote, backend: LiveBackend) -> None:
-        lease = backend.lease_at_once(self._clock.monotonic(), quote.delay.load_s)
+        active, parts, now = self._active, self._parts, self._clock.monotonic()
+        has_share = self._has_share(quote, now)  # others may have taken it while this one waited
+        lease = backend.lease_at_once(now, quote.delay.load_s) if has_share else None
         if lease is None:
-            self._count(quote.backend, "no_backend")
+            self._tell_state()
+            self._count(quote.backend, "no_backend" if has_share else "no_share")
             return
         state, first = self._state, side_of(self._state)
-        self._parts.failover.take_room_at(self._active, quote.backend, lease.leased_at)
+        parts.failover.take_room_at(active, quote.backend, now)
+        parts.hedges.take_share(active, state.route, now)
         self._untried.remove(quote)
         state.backend, state.at_backend, state.reason = backend, None, "HEDGE"
         attempt = state.begin(backend, quote, lease, 0.0)
         alone = msgspec.structs.replace(attempt.call, progress=Progress())
         attempt = state.attempt = msgspec.structs.replace(attempt, call=alone)
-        self._parts.asks_too(attempt)
+        parts.asks_too(attempt)
         self._racers.append(self._start(attempt, second=True))
         turn_to(state, first)
+        self._tell_state()
 
     # --- what comes of them -------------------------------------------------------------------
 
     async def _first_answer(self) -> Brought:
         """Raises BackendError where none is left, or the request is at fault."""
         while True:
-            await self._wait(self._second_lasts_until())
+            await self._wait(self._looks_at_second())
             for racer in tuple(self._racers):
                 if racer.task.done() and racer in self._racers:
                     brought = self._look_at(racer)
                     if brought is not None:
                         return brought
-            if len(self._racers) == 2 and self._clock.monotonic() >= self._second_lasts_until():
+            if self._clock.monotonic() >= self._second_lasts_until():
                 self._leave(self._racers[1], "too_long")
 
     def _look_at(self, racer: Racer) -> Brought | None:
@@ -268,7 +293,7 @@ class Race:
         of its own. ``result``: what is counted, where it was the second."""
         before = self._leader
         self._racers.remove(racer)
-        failure = _failure_of(racer)
+        failure = failure_of(racer)
         if failure is not None:
             self._record_failure(racer, failure)
         else:
@@ -281,7 +306,7 @@ class Race:
         now = self._clock.monotonic()
         if not racer.is_second:
             parts.hedges.learn(attempt, now)
-        used = attempt.used_when_left(_answer_of(racer), now, state.preferences.images)
+        used = attempt.used_when_left(answer_of(racer), now, state.preferences.images)
         self._turn_to(racer)
         state.failed(attempt, _QUICKER, now, self._clock.time())
         state.tried[-1] = msgspec.structs.replace(state.tried[-1], hedged=True)
@@ -293,7 +318,7 @@ class Race:
 
     async def _end(self, racer: Racer) -> None:
         """Nothing of it is left: no connection, no task, and no work at its backend."""
-        await _dropped(racer)
+        await dropped(racer)
         await self._parts.completion.forget_remote(racer.attempt)
 
     async def _break_off(self) -> None:
@@ -304,7 +329,7 @@ class Race:
         [last] = self._racers
         self._turn_to(last)
         last.task.cancel()
-        await _dropped(last)
+        await dropped(last)
 
     # --- which is which -----------------------------------------------------------------------
 
@@ -314,15 +339,30 @@ class Race:
             self._leader.side = side_of(self._state)
             turn_to(self._state, racer.side)
             self._leader = racer
+        self._tell_state()
+
+    def _tell_state(self) -> None:
+        """What the other attempt than that of the state would hold, if there is one."""
+        other = self._other_than(self._leader)
+        self._state.other_would_hold = None if other is None else other.attempt.would_hold
 
     def _other_than(self, racer: Racer) -> Racer | None:
         return next((one for one in self._racers if one is not racer), None)
 
     def _is_timed(self, attempt: Attempt) -> bool:
         """Whether its time is held for."""
-        state, quote = self._state, attempt.quote
-        timed = quote.reserved or quote.estimate.per_second
-        return bool(timed and (state.admission.claims or state.beside))
+        state = self._state
+        return attempt.quote.uses_device and bool(state.admission.claims or state.beside)
+
+    def _looks_at_second(self) -> float:
+        """In monotonic seconds: when the second has had its time. While nothing limits the call,
+        before it has used up what is held for it by a limit that a reload brings."""
+        if len(self._racers) < 2 or not self._racers[1].attempt.quote.uses_device:
+            return inf
+        lasts_until = self._second_lasts_until()
+        if lasts_until < inf:
+            return lasts_until
+        return self._clock.monotonic() + self._racers[1].attempt.quote.hold_s
 
     def _second_lasts_until(self) -> float:
         """While two are asked, the second has the time that is held for it, in monotonic
@@ -333,31 +373,11 @@ class Race:
         return attempt.charged_from() + attempt.quote.hold_s
 
 
+def _would_hold(quote: Quote) -> dict[Unit, int]:
+    """Of an attempt that has not begun."""
+    return {"nano_usd": quote.estimate.hold, "gpu_us": device_us((quote,))}
+
+
 def _end(late: asyncio.Future[None]) -> None:
     if not late.done():
         late.set_result(None)
-
-
-def _failure_of(racer: Racer) -> BackendError | None:
-    task = racer.task
-    failure = task.exception() if task.done() and not task.cancelled() else None
-    return failure if isinstance(failure, BackendError) else None
-
-
-def _answer_of(racer: Racer) -> Reply | None:
-    """A whole answer that came in the moment in which another one had won."""
-    task = racer.task
-    if not task.done() or task.cancelled() or task.exception() is not None:
-        return None
-    brought = task.result()
-    return brought if isinstance(brought, Reply) else None
-
-
-async def _dropped(racer: Racer) -> None:
-    """Waits for its end, and lets go of what it brought."""
-    task = racer.task
-    await asyncio.wait([task])
-    if not task.cancelled() and task.exception() is None:
-        brought = task.result()
-        if isinstance(brought, SettledStream):
-            await brought.drop()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+from adapters.errors import BackendError
 from adapters.types import Reply
 from gateway.backends.live import LiveBackend
 from gateway.calls.attempt import Attempt
@@ -59,3 +60,29 @@ class Racer:
         """While the state is turned to the other."""
         self.task = task
         self.is_second = second
+
+
+def failure_of(racer: Racer) -> BackendError | None:
+    """Of what it has failed, if it has."""
+    task = racer.task
+    failure = task.exception() if task.done() and not task.cancelled() else None
+    return failure if isinstance(failure, BackendError) else None
+
+
+def answer_of(racer: Racer) -> Reply | None:
+    """A whole answer that came in the moment in which another one had won."""
+    task = racer.task
+    if not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    brought = task.result()
+    return brought if isinstance(brought, Reply) else None
+
+
+async def dropped(racer: Racer) -> None:
+    """Waits for its end, and lets go of what it brought."""
+    task = racer.task
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None:
+        brought = task.result()
+        if isinstance(brought, SettledStream):
+            await brought.drop()
