@@ -4,7 +4,6 @@ is told of it."""
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
+from gateway.jobs.digests import AsSent, request_digests
 from gateway.jobs.records import JobDialect, JobRequest, to_text
 from gateway.preferences import Preferences
 from gateway.storage.base import StorageUnavailable
@@ -33,6 +33,8 @@ class AskedJob(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     principal: Principal
     preferences: Preferences
+    sent: AsSent | None = None
+    """None: its caller gave the model's own name."""
     deadline_s: float | None = None
     """Seconds from now; None: as the policy says."""
     keep_s: float | None = None
@@ -68,16 +70,16 @@ class JobAcceptance:
         """The id of the job, which is that of an earlier one where the caller's idempotency key
         names it. Raises ApiError: 402 and 429 of limits, 409 for a key that names something else,
         503 where it could not be made durable."""
-        name, digest = name_of(asked), digest_of(asked)
+        name, digests = name_of(asked), _digests_of(asked)
         if name and (known := await self._store.named(name)) is not None:
-            return _checked(known, digest)
+            return _checked(known, digests)
         state, job = await self.hold(active, asked)
         known = await self._stored(state, job)
         if known.id == job.id:
             self._accepted(job.id)
         else:  # another request of this name was faster
             await self._dispatcher.jobs.end_unasked(state, 200, "")
-        return _checked(known, digest)
+        return _checked(known, digests)
 
     async def hold(self, active: ActivePolicy, asked: AskedJob) -> tuple[CallState, NewJob]:
         """A job that holds what it may cost, to be put into the store. Raises ApiError 402 and 429
@@ -112,7 +114,7 @@ class JobAcceptance:
             keep_s=settings.keep if asked.keep_s is None else asked.keep_s,
             webhook=asked.webhook,
             idempotency=name_of(asked),
-            digest=digest_of(asked),
+            digest=_digests_of(asked)[0],
             most_waiting=settings.waiting,
             request=to_text(_request(active, asked, state)),
         )
@@ -255,23 +257,13 @@ def request_name(key_id: str, key: str) -> str:
     return f"{key_id}:{key}" if key else ""
 
 
-def digest_of(asked: AskedJob) -> str:
-    """Of what is asked: the same for the same request."""
-    return request_digest(asked.task, asked.model, asked.body)
+def _digests_of(asked: AskedJob) -> tuple[str, ...]:
+    return request_digests(asked.task, asked.model, asked.body, asked.sent)
 
 
-def request_digest(task: Task, model: str, body: bytes) -> str:
-    """In hexadecimal digits."""
-    parts = (task.encode(), model.encode(), body)
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(b"%d:" % len(part) + part)
-    return whole.hexdigest()
-
-
-def _checked(known: KnownJob, digest: str) -> str:
+def _checked(known: KnownJob, digests: tuple[str, ...]) -> str:
     """The id of the job that has the name, if it is the same request's."""
-    if known.digest != digest:
+    if known.digest not in digests:
         raise key_reused(known.id, "idempotency_key")
     return known.id
 

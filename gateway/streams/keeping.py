@@ -65,7 +65,7 @@ class KeptStreams:
         except (StorageUnavailable, asyncio.CancelledError):  # it may be ours, and nothing is asked
             self._tasks.run(self._forget(new.id))
             raise
-        if known.digest != new.digest or not known.is_stream:
+        if known.digest not in (new.digest, *new.older) or not known.is_stream:
             raise NameTaken(known.id, same=False)
         if known.id != new.id:
             return self._known(known.id), False

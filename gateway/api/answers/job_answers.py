@@ -90,6 +90,7 @@ async def answer_by_job(
         body=parsed.body,
         principal=context.principal,
         preferences=preferences,
+        sent=parsed.sent,
         deadline_s=gateway.active.longest(parsed.model) if named else None,
         idempotency_key=idempotency_key(context),
     )

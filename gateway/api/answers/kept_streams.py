@@ -16,7 +16,8 @@ from gateway.api.requests.request import (
     respond_error,
 )
 from gateway.calls.stream_events import whole_event
-from gateway.jobs.accepting import key_reused, request_digest, request_name
+from gateway.jobs.accepting import key_reused, request_name
+from gateway.jobs.digests import request_digests
 from gateway.service import Gateway
 from gateway.storage.streams.base import NewStream, StreamsFull
 from gateway.streams.keeping import LEASE_S, Answer, KeptStreams, NameTaken
@@ -39,10 +40,12 @@ async def answer_kept(
     """``answer`` makes the call where the name is new. Raises ApiError: 409 where it is another
     request's, 410 where its answer was too long, 429 where too much is kept of its user's."""
     streams = _streams_of(gateway)
+    digest, *older = request_digests(parsed.task, parsed.model, parsed.body, parsed.sent)
     new = NewStream(
         id=context.request_id,
         name=request_name(context.principal.key_id, idempotency_key(context)),
-        digest=request_digest(parsed.task, parsed.model, parsed.body),
+        digest=digest,
+        older=tuple(older),
         user=context.principal.user,
         keep_s=KEEP_S,
         lease_s=LEASE_S,

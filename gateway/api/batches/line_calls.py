@@ -6,6 +6,7 @@ import msgspec
 
 from adapters.types import OPENAI_ROUTES, Task
 from gateway.active_policy import ActivePolicy
+from gateway.api.calls.infer import parsed_json
 from gateway.api.calls.openai import parsed_call
 from gateway.api.requests.bodies import parse_json
 from gateway.api.requests.request import ParsedRequest
@@ -70,6 +71,4 @@ def _parsed(
             f"The model {model!r} serves {spec.task}, not infer.",
             param="url",
         )
-    return ParsedRequest(
-        active.target(model, principal), "infer", body, False, False, spec.max_output_tokens
-    )
+    return parsed_json(active, principal, model, body)

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 
 from adapters.forms import boundary_of, parts_of
 from adapters.types import JSON_TYPE, Task
+from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
 from gateway.api.requests.bodies import parse_json, read_body
 from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Scope, Send, only
+from gateway.jobs.digests import AsSent
 from gateway.service import Gateway
-from gateway.types import ApiError
+from gateway.types import ApiError, Principal
 from local_runtime.app.forms import kind_of
 
 
@@ -44,14 +46,16 @@ class InferEndpoint:
         else:
             _check_form(body, content_type)
         streams = b"text/event-stream" in context.headers.get(b"accept", b"")
+        model = active.target(name, context.principal)
         parsed = ParsedRequest(
-            active.target(name, context.principal),
+            model,
             task,
             body,
             streams,
             False,
             spec.max_output_tokens,
             content_type=content_type,
+            sent=None if model == name else AsSent(name, body),
         )
         await serve(self._gateway, context, parsed, receive, send)
 
@@ -71,6 +75,15 @@ class InferEndpoint:
             "The backends of this model take JSON alone; send files in it as base64.",
             param="Content-Type",
         )
+
+
+def parsed_json(
+    active: ActivePolicy, principal: Principal, name: str, body: bytes
+) -> ParsedRequest:
+    """A whole call of JSON. Raises ApiError 403 and 404 for a model."""
+    spec, model = active.model(name, principal), active.target(name, principal)
+    sent = None if model == name else AsSent(name, body)
+    return ParsedRequest(model, "infer", body, False, False, spec.max_output_tokens, sent=sent)
 
 
 def _check_form(body: bytes, content_type: str) -> None:

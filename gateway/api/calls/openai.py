@@ -26,6 +26,7 @@ from gateway.api.requests.request import (
 )
 from gateway.api.requests.sessions import WORTH, session_of_chat
 from gateway.dialects.shown_names import encoded, renamed
+from gateway.jobs.digests import AsSent
 from gateway.money.inputs import TEXT_ALONE, InputParts, PartKind, parts_of
 from gateway.money.pricing import MOST_TOKENS
 from gateway.policy.model import Ability, ModelSpec
@@ -183,9 +184,10 @@ def parsed_call(
     output, unbounded = output_of(envelope, task, spec.max_output_tokens)
     if type(envelope) is ResponsesBody and envelope.background:
         raise _no_background()
-    model, shown = active.target(envelope.model, principal), ""
+    model, shown, sent = active.target(envelope.model, principal), "", None
     if model != envelope.model:
-        shown, body = envelope.model, renamed(body, encoded(model))
+        shown, sent = envelope.model, AsSent(envelope.model, body)
+        body = renamed(body, encoded(model))
     parts = parts_in(envelope)
     return ParsedRequest(
         model,
@@ -201,6 +203,7 @@ def parsed_call(
         session=""
         if envelope.prompt_cache_key is None and len(body) < WORTH
         else _session(envelope, spec, body),
+        sent=sent,
     )
 
 

@@ -27,6 +27,7 @@ from gateway.api.requests.request import (
     only,
 )
 from gateway.dialects.shown_names import encoded, renamed
+from gateway.jobs.digests import AsSent
 from gateway.money.inputs import TEXT_ALONE, InputParts, PartKind
 from gateway.service import Gateway
 from gateway.types import ApiError, Principal
@@ -99,8 +100,10 @@ def parsed_plain(
     if read.stream:
         raise _no_streams(task)
     model, shown, body = active.target(read.model, principal), "", sent.body
+    as_sent = None
     if model != read.model:
         shown, body = read.model, _renamed(body, boundary, model)
+        as_sent = AsSent(read.model, sent.body)
     writes = spec.max_output_tokens if task in ("transcriptions", "translations") else 0
     return ParsedRequest(
         model,
@@ -114,6 +117,7 @@ def parsed_plain(
         content_type=sent.content_type,
         images=_images(read.n),
         image=_kind(read),
+        sent=as_sent,
     )
 
 

@@ -14,6 +14,7 @@ from adapters.types import JSON_TYPE, OPENAI_ROUTES, PLAIN_ROUTES, ModelTask, Ta
 from gateway.active_policy import ActivePolicy
 from gateway.api.answers.job_answers import LONGEST_WAIT_S, checked_key, idempotency_key
 from gateway.api.calls.call_requests import all_preferences
+from gateway.api.calls.infer import parsed_json
 from gateway.api.calls.openai import invalid_field, parsed_call
 from gateway.api.calls.plain import Sent, parsed_plain
 from gateway.api.requests.bodies import malformed, parse_strict_json
@@ -73,6 +74,7 @@ def asked_job(gateway: Gateway, context: RequestContext, body: bytes) -> AskedJo
         body=parsed.body,
         principal=context.principal,
         preferences=preferences,
+        sent=parsed.sent,
         deadline_s=_until(read.deadline, context.received_at),
         keep_s=_span(read.ttl, "ttl"),
         webhook=checked_webhook(gateway, read.webhook),
@@ -98,9 +100,7 @@ def parsed_input(
     one that cannot be read, 403 and 404 for a model."""
     spec = active.model(model, principal)
     if spec.task == "infer":
-        return ParsedRequest(
-            active.target(model, principal), "infer", body, False, False, spec.max_output_tokens
-        )
+        return parsed_json(active, principal, model, body)
     route = OPENAI_ROUTES.get(spec.task) or PLAIN_ROUTES.get(spec.task)
     if route is None:
         raise ApiError(

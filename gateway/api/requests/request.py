@@ -10,6 +10,7 @@ import msgspec
 from adapters.types import ANY_IMAGE, JSON_TYPE, ImageKind, Task
 from gateway.api.requests.door import ToldError
 from gateway.dialects.faults import as_anthropics, is_anthropics
+from gateway.jobs.digests import AsSent
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.policy.model import Ability
 from gateway.tokens.telling import for_caller
@@ -141,6 +142,8 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     """The conversation that its body names, or begins with."""
     image: ImageKind = ANY_IMAGE
     """What the images shall be that it asks for."""
+    sent: AsSent | None = None
+    """As its caller sent it, where that gave the model another name than its own."""
 
 
 async def respond(

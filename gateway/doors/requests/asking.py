@@ -59,6 +59,7 @@ async def accepted(
         body=parsed.body,
         principal=context.principal,
         preferences=preferences,
+        sent=parsed.sent,
         deadline_s=wanted.deadline_s,
         webhook=checked_webhook(gateway, wanted.webhook),
         idempotency_key=wanted.idempotency_key,

@@ -32,6 +32,8 @@ class NewStream(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     keep_s: float
     lease_s: float
+    older: tuple[str, ...] = ()
+    """Digests that the same request was once kept under."""
     most_bytes: int
     """It is taken while the kept streams of its user have fewer."""
 

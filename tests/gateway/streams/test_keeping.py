@@ -85,11 +85,12 @@ class Kept:
         return found
 
 
-def new(id: str, digest: str = "d") -> NewStream:
+def new(id: str, digest: str = "d", *older: str) -> NewStream:
     return NewStream(
         id=id,
         name="key:a",
         digest=digest,
+        older=older,
         user="alice",
         keep_s=3600.0,
         lease_s=LEASE_S,
@@ -133,6 +134,15 @@ async def test_a_stream_whose_gateway_died_is_heard_as_far_as_it_is_known_and_is
 
         assert await kept.heard(followed) == b"one"
         assert followed.state == "cut"
+
+
+async def test_a_stream_that_is_kept_under_an_older_digest_is_the_same(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Kept(tmp_path, clock) as kept:
+        await kept.store.claim(new("req_1", "by its model"))
+        _, is_first = await kept.gateway().open(new("req_2", "as sent", "by its model"), never)
+        assert not is_first
 
 
 async def test_a_call_that_fails_without_an_end_is_cut(tmp_path: Path, clock: FakeClock) -> None:
