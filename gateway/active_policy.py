@@ -115,7 +115,7 @@ class ActivePolicy:
             raise ApiError(
                 404,
                 "model_not_found",
-                f"There is no model {name!r} here. GET /v1/models lists those there are.",
+                f"There is no model {target!r} here. GET /v1/models lists those there are.",
                 param="model",
             )
         return found

@@ -11,6 +11,7 @@ import msgspec
 from gateway.active_policy import ActivePolicy
 from gateway.batches.budget import within_budget
 from gateway.batches.feeding import BatchFeeder, ReadCall
+from gateway.batches.names import models_named
 from gateway.batches.records import BatchRequest, read_batch_request
 from gateway.batches.results import BatchResults, result_line
 from gateway.batches.run import BatchRun
@@ -58,6 +59,7 @@ class Batches:
     ) -> None:
         self.store = store
         self.results_of = BatchResults(store, files, jobs.worker.large)
+        self._active = active
         self._clock = clock
         self._files = files
         feeder = BatchFeeder(
@@ -104,6 +106,8 @@ class Batches:
         """A batch whose input stays until its end, to be put into the store. Raises
         StorageUnavailable."""
         now_at = self._clock.time()
+        models = models_named(self._active(), asked.principal, asked.endpoint)
+        request = BatchRequest(principal=asked.principal, models=models)
         batch = StoredBatch(
             id=f"batch_{int(now_at * 1000):012x}{secrets.randbits(48):012x}",
             user=asked.principal.user,
@@ -115,7 +119,7 @@ class Batches:
             deadline=now_at + asked.within_s,
             budget_nano=asked.budget_nano,
             metadata=msgspec.json.encode(asked.metadata).decode(),
-            request=msgspec.json.encode(BatchRequest(principal=asked.principal)).decode(),
+            request=msgspec.json.encode(request).decode(),
         )
         await self._files.records.stay(batch.input_file, batch.deadline + _INPUT_STAYS_S)
         return batch

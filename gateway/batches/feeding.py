@@ -20,7 +20,8 @@ from adapters.types import Task
 from gateway.active_policy import ActivePolicy
 from gateway.batches.budget import is_budget_of
 from gateway.batches.input import LineFault, RawLine, read_line
-from gateway.batches.records import refused_text
+from gateway.batches.names import as_accepted
+from gateway.batches.records import BatchRequest, refused_text
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
@@ -128,7 +129,7 @@ class BatchFeeder:
     async def feed(
         self,
         batch: StoredBatch,
-        principal: Principal,
+        request: BatchRequest,
         lines: Sequence[RawLine],
         *,
         budget_nano: int | None,
@@ -143,7 +144,7 @@ class BatchFeeder:
         stopped, wait_s = None, 0.0
         for raw in lines:
             try:
-                found = await self._line(batch, principal, raw, budget_nano, patience_s)
+                found = await self._line(batch, request, raw, budget_nano, patience_s)
             except _NotNow as later:
                 stopped, wait_s = later.error, later.wait_s
                 break
@@ -225,7 +226,7 @@ class BatchFeeder:
     async def _line(
         self,
         batch: StoredBatch,
-        principal: Principal,
+        request: BatchRequest,
         raw: RawLine,
         budget_nano: int | None,
         patience_s: float,
@@ -234,7 +235,7 @@ class BatchFeeder:
         try:
             read = read_line(raw.text, batch.endpoint)
             custom_id = read.custom_id
-            asked = self._asked(batch, principal, bytes(read.body), patience_s)
+            asked = self._asked(batch, request, bytes(read.body), patience_s)
             state, job, row = await self._held(asked, budget_nano)
         except LineFault as fault:
             error = ApiError(400, fault.code, str(fault), param=fault.param)
@@ -248,9 +249,10 @@ class BatchFeeder:
         return FedLine(number=raw.number, custom_id=custom_id, fault=refused_text(error))
 
     def _asked(
-        self, batch: StoredBatch, principal: Principal, body: bytes, patience_s: float
+        self, batch: StoredBatch, request: BatchRequest, body: bytes, patience_s: float
     ) -> AskedJob:
-        call = self._read(self._active(), principal, batch.endpoint, body)
+        active = as_accepted(self._active(), request.models)
+        call = self._read(active, request.principal, batch.endpoint, body)
         tags = {**(call.preferences.tags or {}), BATCH_TAG: batch.id}
         preferences = msgspec.structs.replace(
             call.preferences, priority="low", tags=tags, patience=patience_s
@@ -259,7 +261,7 @@ class BatchFeeder:
             model=call.model,
             task=call.task,
             body=call.body,
-            principal=principal,
+            principal=request.principal,
             preferences=preferences,
             deadline_s=max(1.0, batch.deadline - self._clock.time()),
             keep_s=_KEEP_S,

@@ -1,4 +1,5 @@
-"""What is written down of a batch, as JSON: in whose name it is, and what is wrong with a line."""
+"""What is written down of a batch, as JSON: in whose name it is, what its lines name, and what is
+wrong with one."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from gateway.types import ApiError, Principal
 
 
 class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """In whose name its lines are called."""
+    """In whose name its lines are called, and which models they name."""
 
     principal: Principal
+    models: dict[str, str] = {}
+    """Alias -> the model that it stood for when the batch was accepted."""
 
 
 class InputFault(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,7 +76,9 @@ class BatchRun:
         self._clock = clock
         self._jobs_wake = jobs_wake
         self._results = results
-        self._principal = within_budget(read_batch_request(batch.request).principal, batch)
+        request = read_batch_request(batch.request)
+        principal = within_budget(request.principal, batch)
+        self._request = msgspec.structs.replace(request, principal=principal)
         self._line, self._byte = batch.fed_line, batch.fed_byte
         self._refused_since: float | None = None
         self._why = batch.why
@@ -187,7 +189,7 @@ class BatchRun:
         budget = await self._left_nano()
         fed = await self._feeder.feed(
             self.batch,
-            self._principal,
+            self._request,
             lines,
             budget_nano=budget,
             patience_s=self._patience_s(progress),
