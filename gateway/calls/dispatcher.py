@@ -95,7 +95,7 @@ class Dispatcher:
         self._random = random_source
         self.slow_clients = slow_clients
         self._top_up = TopUp(
-            shared=shared, clock=clock, timer=self.timer, background=self.background
+            shared=shared, ledger=ledger, clock=clock, timer=self.timer, background=self.background
         )
         limits = BackendLimits(shared=shared, clock=clock, full=settler.full)
         model_limits = ModelLimits(shared=shared, clock=clock)

@@ -4,24 +4,31 @@ A call whose limits have no room for more ends when its hold is used up, so that
 never passes a cap, however long the call would have run. A store that does not answer is not an
 empty purse: a call goes on for ``PATIENCE_S`` past its hold before it ends for that. A wait in a
 platform's own queue uses up nothing: a call is not stopped for money before it has cost any.
+
+What is held more is written into the call's open row too: of a gateway that dies, the next start
+charges what the row says.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 
 from gateway.calls.admission import without_dearest
 from gateway.calls.attempt import Attempt
+from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.money.pricing import output_cost
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Quote, device_us
 from gateway.shared_timer import EVERY_S, SharedTimer
-from gateway.storage.base import Claim, SharedStore, StorageUnavailable
+from gateway.storage.base import Claim, Ledger, SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks
 from gateway.types import Unit
+
+log = logging.getLogger("spillgate")
 
 _AT = 0.75
 """The share of the held seconds after which more is held."""
@@ -39,11 +46,13 @@ class TopUp:
         self,
         *,
         shared: SharedStore,
+        ledger: Ledger,
         clock: Clock,
         timer: SharedTimer,
         background: BackgroundTasks,
     ) -> None:
         self._shared = shared
+        self._ledger = ledger
         self._clock = clock
         self._timer = timer
         self._background = background
@@ -120,6 +129,8 @@ class TopUp:
         left: dict[str, dict[Unit, int]] = {}
         while state.attempt is attempt:
             held = await self._hold(state, lambda hold_id: left.setdefault(hold_id, dict(more)))
+            if held:
+                self._write_down(state, attempt, more.get("nano_usd", 0))
             if held is not None:
                 return held
             if self._clock.monotonic() >= until:
@@ -127,6 +138,25 @@ class TopUp:
                 return None
             await self._clock.sleep(EVERY_S)
         return None
+
+    def _write_down(self, state: CallState, attempt: Attempt, nano: int) -> None:
+        """Its open row says what may have been spent by now, also where nothing limits it."""
+        if not nano or not state.opened:
+            return
+        if not state.admission.holds("nano_usd"):
+            begun = 0 if state.admission.hold_nano else attempt.quote.estimate.hold
+            state.hold_more(state.call.id, "nano_usd", begun + nano)
+        self._background.run(self._open_anew(state, attempt))
+
+    async def _open_anew(self, state: CallState, attempt: Attempt) -> None:
+        if state.attempt is not attempt:
+            return
+        try:
+            await self._ledger.open(open_row(state, state.at_backend))
+        except StorageUnavailable as unavailable:
+            log.error("ledger: %s; the row of call %s says less", unavailable, state.call.id)
+        except ValueError:  # it was settled meanwhile
+            return
 
     def _stop_at_the_end(
         self, state: CallState, attempt: Attempt, since: float, held_s: float

@@ -16,6 +16,7 @@ from gateway.clock import FakeClock
 from gateway.types import ApiError
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 from tests.gateway.failing_stores import FailingShared, Moment, Trouble
+from tests.waiting import until
 
 
 async def until_it_ends(gateway: AssembledGateway, task: asyncio.Task[Any], seconds: float) -> None:
@@ -57,6 +58,27 @@ async def test_more_is_held_before_what_is_held_is_used_up(
         await clock.advance(1.0)
         await task
         assert await gateway.spent() == 60_000_000
+
+
+async def test_what_is_held_more_is_what_a_restart_would_charge(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        gateway.fake("burst").runs_for = 60.0
+        state, task = gateway.start("far")
+        await gateway.until_asked("burst")
+        for _ in range(100):
+            await clock.advance(0.5)
+            await asyncio.sleep(0.001)
+
+        async def is_written() -> bool:
+            [row] = await gateway.inner.ledger.open_rows()
+            return row.hold_nano >= 50_000_000
+
+        await until(is_written, "the open row covers fifty seconds")
+        await until_it_ends(gateway, task, 20.0)
+        [row] = await gateway.rows(state.call.id)
+        assert (row.outcome, row.cost_nano) == ("success", 60_000_000)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
