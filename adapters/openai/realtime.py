@@ -158,8 +158,9 @@ class RealtimeSession:
         try:
             yield Chunk(first or b"", usage=self._meter.used)
             while (message := await self._next()) is not None:
-                if (event := read_if(message, RealtimeEvent)) is not None:
-                    self._meter.received(event)
+                if (event := read_if(message, RealtimeEvent)) is None:  # so nobody could count it
+                    raise malformed("The backend sent what is no event.", usage=self._used())
+                self._meter.received(event)
                 yield Chunk(message, usage=self._meter.used, tokens=0)
             yield Chunk(b"", "usage", self._used())
         finally:

@@ -12,15 +12,17 @@ import asyncio
 
 import msgspec
 
+from adapters.realtime.caller_events import CallerEvent
 from adapters.types import Usage
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledConversation
 from gateway.money.pricing import charge, output_cost
 from gateway.policy.sections.price import Price
+from gateway.realtime.asked import AskedResponses
+from gateway.realtime.backend_events import BackendEvent
+from gateway.realtime.said import Said
 from gateway.types import Unit
 
-_SOUND_BYTES = 1000
-"""Of base64, in which no server hears more than a token: telephones' sound of 8 kHz has 1,067."""
 _STEP = 4000
 """Tokens of input that are held more at once: a store is not asked for each word."""
 _MILLION = 1_000_000
@@ -40,11 +42,8 @@ class Ahead:
         """At the end of the last response."""
         self._context = 0
         """Tokens that it read and wrote."""
-        self._sent = 0
-        """The most tokens that its caller has said since."""
-        self._asked = 0
-        """Responses that its caller asked for and that have not ended."""
-        self._heard_sound = False
+        self._said = Said()
+        self._asked = AskedResponses()
         self._covered = at_most
         """Tokens that the response under way may be before more is held."""
         self._asking = asyncio.Lock()
@@ -56,19 +55,33 @@ class Ahead:
             "tokens": counted.get("tokens", 0),
         }
 
-    def said(self, message: bytes) -> None:
+    def said(self, event: CallerEvent) -> None:
         """Its caller says this."""
-        sound = b'"audio"' in message
-        self._heard_sound |= sound
-        self._asked += b'"response.create"' in message
-        self._sent += -(-len(message) // (_SOUND_BYTES if sound else 1))
+        self._said.add(event)
+        self._asked.said(event, self._said.all)
 
-    def responded(self) -> None:
-        """A response has ended, and what is used holds all that it read and wrote."""
+    def heard(self, event: BackendEvent) -> bool:
+        """Its backend says this. Whether a response has ended by it: what is used holds then all
+        that it read and wrote."""
+        if event.type == "response.done":
+            self._respond()
+            return True
+        if event.type == "error":
+            self._asked.refused(event.refusal)
+        self._said.heard(event.type)
+        return False
+
+    def _respond(self) -> None:
         used, before = self._stream.used, self._settled
+        made = self._under_way()
         read = (used.input_tokens or 0) - (before.input_tokens or 0)
-        self._context, self._settled, self._sent = read + self._under_way(), used, 0
-        self._asked = max(self._asked - 1, 0)
+        self._settled = used
+        asked = self._asked.ended()
+        if self._asked.read_apart:  # so what it read says nothing of what the next one may
+            read = max(read, self._context + self._said.take_all())
+        else:
+            self._said.take(self._said.heard_speech if asked is None else asked.said)
+        self._context = read + made
 
     @property
     def runs_over(self) -> bool:
@@ -99,7 +112,7 @@ class Ahead:
         given, made = used.input_tokens or 0, used.output_tokens or 0
         price, count = self._dearest, self._may_follow()
         write = count * self._at_most
-        read = count * (self._context + self._sent + step + write - self._at_most)
+        read = count * (self._context + self._said.unread + step + write - self._at_most)
         reading = -(-(price.per_million_input or 0) * read // _MILLION)
         return {
             "nano_usd": charge(price, _tokens_alone(used)) + reading + output_cost(price, write),
@@ -109,8 +122,8 @@ class Ahead:
 
     def _may_follow(self) -> int:
         """Responses, with one that is under way."""
-        begun = max(self._asked, int(self._under_way() > 0))
-        return max(begun + self._heard_sound, 1)
+        begun = max(len(self._asked), int(self._under_way() > 0))
+        return max(begun + self._said.has_sound, 1)
 
     async def _hold(self, wanted: dict[Unit, int]) -> bool | None:
         more = {unit: max(amount - self._held[unit], 0) for unit, amount in wanted.items()}

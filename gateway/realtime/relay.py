@@ -10,6 +10,8 @@ from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledConversation
 from gateway.realtime.ahead import Ahead
+from gateway.realtime.backend_events import backend_event
+from gateway.realtime.caller_messages import read_message
 from gateway.realtime.client_socket import ClientSocket
 from gateway.tasks import take_back_cancellation
 from gateway.tokens.telling import for_caller
@@ -62,17 +64,17 @@ class ConversationRelay:
             if not piece:
                 continue
             await self._socket.send(piece)
-            if b'"response.done"' in piece:
-                self._ahead.responded()
-                await self._cover()
-            elif self._ahead.runs_over:
-                await self._cover()
+            has_ended = self._ahead.heard(backend_event(piece))
+            if (has_ended or self._ahead.runs_over) and not await self._cover():
+                await asyncio.sleep(0)  # it is stopped here, and not at some later piece
+                return
 
     async def _upward(self) -> None:
         back, socket = self._stream.back, self._socket
         try:
             while (message := await socket.receive()) is not None:
-                self._ahead.said(message)
+                if not await self._is_said(message):
+                    continue
                 if not await self._cover():
                     return
                 await back.send(message)
@@ -83,6 +85,15 @@ class ConversationRelay:
         except Exception:
             self._state.stop("fault")
             raise
+
+    async def _is_said(self, message: bytes) -> bool:
+        """What is no event is answered with an error, as the protocol has it, and not passed on."""
+        try:
+            self._ahead.said(read_message(message))
+        except ApiError as refused:
+            await self._socket.send(error_event(refused))
+            return False
+        return True
 
     async def _cover(self) -> bool:
         held = await self._ahead.cover()

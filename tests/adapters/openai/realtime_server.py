@@ -45,16 +45,19 @@ class RealtimeServer:
             async for message in socket:
                 event = json.loads(message)
                 self.events.append(event)
-                await self._do(socket, event)
+                await self.do(socket, event)
         except ConnectionClosed:
             pass
         finally:
             self.ended.append(socket.close_code)
 
-    async def _do(self, socket: ServerConnection, event: dict[str, Any]) -> None:
+    async def do(self, socket: ServerConnection, event: dict[str, Any]) -> None:
+        """What an event of its client asks for."""
         wanted = event.get("event_id", "")
         if wanted == "binary":
             await socket.send(b"\x00")
+        elif wanted == "odd":
+            await socket.send('{"type": 5}')
         elif wanted == "vanish":
             socket.transport.abort()
         elif wanted.startswith("close"):
@@ -86,9 +89,9 @@ class RealtimeServer:
 
 
 @asynccontextmanager
-async def realtime_server() -> AsyncIterator[RealtimeServer]:
-    """Serves on a port of its own; ends with its sessions."""
-    server = RealtimeServer()
+async def realtime_server(server: RealtimeServer | None = None) -> AsyncIterator[RealtimeServer]:
+    """Serves on a port of its own; ends with its sessions. ``server``: another one than usual."""
+    server = server or RealtimeServer()
     async with serve(
         server.answer,
         "127.0.0.1",

@@ -89,10 +89,12 @@ class Talks:
 
 
 @asynccontextmanager
-async def talks(folder: Path, clock: FakeClock) -> AsyncIterator[Talks]:
-    """Serves on a port of its own."""
+async def talks(
+    folder: Path, clock: FakeClock, backend: RealtimeServer | None = None
+) -> AsyncIterator[Talks]:
+    """Serves on a port of its own. ``backend``: another server than usual."""
     async with (
-        realtime_server() as server,
+        realtime_server(backend) as server,
         with_own_kinds(folder, clock, POLICY.format(url=server.url)) as gateway,
     ):
         found, application = Talks(gateway, server), web(gateway.inner)
