@@ -41,7 +41,7 @@ SAID = {"type": "input_audio_buffer.append", "audio": "A" * 64_000}
         pytest.param([TEXT, done(7, 3)], 7, 3, False, id="told"),
         pytest.param([done(7, 3), done(12, 5)], 19, 8, False, id="told twice"),
         pytest.param([SAID, TEXT, TEXT], 10, 2, True, id="under way"),
-        pytest.param([done(7, 3), SOUND], 17, 6, True, id="sound after a response"),
+        pytest.param([done(7, 3), SOUND], 17, 5, True, id="sound after a response"),
         pytest.param([TEXT, {"type": "response.done"}], 0, 1, True, id="never told"),
         pytest.param([TEXT, {"type": "response.done"}, done(5, 5)], 5, 6, True, id="once told"),
         pytest.param([{"type": "x", "delta": 5}, {"type": "x.delta"}], 0, 0, False, id="odd"),
@@ -65,3 +65,18 @@ def test_parts_add_up_and_so_does_what_is_told_beside_responses() -> None:
     used = fed(one, one, heard, timed, timed).used
     assert (used.input_tokens, used.output_tokens, used.audio_s) == (25, 10, 7.0)
     assert used.parts == TokenParts(cached=12, audio_input=16)
+
+
+def test_sound_that_nobody_counted_is_estimated_as_sound() -> None:
+    short = [{"type": "input_audio_buffer.append", "audio": "A" * 640}] * 10
+    part = {"type": "input_audio", "audio": "A" * 12_800}
+    message = {"type": "message", "role": "user", "content": [part]}
+    asked = {"type": "conversation.item.create", "item": message}
+    used = fed(*short, asked, SOUND, SOUND, TEXT).used
+    assert used.parts == TokenParts(audio_input=3, audio_output=4)
+    assert used.output_tokens == 5
+    cut = fed(
+        done(10, 4, output_token_details={"audio_tokens": 3}), SOUND, {"type": "response.done"}
+    )
+    assert cut.used.parts == TokenParts(audio_input=3, audio_output=5)
+    assert (cut.used.input_tokens, cut.used.output_tokens) == (24, 6)
