@@ -9,7 +9,7 @@ import msgspec
 from gateway.storage.base import LedgerRow, Outcome
 
 StopCause = Literal[
-    "", "disconnected", "budget", "store", "timeout", "fault", "canceled", "handed_over"
+    "", "disconnected", "budget", "store", "timeout", "key", "fault", "canceled", "handed_over"
 ]
 
 BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
@@ -18,6 +18,7 @@ BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
     "budget": ("error", 402, "budget_exhausted"),
     "store": ("error", 503, "store_unavailable"),
     "timeout": ("error", 504, "timeout"),
+    "key": ("error", 401, "invalid_api_key"),
     "fault": ("error", 500, "internal_error"),
     "canceled": ("cancelled", 499, "canceled"),
     "handed_over": ("interrupted", 503, "interrupted"),

@@ -154,10 +154,26 @@ def out_of_time() -> ApiError:
     )
 
 
+def key_ended() -> ApiError:
+    """The 401 for a call that lasts longer than the key with which it was begun."""
+    return ApiError(
+        401,
+        "invalid_api_key",
+        "The call was stopped: its API key was revoked or rotated, or has expired.",
+        type="authentication_error",
+        headers={"x-should-retry": "false"},
+    )
+
+
 def stopped(cause: str) -> ApiError | None:
     """What the caller of a call that was stopped is told; None where nobody is left to tell, or
     the server ends."""
-    told = {"budget": budget_reached, "store": budget_unknown, "timeout": out_of_time}
+    told = {
+        "budget": budget_reached,
+        "store": budget_unknown,
+        "timeout": out_of_time,
+        "key": key_ended,
+    }
     return told[cause]() if cause in told else None
 
 

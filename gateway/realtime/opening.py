@@ -24,6 +24,7 @@ from gateway.calls.state import CallState
 from gateway.calls.stream import SettledConversation
 from gateway.realtime.ahead import Ahead
 from gateway.realtime.client_socket import ClientSocket
+from gateway.realtime.key_in_force import KeyInForce
 from gateway.realtime.relay import ConversationRelay
 from gateway.service import Gateway
 from gateway.tasks import take_back_cancellation
@@ -130,4 +131,6 @@ class ConversationOpening:
             return
         context.begun = True
         ahead = Ahead(state, stream, self._parsed.output_tokens)
-        await ConversationRelay(state, socket, stream, ahead).run()
+        gateway = self._gateway
+        key = KeyInForce(gateway.keys, context, state, gateway.dispatcher.timer)
+        await ConversationRelay(state, socket, stream, ahead, key).run()

@@ -13,6 +13,7 @@ from gateway.realtime.ahead import Ahead
 from gateway.realtime.backend_events import backend_event
 from gateway.realtime.caller_messages import read_message
 from gateway.realtime.client_socket import ClientSocket
+from gateway.realtime.key_in_force import KeyInForce
 from gateway.tasks import take_back_cancellation
 from gateway.tokens.telling import for_caller
 from gateway.types import ApiError
@@ -29,17 +30,24 @@ class ConversationRelay:
     when ``run`` returns."""
 
     def __init__(
-        self, state: CallState, socket: ClientSocket, stream: SettledConversation, ahead: Ahead
+        self,
+        state: CallState,
+        socket: ClientSocket,
+        stream: SettledConversation,
+        ahead: Ahead,
+        key: KeyInForce,
     ) -> None:
         self._state = state
         self._socket = socket
         self._stream = stream
         self._ahead = ahead
+        self._key = key
 
     async def run(self) -> None:
         """Raises CancelledError where the server ends."""
         stream = self._stream
         upward = asyncio.get_running_loop().create_task(self._upward())
+        self._key.watch()
         stopped = False
         try:
             async with stream:
@@ -49,6 +57,7 @@ class ConversationRelay:
                     stopped = True
                     await stream.abandon()
         finally:
+            self._key.end()
             upward.cancel()
             await asyncio.wait((upward,))
         await self._tell_end()
@@ -96,6 +105,8 @@ class ConversationRelay:
         return True
 
     async def _cover(self) -> bool:
+        if not self._key.holds():
+            return False
         held = await self._ahead.cover()
         if held is False:
             self._state.stop("budget")
