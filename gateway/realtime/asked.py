@@ -13,7 +13,7 @@ _MOST_NAMES = 16_384
 """Of events; in a conversation that has more, none is found by its name."""
 
 
-class AskedResponse(NamedTuple):
+class PendingResponse(NamedTuple):
     """``id`` is empty where no error can be known to mean it; ``said`` before it, in tokens."""
 
     id: str
@@ -26,7 +26,7 @@ class AskedResponses:
     def __init__(self) -> None:
         self.read_apart = False
         """One may have read something else than the conversation."""
-        self._waiting: list[AskedResponse] = []
+        self._waiting: list[PendingResponse] = []
         self._names: set[int] = set()
         """Hashes of the names that events had."""
 
@@ -40,9 +40,9 @@ class AskedResponses:
             self._forget(event.id)
         if event.type == "response.create":
             self.read_apart |= event.reads_apart
-            self._waiting.append(AskedResponse("" if is_known else event.id, said))
+            self._waiting.append(PendingResponse("" if is_known else event.id, said))
 
-    def ended(self) -> AskedResponse | None:
+    def ended(self) -> PendingResponse | None:
         """A response has ended: the one that was asked for first; None where none was."""
         return self._waiting.pop(0) if self._waiting else None
 
@@ -58,7 +58,7 @@ class AskedResponses:
     def _forget(self, name: str) -> None:
         for place, asked in enumerate(self._waiting):
             if asked.id == name:
-                self._waiting[place] = AskedResponse("", asked.said)
+                self._waiting[place] = PendingResponse("", asked.said)
 
     def _note(self, name: str) -> bool:
         """Whether an error with this name may mean another event."""
