@@ -16,7 +16,7 @@ from gateway.money.limits import backend_claims, compile_claims, model_claims
 from gateway.policy.matching import compile_routes
 from gateway.policy.model import ModelSpec, Policy, Route
 from gateway.policy.sections.hedge import HedgeSettings
-from gateway.preferences import Preferences
+from gateway.preferences import RANK, Preferences
 from gateway.routing.caller_regions import caller_regions
 from gateway.routing.repeating import RepeatRules
 from gateway.routing.router import (
@@ -33,8 +33,6 @@ from gateway.types import ApiError, Principal, Priority
 _TEMPLATES_KEPT = 10_000
 _BYTES_A_TOKEN = 2
 """At least: of a prompt that was cut short no more can be kept than it has."""
-RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
-"""A call of higher rank goes first in a backend's line."""
 
 
 class Queued(msgspec.Struct, frozen=True):
@@ -303,7 +301,8 @@ class ActivePolicy:
             body_bytes=len(call.body),
             requests_per_day=per_day,
         )
-        model, user, rank, parts = call.model, principal.user, RANK[priority], preferences.parts
+        model, user, parts = call.model, principal.user, preferences.parts
+        rank = preferences.rank(priority)
         ahead = None if queued is None else queued.at
         candidates = [
             candidate_of(one, model, now, ahead and ahead(one), user, rank, parts)

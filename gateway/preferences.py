@@ -8,8 +8,12 @@ import msgspec
 
 from adapters.types import ANY_IMAGE, ImageKind
 from gateway.money.inputs import TEXT_ALONE, InputParts
+from gateway.planning.line import LINES
 from gateway.routing.needs import NO_NEEDS, Needs
-from gateway.types import Priority, with_own
+from gateway.types import BATCH_TAG, Priority, with_own
+
+RANK: dict[Priority, int] = {"low": 0, "normal": 1, "high": 2}
+"""A call of higher rank goes first in a backend's line."""
 
 
 class Preferences(msgspec.Struct, frozen=True):
@@ -44,6 +48,11 @@ class Preferences(msgspec.Struct, frozen=True):
     def tags_with(self, own: dict[str, str]) -> dict[str, str]:
         """The call's: those of its key, ``own``, and what the request gives beside them."""
         return own if self.tags is None else with_own(self.tags, own)
+
+    def rank(self, priority: Priority) -> int:
+        """The call's in a backend's line, where its priority is this; a batch's line is behind all
+        calls."""
+        return LINES if self.tags is not None and BATCH_TAG in self.tags else RANK[priority]
 
 
 NO_PREFERENCES = Preferences()

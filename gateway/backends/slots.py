@@ -16,7 +16,8 @@ from gateway.planning.line import LINES, Line, Place
 MOVED_AT_ONCE = 8
 """Calls that one look may reroute: what they do elsewhere must be seen before more follow."""
 
-_RANKS = 3
+_RANKS = 4
+"""Those of calls, and behind them that of a batch's lines."""
 ANYWHERE = Place()
 
 Reconsider = Callable[[int], Exception | None]
@@ -90,7 +91,7 @@ class SlotQueue:
 
     def waiting_below(self, rank: int) -> int:
         """Calls in line that one of this rank would go before."""
-        return sum(self._of_rank[:rank])
+        return sum(self._of_rank[: rank - LINES])
 
     def before(self, reconsider: Reconsider) -> int | None:
         """Calls in line before the one that is asked by this; None where it does not wait here."""
@@ -140,7 +141,7 @@ class SlotQueue:
             queue.waiting += 1
             if place.rank == LINES:
                 queue._lines += 1
-        self._of_rank[max(place.rank, 0)] += 1
+        self._of_rank[place.rank - LINES] += 1
         for queue in others:
             queue.fill()
         if self._lines:
@@ -164,7 +165,7 @@ class SlotQueue:
         if waiter.place.rank == LINES:
             self._lines -= 1
         if waiter.queues[0] is self:
-            self._of_rank[max(waiter.place.rank, 0)] -= 1
+            self._of_rank[waiter.place.rank - LINES] -= 1
 
     def give_back(self) -> None:
         """A call ended: its slot goes to the first in line."""

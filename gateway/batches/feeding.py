@@ -31,7 +31,7 @@ from gateway.money.limit_refusals import LimitReached
 from gateway.preferences import Preferences
 from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.storage.batches.base import BatchStore, FedLine, StoredBatch
-from gateway.storage.jobs.base import LOWEST, NewJob
+from gateway.storage.jobs.base import NewJob
 from gateway.storage.key_records import KeyRecord
 from gateway.types import BATCH_TAG, ApiError, Principal
 
@@ -265,7 +265,6 @@ class BatchFeeder:
             preferences=preferences,
             deadline_s=max(1.0, batch.deadline - self._clock.time()),
             keep_s=_KEEP_S,
-            rank=LOWEST,
         )
 
     async def _held(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import NamedTuple
 
-from gateway.active_policy import RANK, ActivePolicy, Queued
+from gateway.active_policy import ActivePolicy, Queued
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.backends.rests import Caller, LeftAlone
@@ -19,7 +19,7 @@ from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
-from gateway.planning.line import LINES, Place
+from gateway.planning.line import Place
 from gateway.routing.regions import is_in
 from gateway.routing.router import Decision, Quote
 from gateway.storage.base import Hold, Ledger
@@ -178,11 +178,10 @@ class _Waits(NamedTuple):
     def place(self, backend: LiveBackend) -> Place:
         """What its place there depends on."""
         active, state = self.active, self.state
-        is_last = state.durable is not None and state.durable.comes_last
-        rank = RANK[active.priority(state.principal, state.preferences)]
+        priority = active.priority(state.principal, state.preferences)
         return Place(
             slo_s=active.slo(state.call.model, state.route),
-            rank=LINES if is_last else rank,
+            rank=state.preferences.rank(priority),
             user=state.principal.user,
             work_s=backend.learned.run_time(state.call.model).mean,
         )

@@ -53,11 +53,6 @@ class Durable(Protocol):
     """What a call does otherwise that is a job. Its open row is there from its acceptance on, and
     until it is settled a gateway that leaves it leaves all that is held for it."""
 
-    @property
-    def comes_last(self) -> bool:
-        """It stands behind all other calls in a backend's line."""
-        ...
-
     async def ask(self, attempt: Attempt) -> Reply:
         """Asks the backend, in place of ``invoke``, so that the answer outlives this process.
         Raises BackendError; StorageUnavailable only where nothing was sent."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 
 from adapters.types import Call, Reply, Task
-from gateway.active_policy import RANK, ActivePolicy
+from gateway.active_policy import ActivePolicy
 from gateway.calls.attempt import Attempt
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.rows import open_row
@@ -41,8 +41,6 @@ class AskedJob(msgspec.Struct, frozen=True, kw_only=True):
     """How long its result is kept; None: as the policy says."""
     webhook: str = ""
     idempotency_key: str = ""
-    rank: int | None = None
-    """None: by its priority."""
     most_run_s: float | None = None
     """None: as long as its backend allows."""
     dialect: JobDialect | None = None
@@ -106,9 +104,7 @@ class JobAcceptance:
             task=asked.task,
             key_id=asked.principal.key_id,
             user=asked.principal.user,
-            rank=RANK[active.priority(asked.principal, asked.preferences)]
-            if asked.rank is None
-            else asked.rank,
+            rank=asked.preferences.rank(active.priority(asked.principal, asked.preferences)),
             created_at=now_at,
             deadline=now_at + deadline_s,
             keep_s=settings.keep if asked.keep_s is None else asked.keep_s,
@@ -219,8 +215,6 @@ def _line_full(job: NewJob) -> ApiError:
 
 class _NotYet:
     """Of a job that is about to be accepted: whoever takes it asks."""
-
-    comes_last = False
 
     async def ask(self, attempt: Attempt) -> Reply:
         raise AssertionError("a job is asked when it has been accepted")

@@ -43,7 +43,7 @@ from gateway.jobs.records import (
 )
 from gateway.jobs.spent import spent_of
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.jobs.base import LOWEST, JobStore, MovedJob, StoredJob
+from gateway.storage.jobs.base import JobStore, MovedJob, StoredJob
 from gateway.storage.jobs.states import JobState
 
 log = logging.getLogger("spillgate")
@@ -148,11 +148,6 @@ class JobRun:
             self.state.stop(cause)
 
     # --- at a backend -------------------------------------------------------------------------
-
-    @property
-    def comes_last(self) -> bool:
-        """It is the line of a batch."""
-        return self.job.rank == LOWEST
 
     async def ask(self, attempt: Attempt) -> Reply:
         if not self.begun.is_set():

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.backends.slots import MOVED_AT_ONCE, Reconsider, SlotQueue
 from gateway.clock import FakeClock, settle
-from gateway.planning.line import Place
+from gateway.planning.line import LINES, Place
 from tests.gateway.assembled import POLICY, assembled
 
 
@@ -181,3 +181,22 @@ async def test_a_line_that_moves_as_predicted_is_left_alone(
         for _, task in started:
             await task
         assert not gateway.fake("burst").calls
+
+
+async def test_the_lines_of_a_batch_are_before_no_call_that_is_quoted() -> None:
+    """Not before one of low priority either, which is the next that gets a slot."""
+    places = SlotQueue(lambda: 1, FakeClock())
+    assert places.take()
+    lines = [asyncio.create_task(places.wait(place=Place(rank=LINES))) for _ in range(40)]
+    await settle()
+    assert [places.ahead_of(rank, 41) for rank in (LINES, 0, 1, 2)] == [41, 1, 1, 1]
+    low = asyncio.create_task(places.wait(place=Place(rank=0)))
+    await settle()
+    assert [places.ahead_of(rank, 42) for rank in (LINES, 0, 1, 2)] == [42, 2, 1, 1]
+    places.give_back()
+    await settle()
+    assert low.done()
+    for each in lines:
+        each.cancel()
+    await asyncio.gather(*lines, return_exceptions=True)
+    assert places.waiting == places.waiting_first == 0
