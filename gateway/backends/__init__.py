@@ -10,6 +10,7 @@ its calls have taught: run times, starts, warm workers. ``engine_line`` is what 
 all its calls, those of others among them. ``platform_workers`` are those that a call would find
 warm, ``held_workers`` those of them that a platform was told to keep. ``concurrency`` is how many
 calls are sent to one at once, ``slots`` those that run, and the line of those that wait;
+``line_room`` is what room there is beside them for the lines of batches,
 ``shared_bound`` is one process's part of that, where several serve, and ``use_in_all`` what it
 knows of the others' calls. ``redaction`` keeps a backend's secrets out of answers that repeat them.
 """

@@ -9,7 +9,7 @@ from gateway.backends.engine_line import EngineLine
 from gateway.backends.learned import Learned
 from gateway.backends.shared_bound import MakeBound, SharedBound, bound_of
 from gateway.backends.slots import SlotQueue
-from gateway.planning.kept_free import ArrivalRate, kept_free
+from gateway.planning.kept_free import ArrivalRate, KeptFree, kept_free
 from gateway.policy.model import BackendSpec
 
 _QUEUE_PER_SLOT = 64
@@ -30,7 +30,7 @@ class Concurrency:
         self._learned = learned
         self._line = line
         self._clock = clock
-        self.queue = SlotQueue(self._cap, clock, self._most_lines)
+        self.queue = SlotQueue(self._cap, clock, self._kept_free)
         self._arriving = ArrivalRate(clock.monotonic())
         self.bound: SharedBound | None = None
         self._make: MakeBound | None = None
@@ -83,13 +83,13 @@ class Concurrency:
             return self._common.max_queue
         return None if slots is None else (slots or 1) * _QUEUE_PER_SLOT
 
-    def _most_lines(self) -> int | None:
-        """Calls that may run when the line of a batch is let in: while calls come on their
-        connections, some slots are left free for the next ones."""
+    def _kept_free(self) -> KeptFree | None:
+        """While calls come on their connections, some slots are left free for the next ones; None
+        where all are for the lines of batches as well."""
         slots, queue = self.slots(), self.queue
         rate = self._arriving.rate(queue.arrivals, self._clock.monotonic())
         free = 0 if slots is None else kept_free(rate, queue.line_s, slots)
-        return slots - free if slots is not None and free else None
+        return KeptFree(free, slots) if slots is not None and free else None
 
     def _cap(self) -> int | None:
         """Calls that are sent there at once."""

@@ -22,6 +22,8 @@ class Lease(msgspec.Struct, frozen=True):
     """It is the warm pool's, and nobody's call."""
     share_mark: float = 0.0
     """Where the backend's ``MachineShare`` stood."""
+    is_line: bool = False
+    """It is that of a batch's line."""
 
 
 class Leases:
@@ -52,10 +54,11 @@ class Leases:
         trial: bool = False,
         ping: bool = False,
         sent: float | None = None,
+        is_line: bool = False,
     ) -> Lease:
         """A call is sent, or was at ``sent``, and should run from ``runs_from`` on."""
         leased_at = now if sent is None else sent
-        lease = Lease(expected_cold, leased_at, trial, ping, self.share.begin(now))
+        lease = Lease(expected_cold, leased_at, trial, ping, self.share.begin(now), is_line)
         if expected_cold:
             self._starting.append(lease.leased_at)
         self._runs_from[id(lease)] = runs_from

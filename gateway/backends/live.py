@@ -31,7 +31,7 @@ from gateway.backends.rests import OURSELVES, Caller, LeftAlone, Rests
 from gateway.backends.shared_bound import MakeBound
 from gateway.backends.slots import ANYWHERE, Reconsider, Replaced
 from gateway.backends.standing import Standing
-from gateway.planning.line import Place
+from gateway.planning.line import LINES, Place
 from gateway.policy.model import BackendSpec
 from gateway.policy.sections.price import DatedPrices, Price
 from gateway.routing.health import Failed
@@ -230,18 +230,21 @@ class LiveBackend:
         if not ping:
             self.note_call(now)
         self.in_flight += 1
-        queue = self.queue
-        if not (queue.take() if place.rank >= 0 else queue.take_for_line(place.work_s)):
+        queue, is_line = self.queue, place.rank == LINES
+        if not (queue.take_for_line(place) if is_line else queue.take()):
             at = await self._wait(others, reconsider, place, since, caller)
             now = self._clock.monotonic()
         try:
             trial = at.rests.enter(caller, now)
         except LeftAlone:
             at.in_flight -= 1
-            at.queue.give_back()
+            at.queue.give_back(is_line=is_line)
             raise
         cold = at.workers.take(now)
-        return at, at.leases.begin(now, now + load_s, expected_cold=cold, trial=trial, ping=ping)
+        lease = at.leases.begin(
+            now, now + load_s, expected_cold=cold, trial=trial, ping=ping, is_line=is_line
+        )
+        return at, lease
 
     def lease_at_once(self, now: float, load_s: float) -> Lease | None:
         """A lease for a call that need not wait; None where it must, or where not everybody may
@@ -288,7 +291,7 @@ class LiveBackend:
                 at.in_flight += 1
                 at.note_call(now)
                 return at
-            granted.give_back()
+            granted.give_back(is_line=place.rank == LINES)
             others = [one for one in others if one is not at]
 
     def _look(self, now: float) -> None:
@@ -314,7 +317,7 @@ class LiveBackend:
         """The backend has promised to do the work later: whoever is next in line may be sent there.
         The lease is ended all the same, with the work."""
         self.leases.hand_over(lease)
-        self.queue.give_back()
+        self.queue.give_back(is_line=lease.is_line)
 
     def end(
         self,
@@ -334,7 +337,7 @@ class LiveBackend:
         if self.last_call is not None:
             self.last_call = now
         if self.leases.end(lease, now, warm=failure is None):
-            self.queue.give_back()
+            self.queue.give_back(is_line=lease.is_line)
         if failure is not None:
             self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
             self.standing.failed(now)

@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from adapters.base import Clock
+from gateway.backends.line_room import LineRoom
+from gateway.planning.kept_free import KeptFree
 from gateway.planning.line import LINES, Line, Place
 
 MOVED_AT_ONCE = 8
@@ -62,20 +64,21 @@ class SlotQueue:
         self,
         cap: Callable[[], int | None],
         clock: Clock,
-        most_lines: Callable[[], int | None] = lambda: None,
+        kept_free: Callable[[], KeptFree | None] = lambda: None,
     ) -> None:
-        """``most_lines``: how many may run when the line of a batch is let in; None: as many as
-        may."""
+        """``kept_free``: the slots that lines of batches leave to calls; None: none are."""
         self._cap = cap
-        self._most_lines = most_lines
+        self._kept_free = kept_free
         self._clock = clock
         self.line: Line[Waiter] = Line()
         self.arrivals = 0
         """Calls on their connections that came, since ever."""
         self.line_s = 0.0
         """Seconds that the last line of a batch should take."""
-        self._lines = 0
-        """Those of batches that wait, those among them that stand elsewhere too."""
+        self._room = LineRoom()
+        self._lines: dict[Waiter, float] = {}
+        """Those of batches that wait, those among them that stand elsewhere too, and until when
+        each may."""
         self._of_rank = [0] * _RANKS
         """Of those that wait for this backend first."""
         self.running = 0
@@ -108,17 +111,28 @@ class SlotQueue:
         if (cap is not None and self.running >= cap) or self.waiting:
             return False
         self.running += 1
+        self._room.saw(self.running - self._room.running)
         return True
 
-    def take_for_line(self, work_s: float) -> bool:
-        """The same for the line of a batch that should take so many seconds."""
-        self.line_s = work_s
-        return not self._keeps_free() and self.take()
+    def take_for_line(self, place: Place) -> bool:
+        """The same for the line of a batch."""
+        self.line_s, now = place.work_s, self._clock.monotonic()
+        if self.waiting or self._keeps_free(now, now + place.patience_s):
+            return False
+        cap = self._cap()
+        if cap is not None and self.running >= cap:
+            return False
+        self.running += 1
+        self._room.begin(now)
+        return True
 
-    def _keeps_free(self) -> bool:
-        """Whether what is free is left to calls on their connections."""
-        most = self._most_lines()
-        return most is not None and self.running >= most
+    def _keeps_free(self, now: float, until: float) -> bool:
+        """Whether what is free is left to calls on their connections. ``until``: when the first of
+        the lines may wait no longer for that."""
+        kept = self._kept_free()
+        if kept is None or until <= now:
+            return False
+        return not self._room.takes(kept, self.running, self.line_s, now)
 
     def add(self) -> None:
         """One more runs there already, however many may."""
@@ -140,7 +154,9 @@ class SlotQueue:
             queue.line.add(waiter, came, place)
             queue.waiting += 1
             if place.rank == LINES:
-                queue._lines += 1
+                queue._lines[waiter] = came + place.patience_s
+            else:
+                queue._room.saw(queue._calls)
         self._of_rank[place.rank - LINES] += 1
         for queue in others:
             queue.fill()
@@ -152,7 +168,7 @@ class SlotQueue:
             waiter.leave()
             if waiter.granted.done() and not waiter.granted.cancelled() and _was_granted(waiter):
                 # granted in the instant in which the caller was cancelled
-                waiter.granted.result().give_back()
+                waiter.granted.result().give_back(is_line=place.rank == LINES)
             raise
 
     def forget(self, waiter: Waiter) -> None:
@@ -163,13 +179,19 @@ class SlotQueue:
     def _count_out(self, waiter: Waiter) -> None:
         self.waiting -= 1
         if waiter.place.rank == LINES:
-            self._lines -= 1
+            del self._lines[waiter]
         if waiter.queues[0] is self:
             self._of_rank[waiter.place.rank - LINES] -= 1
 
-    def give_back(self) -> None:
-        """A call ended: its slot goes to the first in line."""
+    @property
+    def _calls(self) -> int:
+        """That run or wait and are no lines of batches."""
+        return self.running - self._room.running + self.waiting - len(self._lines)
+
+    def give_back(self, *, is_line: bool = False) -> None:
+        """A call ended, or the line of a batch: its slot goes to the first in line."""
         self.running -= 1
+        self._room.running -= is_line
         if self.freed is not None:
             self.freed()
         self.fill()
@@ -181,8 +203,8 @@ class SlotQueue:
         cap, now = self._cap(), self._clock.monotonic()
         while (cap is None or self.running < cap) and self.waiting:
             least = LINES
-            if self._lines and self._keeps_free():
-                if self._lines == self.waiting:
+            if self._lines and self._keeps_free(now, min(self._lines.values())):
+                if len(self._lines) == self.waiting:
                     return
                 least = 0
             waiter = self.line.take(now, least)
@@ -190,6 +212,8 @@ class SlotQueue:
             waiter.leave()
             if not waiter.granted.done():
                 self.running += 1
+                if waiter.place.rank == LINES:
+                    self._room.begin(now)
                 waiter.granted.set_result(self)
 
     def dismiss(self, why: Exception) -> None:

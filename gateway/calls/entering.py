@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 from functools import partial
+from math import inf
 from typing import NamedTuple
 
 from gateway.active_policy import ActivePolicy, Queued
@@ -184,6 +185,7 @@ class _Waits(NamedTuple):
             rank=state.preferences.rank(priority),
             user=state.principal.user,
             work_s=backend.learned.run_time(state.call.model).mean,
+            patience_s=inf if state.preferences.patience is None else state.preferences.patience,
         )
 
     def _may_take(self, quote: Quote) -> bool:

@@ -9,12 +9,20 @@ there are many slots, that is none.
 from __future__ import annotations
 
 from math import exp
+from typing import NamedTuple
 
 _LONGER = 0.05
 """Part of a run by which calls may take longer on the average, where lines run as long as they."""
 _WINDOW_S = 10.0
 _REMEMBERED_S = 60.0
 """A call that came longer ago keeps nothing free."""
+
+
+class KeptFree(NamedTuple):
+    """So many of the slots are left to calls on their connections."""
+
+    free: int
+    slots: int
 
 
 class ArrivalRate:

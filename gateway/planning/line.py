@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from enum import Enum
+from math import inf
 from typing import Generic, TypeVar
 
 import msgspec
@@ -39,6 +40,8 @@ class Place(msgspec.Struct, frozen=True):
     user: str = ""
     work_s: float = 0.0
     """Seconds of a worker that it should take."""
+    patience_s: float = inf
+    """Of a batch's line: how long it may wait for others to need no slot."""
 
 
 class _Standing(Enum):

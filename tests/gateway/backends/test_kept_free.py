@@ -9,8 +9,8 @@ from math import inf
 import pytest
 
 from gateway.backends.slots import SlotQueue
-from gateway.clock import FakeClock
-from gateway.planning.kept_free import ArrivalRate, kept_free
+from gateway.clock import FakeClock, settle
+from gateway.planning.kept_free import ArrivalRate, KeptFree, kept_free
 from gateway.planning.line import LINES, Place
 
 LINE = Place(rank=LINES, work_s=1.0, user="batch")
@@ -18,18 +18,24 @@ RUN_S = 1.0
 CALLS = 400
 
 
+def queue_of(slots: int, clock: FakeClock) -> SlotQueue:
+    """Of a backend that leaves slots free as calls come."""
+    arriving = ArrivalRate(clock.monotonic())
+
+    def kept() -> KeptFree | None:
+        rate = arriving.rate(queue.arrivals, clock.monotonic())
+        free = kept_free(rate, queue.line_s, slots)
+        return KeptFree(free, slots) if free else None
+
+    queue = SlotQueue(lambda: slots, clock, kept)
+    return queue
+
+
 async def mean_seconds(slots: int, rate: float, *, batch: bool) -> tuple[float, int]:
     """That a call takes which comes at ``rate`` a second on the average, in line and in its run;
     and the lines that ended meanwhile."""
-    clock, draw = FakeClock(), random.Random(7)
-    arriving = ArrivalRate(clock.monotonic())
-
-    def most_lines() -> int | None:
-        found = arriving.rate(queue.arrivals, clock.monotonic())
-        free = kept_free(found, RUN_S, slots)
-        return slots - free if free else None
-
-    queue = SlotQueue(lambda: slots, clock, most_lines)
+    clock, coming, lasting = FakeClock(), random.Random(7), random.Random(8)
+    queue = queue_of(slots, clock)
     took: list[float] = []
     ended = 0
 
@@ -45,18 +51,20 @@ async def mean_seconds(slots: int, rate: float, *, batch: bool) -> tuple[float, 
     async def line() -> None:
         nonlocal ended
         while True:
-            if not queue.take_for_line(RUN_S):
+            if not queue.take_for_line(LINE):
                 await queue.wait(place=LINE)
-            await clock.sleep(draw.uniform(0.5, 1.5) * RUN_S)
-            queue.give_back()
+            await clock.sleep(lasting.uniform(0.5, 1.5) * RUN_S)
+            queue.give_back(is_line=True)
             ended += 1
 
     lines = [asyncio.ensure_future(line()) for _ in range(slots + 2 if batch else 0)]
     calls = []
+    await settle()
     await clock.advance(5.0)
     for _ in range(CALLS):
-        await clock.advance(draw.expovariate(rate))
+        await clock.advance(coming.expovariate(rate))
         calls.append(asyncio.ensure_future(call()))
+        await settle()
     while len(took) < CALLS:
         await clock.advance(1.0)
     for each in lines:
@@ -66,7 +74,9 @@ async def mean_seconds(slots: int, rate: float, *, batch: bool) -> tuple[float, 
     return sum(took[20:]) / (CALLS - 20), ended
 
 
-@pytest.mark.parametrize(("slots", "rate"), [(4, 0.05), (4, 0.5), (8, 0.5), (8, 2.0), (16, 4.0)])
+@pytest.mark.parametrize(
+    ("slots", "rate"), [(4, 0.05), (4, 0.5), (4, 2.0), (8, 0.5), (8, 2.0), (16, 4.0)]
+)
 async def test_calls_take_no_longer_than_without_the_batch_and_a_twentieth(
     slots: int, rate: float
 ) -> None:

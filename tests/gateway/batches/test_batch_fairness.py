@@ -98,3 +98,25 @@ async def test_calls_that_come_now_and_then_find_a_slot_free(
             return home.running == SLOTS
 
         await until(full, "every slot has a line again", every_s=0.001)
+
+
+async def test_a_batch_that_is_short_of_time_leaves_no_slot_free(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """2,000 lines of a second at four slots take more than the five minutes that it has."""
+    async with with_batches(tmp_path, clock, text=TEXT) as gateway, gateway.client() as client:
+        home = gateway.fake("home")
+        home.slots, home.runs_for = SLOTS, 1.0
+        await gateway.batch(client, INPUT, completion_window="5m")
+        await lines_begun(gateway, 20 * SLOTS)  # those were fed before it had a pace
+        body = b'{"online":0}'
+        asking = asyncio.ensure_future(client.post("/v1/infer/any", content=body, headers=JSON))
+        while not asking.done():
+            await gateway.clock.advance(0.1)
+            await asyncio.sleep(0.001)
+        running = []
+        for _ in range(50):
+            await gateway.clock.advance(0.1)
+            await asyncio.sleep(0.001)
+            running.append(home.running)
+        assert running.count(SLOTS) > 25
