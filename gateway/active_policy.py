@@ -102,12 +102,12 @@ class ActivePolicy:
         found = (one for one in self.policy.routes if one.name == route)
         return any(one.on_disconnect == "finish" for one in found)
 
-    def model(self, name: str, principal: Principal) -> ModelSpec:
-        """By its name or an alias. Raises ApiError 403 for a model that the caller's key is not
-        for, and 404 for one that the policy does not have."""
+    def model(self, name: str, principal: Principal, named: str = "") -> ModelSpec:
+        """By its name or an alias; ``named``: one by which it was called before. Raises ApiError
+        403 for a model that the caller's key is not for, 404 for one that is not there."""
         target = self.target(name, principal)
         if principal.permitted is not None:
-            check_model(principal.permitted, target, name)
+            check_model(principal.permitted, target, named or name)
         found = self.policy.models.get(target)
         if found is None:
             raise ApiError(

@@ -27,6 +27,7 @@ from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.jobs.accepting import AskedJob, JobAcceptance
+from gateway.jobs.digests import AsSent
 from gateway.money.limit_refusals import LimitReached
 from gateway.preferences import Preferences
 from gateway.storage.base import LedgerRow, StorageUnavailable
@@ -52,6 +53,8 @@ class LineCall(msgspec.Struct, frozen=True, kw_only=True):
     task: Task
     body: bytes
     preferences: Preferences
+    sent: AsSent | None = None
+    """None: the line has the model's own name."""
 
 
 ReadCall = Callable[[ActivePolicy, Principal, str, bytes], LineCall]
@@ -263,6 +266,7 @@ class BatchFeeder:
             body=call.body,
             principal=request.principal,
             preferences=preferences,
+            sent=call.sent,
             deadline_s=max(1.0, batch.deadline - self._clock.time()),
             keep_s=_KEEP_S,
         )

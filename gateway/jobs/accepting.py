@@ -233,6 +233,7 @@ def _request(active: ActivePolicy, asked: AskedJob, state: CallState) -> JobRequ
         policy=active.policy.version,
         most_run_s=asked.most_run_s,
         dialect=asked.dialect,
+        named="" if asked.sent is None else asked.sent.name,
     )
 
 

@@ -167,7 +167,7 @@ class OneLease:
         if self._clock.time() >= run.job.deadline:
             return EXPIRED, 504, PASSED
         try:
-            active.model(request.model, request.principal)
+            active.model(request.model, request.principal, request.named)
         except ApiError as error:
             return of_failure(error, late=False), error.status, error.code
         return None

@@ -35,6 +35,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     most_run_s: float | None = None
     """How long it may run, where that is less than its backend allows."""
     dialect: JobDialect | None = None
+    named: str = ""
+    """What its caller called the model, where that is another name than its own."""
 
 
 class JobSpent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

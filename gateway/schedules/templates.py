@@ -38,6 +38,7 @@ def asked_job(
         body=call.body,
         principal=principal,
         preferences=preferences,
+        sent=call.sent,
         deadline_s=job.deadline,
         keep_s=job.ttl,
     )

@@ -52,6 +52,7 @@ def call_of(active: ActivePolicy, parsed: ParsedRequest) -> LineCall:
         task=parsed.task,
         body=parsed.body,
         preferences=preferences,
+        sent=parsed.sent,
     )
 
 

@@ -21,6 +21,7 @@ from gateway.api.requests.bodies import malformed, parse_strict_json
 from gateway.api.requests.queries import limit_of, query_of
 from gateway.api.requests.request import ParsedRequest, RequestContext, Scope
 from gateway.jobs.accepting import AskedJob
+from gateway.jobs.digests import AsSent
 from gateway.jobs.records import read_request
 from gateway.policy.sections.webhooks import is_private, parse_webhook_url
 from gateway.service import Gateway
@@ -199,15 +200,19 @@ def _until(value: str | float | None, now_at: float) -> float | None:
     return _span(left_s, "deadline")
 
 
-def asked_again(job: StoredJob, principal: Principal) -> AskedJob:
-    """The same as another job, by the caller's own rights."""
+def asked_again(active: ActivePolicy, job: StoredJob, principal: Principal) -> AskedJob:
+    """The same as another job, by the caller's own rights. Raises ApiError 403 for a model that is
+    not for it, and 404 for one that is gone."""
     before = read_request(job.request)
+    active.model(before.model, principal, before.named)
+    body = before.body.encode()
     return AskedJob(
         model=before.model,
         task=before.task,
-        body=before.body.encode(),
+        body=body,
         principal=principal,
         preferences=before.preferences,
+        sent=AsSent(before.named, body) if before.named else None,
         deadline_s=job.deadline - job.created_at,
         keep_s=job.keep_s,
         webhook=job.webhook,

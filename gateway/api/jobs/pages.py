@@ -154,8 +154,7 @@ async def _retry(asked: _Asked) -> None:
             f"The job is {job.state}: only one that is failed, canceled or expired is begun again.",
             headers={"x-should-retry": "false"},
         )
-    again = asked_again(job, context.principal)
-    asked.gateway.active.model(again.model, context.principal)
+    again = asked_again(asked.gateway.active, job, context.principal)
     begun = await jobs.store.get(await jobs.accept(again))
     assert begun is not None
     await respond_accepted(asked.send, context, jobs, begun, preferred=False)

@@ -15,7 +15,7 @@ from gateway.api.requests.bodies import parse_json
 from gateway.api.requests.door import Door
 from gateway.doors.banana.told import told
 from gateway.doors.requests.asking import Wanted, accepted, without_model
-from gateway.doors.requests.named import model_named
+from gateway.doors.requests.named import name_meant
 from gateway.doors.requests.pages import DoorRequest, Handler, pages
 from gateway.doors.requests.waiting import until_ended_or_stopped
 from gateway.jobs.records import JobDialect
@@ -49,19 +49,19 @@ def routes(gateway: Gateway) -> list[Route]:
 async def _call(asked: DoorRequest) -> None:
     """Waits to its end; of a caller who hangs up the call is canceled. Raises ApiError."""
     gateway, context = asked.gateway, asked.context
-    model = _model(asked)
+    active, name = gateway.active, _name(asked)
     body = await asked.body()
     value = parse_json(body)
-    spec = gateway.active.model(model, context.principal)
+    spec = active.model(name, context.principal)
     if spec.task != "infer" and isinstance(value, dict):
         body = without_model(value)
-    longest_s = gateway.active.longest(model)
+    longest_s = active.longest(active.target(name, context.principal))
     wanted = Wanted(
         dialect=JobDialect(name=DIALECT),
         deadline_s=longest_s,
         idempotency_key=_request_id(context.headers),
     )
-    job = await accepted(gateway, context, model, body, wanted)
+    job = await accepted(gateway, context, name, body, wanted)
     if job.state not in ENDED:
         job = await until_ended_or_stopped(asked.jobs, job, longest_s, asked.receive)
     if job.state not in ENDED:
@@ -77,12 +77,12 @@ def _request_id(headers: Mapping[bytes, bytes]) -> str:
 async def _warmup(asked: DoorRequest) -> None:
     """Whether a call would find a warm worker. It wakes none: the policy says who is kept warm."""
     active = asked.gateway.active
-    spec = active.model(_model(asked), asked.context.principal)
+    spec = active.model(_name(asked), asked.context.principal)
     warm = any(active.backends[name].is_warm for name in spec.backends)
     await asked.respond({"warm": warm})
 
 
-def _model(asked: DoorRequest) -> str:
+def _name(asked: DoorRequest) -> str:
     """A route of a project, such as /generate, is a model called project/generate."""
     name = asked.named("model").strip("/")
-    return model_named(asked.gateway.active, asked.context.principal, name)
+    return name_meant(asked.gateway.active, asked.context.principal, name)

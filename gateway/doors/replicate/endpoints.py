@@ -14,9 +14,9 @@ from gateway.doors.replicate import files
 from gateway.doors.replicate.models import (
     deployment_shown,
     full_name,
-    model_of,
-    model_of_version,
     model_shown,
+    name_of,
+    name_of_version,
     version_of,
     version_shown,
 )
@@ -78,22 +78,25 @@ async def _create(asked: DoorRequest) -> None:
     if given is None:
         raise ApiError(400, "missing_field", "'version' is missing.", param="version")
     active, principal = asked.gateway.active, asked.context.principal
-    model = model_of_version(active, principal, given)
+    name = name_of_version(active, principal, given)
     whole = given.partition(":")[0]
-    await _created(asked, body, model, whole if "/" in whole else full_name(model))
+    if "/" not in whole:
+        whole = full_name(active.target(name, principal))
+    await _created(asked, body, name, whole)
 
 
 async def _create_of_model(asked: DoorRequest) -> None:
     body = read_body_as(DECODER, await asked.body())
-    await _created(asked, body, _named(asked), _whole(asked))
+    await _created(asked, body, _name(asked), _whole(asked))
 
 
-async def _created(asked: DoorRequest, body: PredictionBody, model: str, whole: str) -> None:
+async def _created(asked: DoorRequest, body: PredictionBody, name: str, whole: str) -> None:
     """Held for as long as ``Prefer: wait`` says; of a caller who hangs up the prediction goes on,
     as at the platform: the list has it."""
     headers = asked.context.headers
     longest_s = waits_s(headers)
-    spec = asked.gateway.active.model(model, asked.context.principal)
+    active, principal = asked.gateway.active, asked.context.principal
+    spec, model = active.model(name, principal), active.target(name, principal)
     base = base_of(asked)
     value = files.by_reference(decoded(body.input), base)
     particulars = {"base": base, "model": whole, "version": version_of(model)}
@@ -109,7 +112,7 @@ async def _created(asked: DoorRequest, body: PredictionBody, model: str, whole: 
         deadline_s=lives_s(headers),
         webhook=webhook_of(body),
     )
-    job = await accepted(asked.gateway, asked.context, model, given, wanted)
+    job = await accepted(asked.gateway, asked.context, name, given, wanted)
     if longest_s:
         job = await until_ended(asked.jobs, job, longest_s, asked.receive)
     held = longest_s and job.state not in ENDED
@@ -190,7 +193,7 @@ async def _version(asked: DoorRequest) -> None:
     """A version by another id is one by which the policy knows the same model."""
     model, id = _named(asked), asked.named("version")
     active, principal = asked.gateway.active, asked.context.principal
-    if model_of_version(active, principal, id) != model:
+    if active.target(name_of_version(active, principal, id), principal) != model:
         raise ApiError(404, "model_not_found", f"{full_name(model)} has no version {id[:80]!r}.")
     await asked.respond({**version_shown(model), "id": id})
 
@@ -212,9 +215,14 @@ async def _account(asked: DoorRequest) -> None:
     await asked.respond({"type": "user", "username": user, "name": user, "github_url": None})
 
 
-def _named(asked: DoorRequest) -> str:
+def _name(asked: DoorRequest) -> str:
     active, principal = asked.gateway.active, asked.context.principal
-    return model_of(active, principal, asked.named("owner"), asked.named("name"))
+    return name_of(active, principal, asked.named("owner"), asked.named("name"))
+
+
+def _named(asked: DoorRequest) -> str:
+    """The model that the name stands for."""
+    return asked.gateway.active.target(_name(asked), asked.context.principal)
 
 
 def _whole(asked: DoorRequest) -> str:

@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 from gateway.active_policy import ActivePolicy
-from gateway.doors.requests.named import model_named
+from gateway.doors.requests.named import name_meant
 from gateway.money.text import iso
 from gateway.types import ApiError, Principal
 
@@ -15,26 +15,27 @@ OWNER = "spillgate"
 """Of models whose name in the policy has no owner."""
 
 
-def model_of(active: ActivePolicy, principal: Principal, owner: str, name: str) -> str:
-    """Raises ApiError: 404 where there is none, 403 where the key is not for it."""
+def name_of(active: ActivePolicy, principal: Principal, owner: str, name: str) -> str:
+    """The name, or alias, that the policy has. Raises ApiError: 404 where there is none, 403 where
+    the key is not for it."""
     whole = f"{owner}/{name}"
     if owner == OWNER and active.target(whole, principal) not in active.policy.models:
         whole = name
-    return model_named(active, principal, whole)
+    return name_meant(active, principal, whole)
 
 
-def model_of_version(active: ActivePolicy, principal: Principal, version: str) -> str:
+def name_of_version(active: ActivePolicy, principal: Principal, version: str) -> str:
     """``version``: an id, ``owner/name`` or ``owner/name:id``. An id is one that a model was shown
-    with here, or an alias of a model. Raises ApiError as ``model_of`` does."""
+    with here, or an alias of a model. Raises ApiError as ``name_of`` does."""
     whole, _, id = version.rpartition(":")
     owner, _, name = (whole or id).partition("/")
     if name:
-        return model_of(active, principal, owner, name)
+        return name_of(active, principal, owner, name)
     for model in active.policy.models:
         if version_of(model) == version:
-            return model_named(active, principal, model)
+            return name_meant(active, principal, model)
     try:
-        return model_named(active, principal, version)
+        return name_meant(active, principal, version)
     except ApiError as error:
         if error.status != 404:
             raise

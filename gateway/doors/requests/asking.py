@@ -44,12 +44,13 @@ def read_body_as(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 
 async def accepted(
-    gateway: Gateway, context: RequestContext, model: str, body: bytes, wanted: Wanted
+    gateway: Gateway, context: RequestContext, name: str, body: bytes, wanted: Wanted
 ) -> StoredJob:
-    """``body``: the input, as the route of the model's task takes it without ``model``. Raises
-    ApiError for what cannot be read or is not admitted; then nothing is held."""
+    """``name``: the model's, or an alias; ``body``: the input, as the route of the model's task
+    takes it without ``model``. Raises ApiError for what cannot be read or is not admitted; then
+    nothing is held."""
     jobs = jobs_of(gateway)
-    parsed = parsed_input(gateway.active, context.principal, model, body)
+    parsed = parsed_input(gateway.active, context.principal, name, body)
     preferences = all_preferences(gateway, context, parsed)
     if wanted.priority is not None:
         preferences = msgspec.structs.replace(preferences, priority=wanted.priority)

@@ -6,15 +6,15 @@ from gateway.active_policy import ActivePolicy
 from gateway.types import ApiError, Principal
 
 
-def model_named(active: ActivePolicy, principal: Principal, name: str) -> str:
-    """The model of that name, or alias; of a backend's name the model that it serves. Raises
+def name_meant(active: ActivePolicy, principal: Principal, name: str) -> str:
+    """The name, a model's or an alias; of a backend's name the model that it serves. Raises
     ApiError: 404 where there is none, 400 where a backend serves several, 403 where the key is not
     for it."""
     target = active.target(name, principal)
     if target not in active.policy.models and name in active.backends:
-        target = name = _served_by(active, name)
+        name = _served_by(active, name)
     active.model(name, principal)
-    return target
+    return name
 
 
 def _served_by(active: ActivePolicy, backend: str) -> str:

@@ -12,7 +12,7 @@ from gateway.api.jobs.job_requests import asked_again
 from gateway.api.requests.door import Door, bare_key
 from gateway.backends.live import LiveBackend
 from gateway.doors.requests.asking import Wanted, accepted, read_body_as
-from gateway.doors.requests.named import model_named
+from gateway.doors.requests.named import name_meant
 from gateway.doors.requests.pages import DoorRequest, Handler, pages
 from gateway.doors.requests.waiting import until_ended_or_stopped
 from gateway.doors.runpod.requests import (
@@ -73,9 +73,9 @@ async def _run_sync(asked: DoorRequest) -> None:
 
 async def _submitted(asked: DoorRequest) -> StoredJob:
     gateway, context = asked.gateway, asked.context
-    model = _model(asked)
+    name = _name(asked)
     read = read_body_as(DECODER, await asked.body())
-    spec = gateway.active.model(model, context.principal)
+    spec = gateway.active.model(name, context.principal)
     wanted = Wanted(
         dialect=JobDialect(name=DIALECT, particulars={"endpoint": asked.named("endpoint")}),
         deadline_s=ttl_s(read.policy),
@@ -83,11 +83,11 @@ async def _submitted(asked: DoorRequest) -> StoredJob:
         webhook=read.webhook,
         priority="low" if read.policy.low_priority else None,
     )
-    return await accepted(gateway, context, model, call_of(spec.task, read.input), wanted)
+    return await accepted(gateway, context, name, call_of(spec.task, read.input), wanted)
 
 
-def _model(asked: DoorRequest) -> str:
-    return model_named(asked.gateway.active, asked.context.principal, asked.named("endpoint"))
+def _name(asked: DoorRequest) -> str:
+    return name_meant(asked.gateway.active, asked.context.principal, asked.named("endpoint"))
 
 
 async def _status(asked: DoorRequest) -> None:
@@ -127,15 +127,14 @@ async def _cancel(asked: DoorRequest) -> None:
 
 async def _retry(asked: DoorRequest) -> None:
     """The same once more, as another job. Raises ApiError 400 for one that has not failed."""
-    job, gateway, context = await _job(asked), asked.gateway, asked.context
+    job, context = await _job(asked), asked.context
     if state_of(job) not in ("FAILED", "TIMED_OUT"):
         raise ApiError(
             400,
             "job_not_failed",
             f"The job is {state_of(job)}: only one that is FAILED or TIMED_OUT is begun again.",
         )
-    again = asked_again(job, context.principal)
-    gateway.active.model(again.model, context.principal)
+    again = asked_again(asked.gateway.active, job, context.principal)
     id = await asked.jobs.accept(again)
     await asked.respond({"id": id, "status": "IN_QUEUE"})
 
@@ -162,7 +161,7 @@ async def _health(asked: DoorRequest) -> None:
         "retried": 0,
     }
     active = asked.gateway.active
-    spec = active.model(_model(asked), asked.context.principal)
+    spec = active.model(_name(asked), asked.context.principal)
     counts: Counter[str] = Counter(dict.fromkeys(_WORKERS, 0))
     for name in spec.backends:
         counts.update(_workers(active.backends[name]))
@@ -185,7 +184,7 @@ def _own(asked: DoorRequest, most: int, *, waiting: bool = False) -> JobsQuery:
     return JobsQuery(
         user=None if principal.role == "admin" else principal.user,
         states=("queued",) if waiting else (),
-        model=_model(asked),
+        model=asked.gateway.active.target(_name(asked), principal),
         most=most,
     )
 

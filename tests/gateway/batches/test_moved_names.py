@@ -71,7 +71,7 @@ async def test_another_gateway_goes_on_with_the_model_that_was_accepted(
 ) -> None:
     endpoint, body = BATCHES["do"]
     async with with_batches(tmp_path, clock, text=pointing("split", "do", 1)) as gateway:
-        key = gateway.key()
+        key = gateway.key(models=["do"])
         gateway.fake("home").slots = 0
         async with gateway.client(key) as client:
             data = input_of([body] * LINES, endpoint)

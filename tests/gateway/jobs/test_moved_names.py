@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk
 from gateway.clock import FakeClock
 from gateway.jobs.accepting import AskedJob
@@ -131,3 +132,23 @@ async def test_a_job_that_is_kept_by_its_model_alone_is_found(
         id = await gateway.jobs.accept(kept)
         async with gateway.client(key) as client:
             assert (await ask(gateway, client, "job")).json()["id"] == id
+
+
+@pytest.mark.parametrize("kind", NAMES)
+async def test_a_key_that_is_bound_to_the_name_has_jobs_that_run_and_are_run_again(
+    tmp_path: Path, clock: FakeClock, kind: str
+) -> None:
+    async with with_jobs(tmp_path, clock, text=pointing(kind, 1)) as gateway:
+        home = gateway.fake("home")
+        home.tell(BackendError(FailureClass.INVALID, "`x` is missing."))
+        async with gateway.client(gateway.key(models=["do"])) as client:
+            failed = (await ask(gateway, client, "job")).json()["id"]
+            await gateway.until_ended(failed)
+            assert [call.model for call in home.calls] == ["do:1"]
+            await gateway.inner.policies.apply(read(pointing(kind, 2)), By("key:root"))
+            again = (await client.post(f"/v1/jobs/{failed}/retry")).json()["id"]
+            assert (await gateway.until_ended(again)).state == "succeeded"
+        async with gateway.client(gateway.key(models=["talk"])) as client:
+            other = await client.post(f"/v1/jobs/{failed}/retry")
+            assert other.json()["error"]["code"] == "key_not_permitted"
+        assert [call.model for call in home.calls] == ["do:1", "do:1"]
