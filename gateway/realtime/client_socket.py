@@ -1,7 +1,8 @@
 """The client's end of a WebSocket, over ``websockets``' protocol without I/O.
 
-What a client sends waits in a short line, and behind that it is not read; what it does not take
-holds up who sends, for a time. Messages are text: OpenAI's protocol has no others.
+What a client sends waits in a short line, and behind that it is not read, nor while it does not
+take what is sent to it; that holds up who sends, for a time. It is read some frames at a time.
+Messages are text: OpenAI's protocol has no others.
 
 Source: https://websockets.readthedocs.io/en/stable/howto/sansio.html, RFC 6455.
 """
@@ -12,6 +13,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
@@ -19,6 +21,9 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from adapters.websocket.pace import POLICY_VIOLATION, TOO_MUCH_NOISE, Noise
+from adapters.websocket.reading import FrameReading
+from adapters.websocket.stall import Stall
 from local_runtime.http.upgrades import Upgrade, Upgraded
 
 _log = logging.getLogger("spillgate.realtime")
@@ -43,11 +48,11 @@ class ClientSocket(Upgraded):
         self._write_s = write_s
         self._ping_s = ping_s
         self._waiting: deque[bytes] = deque()
-        self._parts: list[bytes] = []
+        self._part = bytearray()
         """Of a message that comes in several frames."""
+        self._noise = Noise()
         self._news = asyncio.Event()
         self._ended = asyncio.Event()
-        self._is_paused = False
         self._was_heard = True
         self._timer: asyncio.TimerHandle | None = None
 
@@ -90,9 +95,8 @@ class ClientSocket(Upgraded):
             self._news.clear()
             await self._news.wait()
         message = self._waiting.popleft()
-        if self._is_paused and len(self._waiting) < _MOST_WAITING // 2:
-            self._is_paused = False
-            self.flow.resume_reading()
+        if self._reading.is_paused and len(self._waiting) < _MOST_WAITING // 2:
+            self._reading.go_on()
         return message
 
     async def send(self, message: bytes) -> None:
@@ -103,11 +107,7 @@ class ClientSocket(Upgraded):
         self._websocket.send_text(message)
         self._flush()
         if self.flow.write_paused:
-            try:
-                async with asyncio.timeout(self._write_s):
-                    await self.flow.drained()
-            except TimeoutError:
-                self.transport.abort()
+            await self.flow.drained()
 
     async def close(self, code: int, reason: str = "") -> None:
         """Ends the conversation; the client has a moment to say so too."""
@@ -125,18 +125,27 @@ class ClientSocket(Upgraded):
 
     # --- from the transport -------------------------------------------------------------------
 
+    def taken(self, transport: asyncio.Transport, connections: set[Any]) -> None:
+        """The handshake is answered."""
+        super().taken(transport, connections)
+        self._reading = FrameReading(self, transport)
+        self._stall = Stall(transport, self._write_s)
+
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
         self._was_heard = True
-        self._websocket.receive_data(data)
-        for event in self._websocket.events_received():
-            if isinstance(event, Frame):
-                self._take(event)
-        self._flush()
-        self._news.set()
-        if len(self._waiting) >= _MOST_WAITING and not self._is_paused:
-            self._is_paused = True
-            self.flow.pause_reading()
+        self._reading.received(data)
+
+    def pause_writing(self) -> None:
+        """It takes too little of what waits for it, and is not read meanwhile."""
+        super().pause_writing()
+        self._stall.begin()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._stall.end()
+        self._reading.go_on()
 
     def eof_received(self) -> None:
         """It sends no more."""
@@ -146,19 +155,49 @@ class ClientSocket(Upgraded):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         super().connection_lost(exc)
+        self._reading.end()
+        self._stall.end()
         if self._timer is not None:
             self._timer.cancel()
         self._websocket.receive_eof()
         self._ended.set()
         self._news.set()
 
+    # --- what is read -------------------------------------------------------------------------
+
+    def is_full(self) -> bool:
+        """Nothing more may come now. Once it has ended, what comes is dropped."""
+        if self._websocket.state is not State.OPEN:
+            return False
+        return self.flow.write_paused or len(self._waiting) >= _MOST_WAITING
+
+    def in_head(self) -> bool:
+        """Never: the handshake was read before."""
+        return False
+
+    def take(self, piece: bytes) -> None:
+        """A part of what came."""
+        if self._websocket.state is State.CLOSED:
+            return
+        self._websocket.receive_data(piece)
+        for event in self._websocket.events_received():
+            if isinstance(event, Frame):
+                self._take(event)
+
+    def end_turn(self) -> None:
+        """Answers pings, and wakes who waits for messages."""
+        self._flush()
+        self._news.set()
+
     def _take(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.BINARY:
+        if self._noise.is_too_much(frame):
+            self._websocket.fail(POLICY_VIOLATION, TOO_MUCH_NOISE)
+        elif frame.opcode is Opcode.BINARY:
             self._websocket.fail(_NOT_TEXT, "messages are text")
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            self._parts.append(bytes(frame.data))
+            self._part += frame.data
             if frame.fin:
-                message, self._parts = b"".join(self._parts), []
+                message, self._part = bytes(self._part), bytearray()
                 self._keep(message)
 
     def _keep(self, message: bytes) -> None:
@@ -167,7 +206,8 @@ class ClientSocket(Upgraded):
         except UnicodeDecodeError:
             self._websocket.fail(_NOT_UTF8, "the message is no UTF-8")
         else:
-            self._waiting.append(message)
+            if self._websocket.state is State.OPEN:
+                self._waiting.append(message)
 
     def _flush(self) -> None:
         for data in self._websocket.data_to_send():
@@ -183,8 +223,8 @@ class ClientSocket(Upgraded):
         if not self._was_heard:
             self.transport.abort()
             return
-        self._was_heard = self._is_paused
-        if self._websocket.state is State.OPEN:
+        self._was_heard = self._reading.is_paused
+        if self._websocket.state is State.OPEN and not self.flow.write_paused:
             self._websocket.send_ping(b"")
             self._flush()
         self._timer = asyncio.get_running_loop().call_later(self._ping_s, self._on_timer)

@@ -120,6 +120,19 @@ async def test_a_client_sends_what_it_may_not(
         await nothing_is_left(found)
 
 
+async def test_a_client_says_nothing_too_often(tmp_path: Path, clock: FakeClock) -> None:
+    async with talks(tmp_path, clock) as found:
+        async with found.connect() as socket:
+            await heard(socket, "session.created")
+            with contextlib.suppress(ConnectionClosed):
+                for _ in range(5000):
+                    await socket.pong()
+            code, reason, _ = await closed(socket)
+        assert (code, reason[:37]) == (1008, "too many frames that say nothing: pin")
+        assert (await found.row()).outcome == "disconnected"
+        await nothing_is_left(found)
+
+
 @pytest.mark.parametrize(
     ("at_once", "least"),
     [pytest.param(1, 4, id="one after the other"), pytest.param(20, 0, id="twenty at once")],

@@ -1,0 +1,1 @@
+"""What one end of a WebSocket reads of the other, and how fast."""
