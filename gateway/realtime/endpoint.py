@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from gateway.active_policy import ActivePolicy
 from gateway.api.requests.request import (
+    CONVERSATIONS,
     ParsedRequest,
     Receive,
     RequestContext,
@@ -19,9 +20,10 @@ from gateway.api.requests.request import (
 )
 from gateway.service import Gateway
 from gateway.types import ApiError
-from local_runtime.http.upgrades import UPGRADE
+from local_runtime.http.upgrades import UPGRADE, Upgrade
 
-PATH = "/v1/realtime"
+PATH = CONVERSATIONS
+_OF_BODY = frozenset((b"content-length", b"transfer-encoding"))
 _BETA = b"openai-beta"
 _BETA_OFFERED = "openai-beta."
 
@@ -44,18 +46,31 @@ class RealtimeEndpoint:
         gateway = self._gateway
         active = gateway.active.of(context.principal.user)
         parsed = _parsed(active, context, scope)
-        upgrade = scope.get(UPGRADE)
-        if upgrade is None:
-            raise ApiError(
-                426,
-                "websocket_required",
-                f"{PATH} is a WebSocket: ask for it with `Upgrade: websocket` (HTTP/1.1).",
-                headers={"Upgrade": "websocket"},
-            )
+        upgrade = _upgrade_of(scope, context)
         from gateway.realtime.opening import ConversationOpening
 
         opening = ConversationOpening(gateway, active, context, parsed, upgrade)
         await opening.serve(_head_of(scope), receive, send)
+
+
+def _upgrade_of(scope: Scope, context: RequestContext) -> Upgrade:
+    """HTTP/1.0 can wish for none (RFC 9110, 7.8)."""
+    upgrade: Upgrade | None = scope.get(UPGRADE)
+    wishes = b"upgrade" in context.headers and scope["http_version"] != "1.0"
+    if upgrade is None and wishes and not _OF_BODY.isdisjoint(context.headers):
+        said = "The handshake of a WebSocket has no body: leave it out, and the headers of its end."
+        raise ApiError(400, "invalid_websocket", said)
+    if upgrade is None:
+        raise ApiError(
+            426,
+            "websocket_required",
+            f"{PATH} is a WebSocket: ask for it with `Upgrade: websocket` (HTTP/1.1).",
+            headers={"Upgrade": "websocket"},
+        )
+    if scope["method"] != "GET":
+        said = f"The handshake of a WebSocket is a GET, not {scope['method']}."
+        raise ApiError(405, "method_not_allowed", said, headers={"Allow": "GET"})
+    return upgrade
 
 
 def _parsed(active: ActivePolicy, context: RequestContext, scope: Scope) -> ParsedRequest:

@@ -30,7 +30,7 @@ from local_runtime.http.flow_control import FlowControl
 from local_runtime.http.head import FRAMING, address_of, refusal_answer, target_of
 from local_runtime.http.request_cycle import Cycle, RequestCycle, ServerState
 from local_runtime.http.strangers import IDENTIFY, Strangers
-from local_runtime.http.upgrades import UPGRADE, BodyReader, Upgrade, Upgraded
+from local_runtime.http.upgrades import UPGRADE, BodyParser, Upgrade, Upgraded
 
 DEFAULT_LIMITS = ClientLimits()
 MAX_HEAD = 64 * 1024
@@ -304,13 +304,12 @@ class HttpProtocol(asyncio.Protocol):
         reading.keep_alive = False
         framing = [name + b": " + value for name, value in self.headers if name in FRAMING]
         if not framing:
-            if isinstance(reading, RequestCycle):
+            if isinstance(reading, RequestCycle) and self.parser.get_http_version() != "1.0":
                 reading.scope.setdefault(UPGRADE, Upgrade(self)).early += rest
             reading.end_body()
             return
-        self.parser = httptools.HttpRequestParser(BodyReader(self))
-        head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
-        self.data_received(head + b"\r\n\r\n" + rest)
+        self.parser = BodyParser(self, framing)
+        self.data_received(rest)
 
     def give_away(self, protocol: Upgraded) -> None:
         """The connection is ``protocol``'s: the request has its whole answer by that."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+import httptools
+
 from local_runtime.http.flow_control import FlowControl
 
 UPGRADE = "spillgate.upgrade"
@@ -69,12 +71,43 @@ class HearsBody(Protocol):
         ...
 
 
-class BodyReader:
-    """Hears the body of a request whose head another parser has read, and which is not upgraded."""
+class BodyParser:
+    """Of a request that is not upgraded, and whose head another parser has read: only the body.
+    ``framing`` are the lines of the head that say where it ends."""
 
-    def __init__(self, hears: HearsBody) -> None:
+    def __init__(self, hears: HearsBody, framing: list[bytes]) -> None:
+        self._hears = hears
+        self._is_whole = False
         self.on_body = hears.on_body
-        self.on_message_complete = hears.on_message_complete
+        self._parser = httptools.HttpRequestParser(self)
+        head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
+        self._parser.feed_data(head + b"\r\n\r\n")
+
+    def on_message_complete(self) -> None:
+        """It is whole."""
+        self._is_whole = True
+        self._hears.on_message_complete()
+
+    def feed_data(self, data: bytes) -> None:
+        """A part of it; what comes behind it is not read, whatever it is. Raises
+        httptools.HttpParserError."""
+        if self._is_whole:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            if not self._is_whole:
+                raise
+
+    @staticmethod
+    def get_http_version() -> str:
+        """Of those that know upgrades."""
+        return "1.1"
+
+    @staticmethod
+    def should_upgrade() -> bool:
+        """It is one like any other."""
+        return False
 
 
 class Upgradable(Protocol):

@@ -68,30 +68,43 @@ class RequestContext(msgspec.Struct, kw_only=True, eq=False):
 
     def key(self) -> str:
         """The text of the key that was sent: as a bearer token, or, as Anthropic's clients do, in
-        ``x-api-key``, or, as Azure's do, in ``api-key``; as browsers do that ask for a WebSocket,
-        among its protocols. Empty where none was. Raises ApiError 400 for two that differ."""
+        ``x-api-key``, or, as Azure's do, in ``api-key``; as browsers do that ask for a
+        conversation, among the protocols of its WebSocket. Empty where none was. Raises ApiError
+        400 for two that differ."""
         headers = self.headers
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         key = key.strip() if scheme.lower() == b"bearer" else b""
         if key and _KEY_HEADERS.isdisjoint(headers):
             return key.decode("latin-1")
-        for name in sorted(_KEY_HEADERS, reverse=True):
+        for name in _KEY_HEADERS_IN_TURN:
             given = headers.get(name, b"").strip()
+            if name == _PROTOCOLS:
+                given = _offered_key(given) if self._wishes_conversation() else b""
             if given and key and given != key:
                 raise _two_keys(name)
             key = key or given
-        return (key or _offered_key(headers)).decode("latin-1")
+        return key.decode("latin-1")
+
+    def _wishes_conversation(self) -> bool:
+        wished = self.headers.get(b"upgrade", b"").strip().lower()
+        return wished == b"websocket" and self.path == CONVERSATIONS
 
 
-_KEY_HEADERS = frozenset((b"x-api-key", b"api-key"))
+CONVERSATIONS = "/v1/realtime"
+_PROTOCOLS = b"sec-websocket-protocol"
+_KEY_HEADERS_IN_TURN = (b"x-api-key", b"api-key", _PROTOCOLS)
+_KEY_HEADERS = frozenset(_KEY_HEADERS_IN_TURN)
 _OFFERED = b"openai-insecure-api-key."
 
 
-def _offered_key(headers: dict[bytes, bytes]) -> bytes:
-    """Of a page, which can give a WebSocket no header:
+def _offered_key(protocols: bytes) -> bytes:
+    """Of a page, which can give a WebSocket no header. Raises ApiError 400 for two that differ:
     https://platform.openai.com/docs/guides/realtime-websocket."""
-    offered = headers.get(b"sec-websocket-protocol", b"").split(b",")
-    return next((one.strip()[len(_OFFERED) :] for one in offered if _OFFERED in one), b"")
+    offered = [one.strip() for one in protocols.split(b",")]
+    keys = {one.removeprefix(_OFFERED) for one in offered if one.startswith(_OFFERED)}
+    if len(keys) > 1:
+        raise _two_keys(_PROTOCOLS)
+    return next(iter(keys), b"")
 
 
 def _two_keys(name: bytes) -> ApiError:

@@ -127,8 +127,13 @@ UPGRADE = (
             b"POST /a HTTP/1.1\r\n" + UPGRADE + b"transfer-encoding: chunked\r\n\r\n2\r\nhe",
             b"\r\n3\r\nllo\r\n0\r\n\r\n",
         ],
+        [
+            b"POST /a HTTP/1.1\r\n" + UPGRADE + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            b"0\r\n\r\n" + ASK,
+            ASK,
+        ],
     ],
-    ids=["at once", "in two", "chunked"],
+    ids=["at once", "in two", "chunked", "with another behind it"],
 )
 async def test_a_client_that_would_rather_speak_http_2_is_answered_all_the_same(
     parts: list[bytes],
