@@ -126,7 +126,7 @@ class JobDay:
                 found = await gateway.jobs.store.get(id)
                 if found is None or found.state not in ENDED[1:]:
                     return ""
-                return await gateway.jobs.accept(asked_again(found, job.principal))
+                return await gateway.jobs.accept(asked_again(gateway.active, found, job.principal))
 
             again = await self._by_a_gateway(f"{job.name} is begun again", work)
             if again:
