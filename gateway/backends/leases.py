@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -66,6 +67,11 @@ class Leases:
         if self.changed is not None:
             self.changed(1, 0)
         return lease
+
+    @property
+    def begun_at(self) -> float:
+        """From when on the last of them runs, as far as is foreseen; long ago where none does."""
+        return next(reversed(self._runs_from.values()), -math.inf)
 
     @property
     def calls(self) -> int:

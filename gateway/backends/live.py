@@ -137,7 +137,7 @@ class LiveBackend:
     @property
     def is_warm(self) -> bool:
         """A call sent now would find a warm worker, as far as is known."""
-        if self.adapter.slots == 0 or self.standing.probed_ready is False:
+        if self.adapter.slots == 0 or self.standing.says_not_ready:
             return False
         return self.workers.idle(self._clock.monotonic()) != 0
 

@@ -21,6 +21,7 @@ class Standing:
 
     __slots__ = (
         "_adapter",
+        "_had_no_slots",
         "_in_doubt",
         "_learned",
         "_rests",
@@ -47,6 +48,8 @@ class Standing:
         """What it said beside that."""
         self.stuck = False
         """Calls wait at the platform and no worker can come, as it said last."""
+        self._had_no_slots = False
+        """When it said so, it had none: news of some is newer than that word."""
         self._unwell = False
         """Its last word was not a good one."""
         self._in_doubt = False
@@ -91,7 +94,14 @@ class Standing:
         if self._learned.cold is not None:
             return self.stuck
         starting = self._adapter.slots == 0 and self.ready_in() is not None
-        return self.probed_ready is False and not starting
+        return self.says_not_ready and not starting
+
+    @property
+    def says_not_ready(self) -> bool:
+        """Its last word holds, and is that a call would find no warm worker."""
+        if self.probed_ready is not False:
+            return False
+        return not (self._had_no_slots and self._adapter.slots)
 
     def ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""
@@ -100,6 +110,7 @@ class Standing:
     def hear(self, probe: Probe, now: float) -> None:
         """Takes over what the backend says of itself; a good word ends its rests."""
         self.probed_ready, self.detail, self.stuck = probe.ready, probe.detail, probe.stuck
+        self._had_no_slots = self._adapter.slots == 0
         self._unwell = probe.stuck or not probe.ready
         if probe.ready:
             self._rests.add_good_word()

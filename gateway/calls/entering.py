@@ -107,7 +107,9 @@ class Entering:
             backend = state.backend = state.backend.newest()
             others = waits.others()
             reconsider = self._reconsider(active, state, quote)
-            state.place = partial(self._place, waits, backend, reconsider)
+            foreseen = _Foreseen()
+            foreseen.renew(quote.delay.seconds, backend.leases.begun_at, self._clock.monotonic())
+            state.place = partial(self._place, waits, foreseen, backend, reconsider)
             try:
                 at, lease = await backend.first_lease(
                     tuple(others),
@@ -139,21 +141,27 @@ class Entering:
         return quote
 
     def _place(
-        self, waits: _Waits, backend: LiveBackend, reconsider: Reconsider
+        self, waits: _Waits, foreseen: _Foreseen, backend: LiveBackend, reconsider: Reconsider
     ) -> tuple[int, float] | None:
         """The calls before one that waits in line, and seconds until it should begin, there or
         where it would be sent now; None where nobody can say."""
-        before, state = backend.queue.before(reconsider), waits.state
+        before, now = backend.queue.before(reconsider), self._clock.monotonic()
         if before is None:
             return None
+        if foreseen.is_outdated(before, now):
+            delay_s = self._delay_of(waits, backend, before)
+            if delay_s is None:
+                return None
+            foreseen.renew(delay_s, backend.leases.begun_at, now)
+        foreseen.before = before
+        return before, foreseen.begins_at - now
+
+    def _delay_of(self, waits: _Waits, backend: LiveBackend, before: int) -> float | None:
+        state = waits.state
         waited = self._clock.monotonic() - state.received
         queued = Queued(backend.name, backend.queue.running + before, waited)
-        delays = {
-            quote.backend: quote.delay.seconds
-            for quote in self._decide(waits.active, state, queued).quotes
-        }
-        found = delays.get(backend.name)
-        return None if found is None else (before, found)
+        quotes = self._decide(waits.active, state, queued).quotes
+        return next((one.delay.seconds for one in quotes if one.backend == backend.name), None)
 
     def _reconsider(self, active: ActivePolicy, state: CallState, quote: Quote) -> Reconsider:
         """For a call that waits in line: the quotes to go on with, if another backend would now
@@ -165,6 +173,26 @@ class Entering:
             return reroute(decision, state, quote.backend)
 
         return ask
+
+
+class _Foreseen:
+    """When a call in line should begin, in monotonic seconds: an instant, which comes nearer."""
+
+    begins_at: float
+
+    def __init__(self) -> None:
+        self.before: int | None = None
+        """The calls that were before it when it was asked last."""
+
+    def is_outdated(self, before: int, now: float) -> bool:
+        """It has passed, or the place in line is another one."""
+        return now >= self.begins_at or self.before not in (None, before)
+
+    def renew(self, delay_s: float, last_begun: float, now: float) -> None:
+        """``delay_s``: what is quoted after ``last_begun``, when a call was sent there last."""
+        self.begins_at = last_begun + delay_s
+        if self.begins_at <= now:
+            self.begins_at = now + delay_s
 
 
 class _Waits(NamedTuple):

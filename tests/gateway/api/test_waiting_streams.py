@@ -76,9 +76,24 @@ async def test_who_asks_for_it_is_told_its_place_in_line_and_when_it_should_begi
         tmp_path, clock, one_slot.replace("expect: 1s}", "expect: 20s}")
     ) as gateway:
         told = await comments(gateway, 3, "true")
-        assert told[0].startswith(": waiting position=1 start_in=4")
-        assert told[1].startswith(": waiting position=0 start_in=2")
+        assert [line.partition(".")[0] for line in told[:2]] == [
+            ": waiting position=1 start_in=25",
+            ": waiting position=0 start_in=10",
+        ]
         assert told[-1].startswith(": running for=")
+
+
+async def test_what_is_left_of_a_wait_counts_down_where_nothing_was_learned(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """An instant is foreseen, and foreseen anew once it has passed."""
+    one_slot = ALONE.replace("kind: fake, slots: 2", "kind: fake, slots: 1, concurrency: 1")
+    text = one_slot.replace("access_log: false", "access_log: false, stream_comment: 2s")
+    async with assembled(tmp_path, clock, text.replace("expect: 1s}", "expect: 9s}")) as gateway:
+        told = [line for line in await comments(gateway, 2, "true") if "start_in" in line]
+        left = [float(line.rpartition("=")[2]) for line in told]
+        assert left[:4] == sorted(left[:4], reverse=True)
+        assert min(left) > 0.0
 
 
 async def test_who_does_not_ask_is_told_that_it_waits(tmp_path: Path, clock: FakeClock) -> None:

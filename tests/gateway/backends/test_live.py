@@ -382,3 +382,19 @@ async def test_a_platform_whose_workers_cannot_come_is_a_last_resort(clock: Fake
     backend.probed(Probe(ready=False, warm_workers=0, queued=5, stuck=True))
     candidate = candidate_of(backend, "chat", clock.monotonic())
     assert (candidate.blocked, candidate.last_resort) == ("not_ready", True)
+
+
+async def test_news_of_slots_is_newer_than_a_word_that_was_said_without_any(
+    clock: FakeClock,
+) -> None:
+    """Calls go to what has loaded before it is asked again how it is."""
+    backend = live_backend(clock)
+    fake = cast(Fake, backend.adapter)
+    fake.slots = 0
+    backend.probed(await fake.probe())
+    assert (candidate_of(backend, "chat", 0.0).blocked, backend.is_warm) == ("not_ready", False)
+    fake.slots = 2
+    assert (candidate_of(backend, "chat", 0.0).blocked, backend.is_warm) == ("", True)
+    fake.unwell = "its engine is stuck"
+    backend.probed(await fake.probe())
+    assert (candidate_of(backend, "chat", 0.0).blocked, backend.is_warm) == ("not_ready", False)

@@ -27,5 +27,6 @@ async def test_each_backend_is_named_with_its_models_once(
             home.slots = 2
             await clock.advance(1)
             await until(task.done, "it has ended")
+        assert not gateway.inner.active.backends["home"].standing.blocked(clock.monotonic())
         assert caplog.text.count("home is ready after") == 1
         assert "chat, any" in caplog.text
