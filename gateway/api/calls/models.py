@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from adapters.types import PLAIN_ROUTES, WRITES_NOTHING
 from gateway.active_policy import ActivePolicy
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send, only, respond_json
 from gateway.service import Gateway
@@ -62,11 +63,14 @@ def _listed(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _as_openai(active: ActivePolicy, name: str, principal: Principal) -> dict[str, Any]:
     """OpenAI's fields, then what the model can do: its task, the most tokens that any backend is
-    said to take, the most of an answer without a bound of its own, and whether it streams."""
+    said to take, the most of an answer without a bound of its own, and whether it streams. Of an
+    answer without text a model has no most, and what is answered whole does not stream."""
     target = active.target(name, principal)
     spec = active.policy.models[target]
     backends = [active.backends[one] for one in spec.backends]
     contexts = [one.context for one in backends]
+    writes = spec.task not in WRITES_NOTHING
+    whole = not writes or spec.task in PLAIN_ROUTES
     known = [context for context in contexts if context is not None]
     return {
         "id": name,
@@ -76,9 +80,9 @@ def _as_openai(active: ActivePolicy, name: str, principal: Principal) -> dict[st
         "task": spec.task,
         "alias_of": None if target == name else target,
         "capabilities": {
-            "streaming": any(one.adapter.capabilities.streaming for one in backends),
+            "streaming": not whole and any(one.adapter.capabilities.streaming for one in backends),
             "context_length": max(known) if len(known) == len(contexts) else None,
-            "max_output_tokens": spec.max_output_tokens,
+            "max_output_tokens": spec.max_output_tokens if writes else None,
         },
     }
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,13 @@ from gateway.policy.sections.price import Price
 from gateway.policy.sections.price_tables import TABLES, table
 from gateway.policy.warnings.every import PRICE_DAYS
 
+_NEAR = 3
+"""Names that are offered instead of one."""
+
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status 0; 1: with --strict, a price is out of date or differs; 2: it could not be
-    done."""
+    """Exit status 0; 1: no price has such a name, or with --strict one is out of date or differs;
+    2: it could not be done."""
     options = _parser().parse_args(arguments)
     today = datetime.datetime.now(datetime.UTC).date()
     policy = None if options.config is None else policy_offline(options.config)
@@ -39,6 +44,10 @@ def main(arguments: Sequence[str]) -> int:
         for one in listed(prices, today, options.older_than)
         if not options.names or one.name.startswith(tuple(options.names))
     ]
+    if unknown := [one for one in options.names if not any(p.startswith(one) for p in prices)]:
+        for name in unknown:
+            print(f"spillgate prices: {_none_begins(name, prices)}", file=sys.stderr)
+        return 1
     found: list[Compared] = []
     if options.against is not None:
         theirs = listed(table(options.against), today, options.older_than)
@@ -49,6 +58,16 @@ def main(arguments: Sequence[str]) -> int:
         print("\n".join(_text(ours, found)))
     wrong = any(one.stale for one in ours) or any(one.differences for one in found)
     return 1 if options.strict and wrong else 0
+
+
+def _none_begins(name: str, prices: Collection[str]) -> str:
+    """What to write instead: names that have it further on, else one that is close."""
+    near = [one for one in prices if name.lower() in one.lower()]
+    close = near or difflib.get_close_matches(name, prices, n=_NEAR)
+    rest = len(close) - _NEAR
+    more = f" or {rest} more" if rest > 0 else ""
+    perhaps = f"; did you mean {', '.join(close[:_NEAR])}{more}?" if close else "."
+    return f"no price begins with {name!r}{perhaps}"
 
 
 def _parser() -> argparse.ArgumentParser:

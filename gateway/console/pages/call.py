@@ -15,6 +15,7 @@ from gateway.console.visits.visit import HtmlPage, Visit
 from gateway.money.call_reports import call_json
 from gateway.money.usage_reports import may_see
 from gateway.storage.base import LedgerRow
+from gateway.storage.history import HEDGED
 from gateway.types import MICRO, NANO, ApiError
 
 _SHORTEST = 0.012
@@ -97,17 +98,20 @@ def _lasted(
     call: LedgerRow, told: dict[str, Any], total: float, ours: Collection[str]
 ) -> Sequence[tuple[str, float, str]]:
     """(what, seconds, colour), one after the other: attempts that failed, then the one that did
-    not. ``ours`` are reserved backends."""
+    not. Of one that ran beside another the time alone that it ran before. ``ours`` are reserved
+    backends."""
     found: list[tuple[str, float, str]] = []
-    at = 0.0
+    at, run, cold = 0.0, call.exec_us / MICRO, call.cold_us / MICRO
     for attempt in told["attempts"]:
-        if attempt["after_seconds"] is None:
+        if attempt["after_seconds"] is None or attempt["hedge"]:
             continue
         found.append(("in line", max(0.0, attempt["after_seconds"] - at), "idle"))
-        words = f"{attempt['backend']}: {attempt['error']}"
-        found.append((words, attempt["seconds"], "ink"))
-        at = attempt["after_seconds"] + attempt["seconds"]
-    run, cold = call.exec_us / MICRO, call.cold_us / MICRO
+        lasted, how = attempt["seconds"], attempt["error"]
+        if how == HEDGED:
+            alone = total - run - cold - attempt["after_seconds"]
+            lasted, how = min(lasted, max(0.0, alone)), "left"
+        found.append((f"{attempt['backend']}: {how}", lasted, "ink"))
+        at = attempt["after_seconds"] + lasted
     found.append(("in line, and the gateway", max(0.0, total - at - run - cold), "idle"))
     found.append((f"{call.backend} starts", cold, "cold"))
     meaning = "reserved" if call.backend in ours else "overflow"
@@ -191,7 +195,8 @@ def _verdict(
     if name in failed and name in tried:
         one = failed[name]
         order = "first" if tried[0] == name else f"as number {tried.index(name) + 1}"
-        return f"asked {order}: {one['error']} after {duration(one['seconds'])}"
+        how = "left" if one["error"] == HEDGED else one["error"]
+        return f"asked {order}: {how} after {duration(one['seconds'])}"
     if name == told["backend"]:
         order = f"as number {len(tried) + 1}" if tried else "first"
         return f"asked {order}: {'answered' if told['outcome'] == 'success' else told['outcome']}"

@@ -112,6 +112,24 @@ async def test_a_model_without_a_route_is_not_listed_and_is_403_with_words(
         assert await gateway.spent() == 0
 
 
+@pytest.mark.parametrize(
+    ("task", "streams", "most"),
+    [
+        ("images", False, None),
+        ("embeddings", False, None),
+        ("transcriptions", False, 4096),
+        ("completions", True, 4096),
+    ],
+)
+async def test_no_model_is_said_to_do_what_its_task_cannot(
+    task: str, streams: bool, most: int | None, tmp_path: Path, clock: FakeClock
+) -> None:
+    text = POLICY.replace("models:\n", f"models:\n  one: {{task: {task}, backends: [home]}}\n")
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
+        told = (await client.get("/v1/models/one")).json()["capabilities"]
+        assert (told["streaming"], told["max_output_tokens"]) == (streams, most)
+
+
 async def test_a_model_tells_what_it_can_do(tmp_path: Path, clock: FakeClock) -> None:
     text = ALIASED.replace("slots: 2,", "slots: 2, context: 8192,").replace(
         "idle_timeout: 60s", "idle_timeout: 60s\n    context: 4096"

@@ -48,6 +48,23 @@ def test_a_table_is_listed_and_names_narrow_it(run: Run) -> None:
     assert all(line.startswith("runpod/h") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("claude", "; did you mean anthropic/claude-"),
+        ("runpd/h100", "; did you mean runpod/h100"),
+        ("nothere", "."),
+    ],
+)
+def test_a_name_that_no_price_begins_with_is_told(
+    name: str, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prices", "runpod/", name]) == 1
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert f"no price begins with {name!r}{words}" in told.err
+
+
 def test_what_was_looked_up_long_ago_is_out_of_date(run: Run) -> None:
     told = run("replicate/l40s", "--strict", status=1)
     assert "OUT OF DATE: looked up" in told
