@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from adapters.settings import Scalar, SettingError, parse_duration
+from gateway.policy.syntax.problems import suggestion
 from gateway.policy.syntax.scalars import DateStr, Hours, NanoUsd, OneOrMany
 
 _MICRO = 1_000_000
@@ -116,6 +118,12 @@ class DeviceRates(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check_says_something(self)
 
 
+_TWO_SIDES = re.compile(r"([0-9]+)(?:\s+x\s*|\s*x\s+|\s*[*×,/]\s*|\s+)([0-9]+)", re.IGNORECASE)
+"""A width and a height in other words than 1024x1024, as which no request or answer names them."""
+_QUALITIES = ("low", "medium", "high", "standard", "hd")
+"""https://platform.openai.com/docs/api-reference/images/create"""
+
+
 class ImageRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What each image of a size, of a quality, or of both costs, instead of the price's own
     ``per_image``."""
@@ -134,6 +142,14 @@ class ImageRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             if getattr(self, name).strip().lower() == "auto":
                 message = "'auto' is what a server chooses: name what it may choose"
                 raise SettingError((name,), message)
+        if (sides := _TWO_SIDES.fullmatch(self.size.strip())) is not None:
+            right = f"{sides[1]}x{sides[2]}"
+            raise SettingError(("size",), f"{self.size!r} is no image's: write {right}")
+        quality = self.quality.strip().lower()
+        if quality and quality not in _QUALITIES:
+            near = suggestion(quality, _QUALITIES)
+            message = f"{self.quality!r} is no image's{near}; allowed: {', '.join(_QUALITIES)}"
+            raise SettingError(("quality",), message)
 
 
 class VolumeTier(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ from gateway.policy.sections.price import DatedPrices, epoch_s
 from gateway.policy.sections.webhooks import AlertSettings, doubtful
 from gateway.policy.syntax.problems import Mark, Problem, place_of, problem_at
 from gateway.policy.warnings.places import Found
+from gateway.policy.warnings.providers import providers_in_vain
 from gateway.policy.warnings.routes import routes_in_vain
 from gateway.policy.warnings.stores import stores_in_doubt
 
@@ -42,6 +43,7 @@ def warnings_of(
         *_keys(policy),
         *limits_in_vain(policy, today),
         *schedules_in_vain(policy),
+        *providers_in_vain(policy),
         *_listener(policy),
         *stores_in_doubt(policy),
         *doubtful(policy.webhooks, policy.alerts),

@@ -83,6 +83,16 @@ def test_an_image_is_held_for_by_both_prices_where_the_price_changes_meanwhile()
             "never holds",
             id="shadowed",
         ),
+        pytest.param(
+            '{per_image: 1, by_image: [{size: "512*512", per_image: 1}]}',
+            "is no image's: write 512x512",
+            id="other words for a size",
+        ),
+        pytest.param(
+            "{per_image: 1, by_image: [{quality: hihg, per_image: 1}]}",
+            "quality: 'hihg' is no image's; did you mean high?",
+            id="an unknown quality",
+        ),
     ],
 )
 def test_prices_of_images_that_cannot_be_meant_are_refused(price: str, wrong: str) -> None:
