@@ -10,7 +10,7 @@ import msgspec
 from gateway.batches.records import not_run_text
 from gateway.files.files import Files, NewFile
 from gateway.jobs.large import LargeBodies
-from gateway.jobs.outcomes import CANCELED, EXPIRED
+from gateway.jobs.outcomes import CANCELED, EXPIRED, INTERRUPTED_CODE
 from gateway.jobs.records import JobFault, output_of, read_answer, read_fault, to_text
 from gateway.storage.batches.base import BatchStore, EndedLine, StoredBatch
 from gateway.storage.files.base import FilesQuery
@@ -21,9 +21,17 @@ _CODES = {"canceled": "batch_cancelled", "expired": "batch_expired"}
 _encode = msgspec.json.Encoder().encode
 
 
+_INTERRUPTED = (
+    "The gateway died while a backend had this line, and nobody can ask how far it came. It was "
+    "not sent again, and may be charged: send it in a new batch."
+)
+
+
 def result_line(line: EndedLine) -> bytes:
     """As OpenAI has it; of one that failed as well."""
     fault = read_fault(line.fault) or read_fault(line.error)
+    if fault is not None and fault.code == INTERRUPTED_CODE:
+        fault = msgspec.structs.replace(fault, message=_INTERRUPTED)
     id = line.job or f"line_{line.number}"
     response = error = None
     if line.state == "succeeded":

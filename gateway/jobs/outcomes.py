@@ -53,13 +53,14 @@ EXPIRED = EndsAs(
         status=504,
     ),
 )
+INTERRUPTED_CODE = "interrupted"
 INTERRUPTED = EndsAs(
     "failed",
     JobFault(
         message="The gateway died while a backend had the job, and nobody can ask how far it came. "
         "It was not sent again; POST .../retry does that.",
         type="api_error",
-        code="interrupted",
+        code=INTERRUPTED_CODE,
     ),
 )
 _TOO_LATE = frozenset(("timeout", "backend_timeout"))

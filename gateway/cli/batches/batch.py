@@ -20,12 +20,18 @@ from gateway.cli.batches.connection import (
     add_connection,
     connected,
 )
-from gateway.cli.batches.results import ENDED, write_results
+from gateway.cli.batches.results import ENDED, unanswered, write_results
 from gateway.cli.shared import command, fail, table
 
 _LOOK_S = 1.0
 _AWAY_S = 120.0
 """How long a gateway may be away that was there: it may be starting again."""
+
+
+_AGAIN = {
+    "interrupted": " (the gateway died meanwhile: they may be charged; send them in a new file)"
+}
+"""What is to be done about lines that have such an error."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -166,6 +172,8 @@ def _told(
             f"{batch['status']}: {counts['completed']} of {counts['total']} answered, "
             f"{counts['failed']} not, {batch['cost_usd']} USD; {where}"
         )
+        for code, count in [] if faults else unanswered(out).most_common():
+            print(f"  {count} not answered: {code}{_AGAIN.get(code, '')}")
     return 0 if batch["status"] == "completed" and not counts["failed"] else 1
 
 

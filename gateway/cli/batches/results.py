@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,26 @@ def write_results(gateway: BatchConnection, batch: dict[str, Any], out: Path) ->
             count += 1
     os.replace(coming, out)
     return count
+
+
+def unanswered(out: Path) -> Counter[str]:
+    """Why lines of such a file were not answered: the code of an error -> how many have it."""
+    codes = Counter[str]()
+    with out.open("rb") as file:
+        for line in map(json.loads, file):
+            response = line["response"] or {}
+            if line["error"]:
+                codes[line["error"]["code"]] += 1
+            elif response["status_code"] >= 400:
+                codes[_code_of(response)] += 1
+    return codes
+
+
+def _code_of(response: dict[str, Any]) -> str:
+    body = response["body"]
+    error = body.get("error") if isinstance(body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    return str(code or f"status {response['status_code']}")
 
 
 def _lines(gateway: BatchConnection, batch: dict[str, Any]) -> Iterable[bytes]:
