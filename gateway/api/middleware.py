@@ -66,6 +66,10 @@ _FAILED: dict[FailedKey, str] = {
     "took its place. `spillgate keys create` makes another one.",
 }
 
+_OFFERED = (
+    " A page, which can give a WebSocket no header, offers the protocols `realtime` and "
+    "`openai-insecure-api-key.KEY`."
+)
 
 _NOWHERE = ("",)
 
@@ -256,10 +260,14 @@ class AuthMiddleware:
         return ApiError(
             401,
             code,
-            _FAILED[why],
+            _FAILED[why] + (_OFFERED if why in _NO_KEY and _wants_websocket(context) else ""),
             type="authentication_error",
             headers={"WWW-Authenticate": "Bearer"},
         )
+
+
+def _wants_websocket(context: RequestContext) -> bool:
+    return context.headers.get(b"upgrade", b"").strip().lower() == b"websocket"
 
 
 def _check_once(raw: list[tuple[bytes, bytes]]) -> None:

@@ -40,14 +40,17 @@ def check_fixed(before: Policy, after: Policy) -> None:
 def check_versions(before: Policy, after: Policy) -> None:
     """Raises ApiError 409 for a version of a model that would be another one under its name."""
     for name in sorted(_versions(before) & after.models.keys()):
-        if _answering(before, name) != _answering(after, name):
+        if changed := _changed(_answering(before, name), _answering(after, name)):
             raise ApiError(
                 409,
                 "version_changed",
-                f"The version {name!r} is in force, and its backends or parameters are others now: "
+                f"The version {name!r} is in force, and {', '.join(changed)} differs now: "
                 "give what is new a name of its own, or take this one out of its split first.",
                 param=f"models.{name}",
             )
+
+
+_MAY_CHANGE = frozenset(("slo", "larger"))
 
 
 def _versions(policy: Policy) -> set[str]:
@@ -55,13 +58,28 @@ def _versions(policy: Policy) -> set[str]:
     return {name for alias in policy.aliases.values() for name in alias.split}
 
 
-def _answering(policy: Policy, name: str) -> tuple[Any, ...]:
-    """What answers calls of a model: its parameters, and where and what its backends are. A secret
-    may be another one, a promise too."""
+def _answering(policy: Policy, name: str) -> dict[str, Any]:
+    """What answers calls of a model, by its key: its parameters, and where and what its backends
+    are. A secret may be another one, a promise too."""
     spec = policy.models[name]
-    backends = [policy.backends[backend] for backend in spec.backends]
-    places = [(one.kind, _shown(one.settings)) for one in backends]
-    return msgspec.structs.replace(spec, slo=0.0, larger=None), places
+    found = {
+        f"models.{name}.{key}": value
+        for key, value in msgspec.structs.asdict(spec).items()
+        if key not in _MAY_CHANGE
+    }
+    for backend in spec.backends:
+        one = policy.backends[backend]
+        found[f"backends.{backend}.kind"] = one.kind
+        for key, value in _shown(one.settings).items():
+            found[f"backends.{backend}.{key}"] = value
+    return found
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The keys of what differs; of backends that are others their list alone."""
+    both = [key for key in before if key in after and before[key] != after[key]]
+    one_sided = sorted(before.keys() ^ after.keys())
+    return both or one_sided
 
 
 def _shown(value: Any) -> Any:

@@ -8,6 +8,7 @@ from adapters.types import OPENAI_ROUTES, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.infer import parsed_json
 from gateway.api.calls.openai import parsed_call
+from gateway.api.calls.wrong_endpoint import wrong_endpoint
 from gateway.api.requests.bodies import parse_json
 from gateway.api.requests.request import ParsedRequest
 from gateway.batches.feeding import LineCall
@@ -66,10 +67,5 @@ def _parsed(
     parse_json(body)
     spec = active.model(model, principal)
     if spec.task != "infer":
-        raise ApiError(
-            400,
-            "wrong_endpoint",
-            f"The model {model!r} serves {spec.task}, not infer.",
-            param="url",
-        )
+        raise wrong_endpoint(model, spec, "infer", param="url")
     return parsed_json(active, principal, model, body)

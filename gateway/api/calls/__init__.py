@@ -6,5 +6,6 @@ it, ``counting`` how many tokens one would be; ``plain`` reads what is answered 
 images and sound, and ``declared`` passes on what the policy alone knows; ``call_requests`` turns
 the request into a call and notices a client that hangs up at whatever point, upon which
 ``gateway.calls`` ends and settles the call; ``explain`` is the decision without the call,
-``models`` the list of what may be called.
+``models`` the list of what may be called, ``wrong_endpoint`` what is said where another path is
+the model's.
 """

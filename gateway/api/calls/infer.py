@@ -9,6 +9,7 @@ from adapters.forms import boundary_of, parts_of
 from adapters.types import JSON_TYPE, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
+from gateway.api.calls.wrong_endpoint import wrong_endpoint
 from gateway.api.requests.bodies import parse_json, read_body
 from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Scope, Send, only
 from gateway.jobs.digests import AsSent
@@ -32,12 +33,7 @@ class InferEndpoint:
         name: str = scope["path_params"]["model"]
         spec = active.model(name, context.principal)
         if spec.task != "infer":
-            raise ApiError(
-                400,
-                "wrong_endpoint",
-                f"The model {name!r} serves {spec.task}; ask it by OpenAI's routes.",
-                param="model",
-            )
+            raise wrong_endpoint(name, spec, "infer")
         body = await read_body(self._gateway, context, receive)
         content_type = self._type_of(context, spec.backends)
         task: Task = "infer" if content_type == JSON_TYPE else "infer_file"

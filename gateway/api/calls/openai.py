@@ -14,6 +14,7 @@ from adapters.types import ASKED_OF, WRITES_NOTHING, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
 from gateway.api.calls.input_words import parts_of_input, parts_of_messages
+from gateway.api.calls.wrong_endpoint import wrong_endpoint
 from gateway.api.requests.bodies import DecidingKeys, check_utf8, malformed, read_body
 from gateway.api.requests.request import (
     NO_ABILITIES,
@@ -173,12 +174,7 @@ def parsed_call(
     envelope = _envelope(task, body)
     spec = active.model(envelope.model, principal)
     if spec.task != ASKED_OF.get(task, task):
-        raise ApiError(
-            400,
-            "wrong_endpoint",
-            f"The model {envelope.model!r} serves {spec.task}, not {task}.",
-            param="model",
-        )
+        raise wrong_endpoint(envelope.model, spec, task)
     streams = bool(envelope.stream) and task not in WRITES_NOTHING
     options = envelope.stream_options
     output, unbounded = output_of(envelope, task, spec.max_output_tokens)

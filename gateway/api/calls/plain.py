@@ -16,6 +16,7 @@ from adapters.types import ANY_IMAGE, ASKED_OF, FORMS, JSON_TYPE, PLAIN_ROUTES, 
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
 from gateway.api.calls.openai import invalid_field
+from gateway.api.calls.wrong_endpoint import wrong_endpoint
 from gateway.api.requests.bodies import DecidingKeys, check_utf8, malformed, read_body
 from gateway.api.requests.queries import whole_number
 from gateway.api.requests.request import (
@@ -91,12 +92,7 @@ def parsed_plain(
     read, parts = _of_json(task, sent.body) if boundary is None else _of_form(sent.body, boundary)
     spec = active.model(read.model, principal)
     if task != "tokenize" and spec.task != ASKED_OF.get(task, task):
-        raise ApiError(
-            400,
-            "wrong_endpoint",
-            f"The model {read.model!r} serves {spec.task}, not {ASKED_OF.get(task, task)}.",
-            param="model",
-        )
+        raise wrong_endpoint(read.model, spec, ASKED_OF.get(task, task))
     if read.stream:
         raise _no_streams(task)
     model, shown, body = active.target(read.model, principal), "", sent.body

@@ -76,7 +76,7 @@ def announce(
     """What a newcomer reads, with the keys of a first start; and what the policy is warned of."""
     today = datetime.datetime.now(datetime.UTC).date()
     for warning in (*warnings_of(policy, today=today), *exposed_files(policy, {})):
-        log.warning("policy: %s", warning)
+        log.warning("policy: %s", str(warning).removeprefix("policy: "))
     warn_of_unlimited(keys, policy, clock.time())
     text = banner(policy, material, first_keys(keys, policy, clock.time()), config) + "\n"
     out.put(text.count("\n"), text.encode)

@@ -6,17 +6,21 @@ An alias is read apart from the models, so that wherever else a policy names a m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Protocol
 
 from gateway.policy.sections.model_names import Alias
 from gateway.policy.syntax.findings import BAD, Findings
 from gateway.policy.syntax.nodes import MapEntry, MapNode
+from gateway.policy.syntax.problems import suggestion
 from gateway.policy.syntax.scalars import Name
 from gateway.policy.syntax.schema import read
 from gateway.policy.syntax.shapes import shape_of
 
 _SECTION = "models"
+_KEYS = frozenset(("alias", "split"))
+_OF_MODELS = frozenset(("task", "backends"))
 
 
 class _HasTask(Protocol):
@@ -36,13 +40,20 @@ def without_aliases(document: MapNode) -> tuple[MapNode, dict[str, MapEntry]]:
     found = {
         name: entry
         for name, entry in models.entries.items()
-        if isinstance(entry.value, MapNode) and entry.value.entries.keys() & {"alias", "split"}
+        if isinstance(entry.value, MapNode) and _is_meant(entry.value.entries.keys())
     }
     if not found:
         return document, found
     rest = {name: entry for name, entry in models.entries.items() if name not in found}
     kept = MapEntry(section.mark, MapNode(models.mark, rest))
     return MapNode(document.mark, {**document.entries, _SECTION: kept}), found
+
+
+def _is_meant(keys: Collection[str]) -> bool:
+    """By what stands there an alias is meant, though its key may be misspelt."""
+    if not _KEYS.isdisjoint(keys):
+        return True
+    return _OF_MODELS.isdisjoint(keys) and any(map(partial(suggestion, allowed=_KEYS), keys))
 
 
 def read_aliases(

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from adapters.settings import Scalar, SettingError, parse_duration
-from gateway.policy.syntax.problems import suggestion
 from gateway.policy.syntax.scalars import DateStr, Hours, NanoUsd, OneOrMany
 
 _MICRO = 1_000_000
@@ -147,8 +146,7 @@ class ImageRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise SettingError(("size",), f"{self.size!r} is no image's: write {right}")
         quality = self.quality.strip().lower()
         if quality and quality not in _QUALITIES:
-            near = suggestion(quality, _QUALITIES)
-            message = f"{self.quality!r} is no image's{near}; allowed: {', '.join(_QUALITIES)}"
+            message = f"{self.quality!r} is no image's; allowed: {', '.join(_QUALITIES)}"
             raise SettingError(("quality",), message)
 
 

@@ -175,6 +175,10 @@ def _repeats(node: ListNode, shape: ItemsShape, path: str, reading: Findings) ->
     return False
 
 
+_OUTSIDE = "must be "
+"""So begins what is said of a value that is of the right kind, and outside of its bounds."""
+
+
 def _either(node: Node, shape: EitherShape, path: str, reading: Findings) -> Any:
     """The first option that fits; where one alone could, its problems are the ones to tell."""
     options = [option for option in shape.options if _could_be(node, option)]
@@ -182,13 +186,19 @@ def _either(node: Node, shape: EitherShape, path: str, reading: Findings) -> Any
     options = meant or options
     if len(options) == 1:
         return read(node, options[0], path, reading)
+    outside: Findings | None = None
     for option in options:
         trial = reading.attempt()
         value = read(node, option, path, trial)
         if value is not BAD:
             reading.keep(trial)
             return value
-    return _unexpected(node, shape, path, reading)
+        if any(one.message.startswith(_OUTSIDE) for one in trial.problems):
+            outside = trial
+    if outside is None:
+        return _unexpected(node, shape, path, reading)
+    reading.keep(outside)
+    return BAD
 
 
 def _shares_a_key(node: Node, shape: Shape) -> bool:
@@ -362,7 +372,7 @@ def _within(value: Any, shape: Shape, node: ScalarNode, path: str, reading: Find
         ("less than", bounds.lt, operator.lt),
     ):
         if bound is not None and not holds(value, bound):
-            reading.note(node.mark, path, f"must be {word} {bound}; found {shortened(node.text)}")
+            reading.note(node.mark, path, f"{_OUTSIDE}{word} {bound}; found {shortened(node.text)}")
             return False
     return True
 

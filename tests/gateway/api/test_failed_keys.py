@@ -64,6 +64,17 @@ async def test_it_is_said_what_is_wrong_with_a_key(
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+async def test_a_page_without_a_key_is_told_how_it_gives_a_websocket_one(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        for upgrade, told in (("websocket", True), ("", False)):
+            headers = {"Authorization": "", "Upgrade": upgrade}
+            answer = await client.get("/v1/realtime?model=talk", headers=headers)
+            message = answer.json()["error"]["message"]
+            assert (answer.status_code, "openai-insecure-api-key." in message) == (401, told)
+
+
 async def test_a_new_key_waits_for_who_writes_to_the_keys(tmp_path: Path, clock: FakeClock) -> None:
     """It is not known yet, and the file cannot be read; nobody else is held up meanwhile."""
     async with assembled(tmp_path, clock) as gateway, gateway.client() as client:

@@ -90,7 +90,7 @@ def test_an_image_is_held_for_by_both_prices_where_the_price_changes_meanwhile()
         ),
         pytest.param(
             "{per_image: 1, by_image: [{quality: hihg, per_image: 1}]}",
-            "quality: 'hihg' is no image's; did you mean high?",
+            "quality: 'hihg' is no image's; allowed: low, medium, high",
             id="an unknown quality",
         ),
     ],

@@ -124,7 +124,8 @@ async def test_a_version_in_force_is_not_changed_under_its_name(
         key = change.partition(":")[0]
         changed = line.replace("backends: [burst]", change) if key in line else line[:-1]
         changed = changed if key in line else f"{changed}, {change}}}"
-        with pytest.raises(ApiError, match="talk:2") as refused:
+        named = rf"models\.talk:2\.{key} differs now"
+        with pytest.raises(ApiError, match=named) as refused:
             await applied(gateway, SPLIT.replace(line, changed))
         assert (refused.value.status, refused.value.code) == (409, "version_changed")
         out = SPLIT.replace('{"talk:1": 90, "talk:2": 10}', '{"talk:1": 100}')
@@ -132,6 +133,18 @@ async def test_a_version_in_force_is_not_changed_under_its_name(
         await applied(gateway, out.replace(line, changed))
         back = await gateway.inner.policies.roll_back("", By("key:root"))
         assert back.what.version == read(out).version
+
+
+async def test_the_backend_that_makes_a_version_another_one_is_named(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """What all kinds have may change."""
+    async with assembled(tmp_path, clock, SPLIT) as gateway:
+        await applied(
+            gateway, SPLIT.replace("kind: fake, slots: 2", "kind: fake, concurrency: 1, slots: 2")
+        )
+        with pytest.raises(ApiError, match=r"backends\.home\.slots differs now"):
+            await applied(gateway, SPLIT.replace("slots: 2", "slots: 3"))
 
 
 async def test_a_versions_promise_and_its_share_may_change(
