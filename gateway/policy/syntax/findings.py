@@ -10,6 +10,8 @@ from gateway.policy.syntax.problems import Mark, Problem, problem_at, suggestion
 BAD: Any = type("Bad", (), {"__repr__": lambda _: "BAD"})()
 """Stands for a value that could not be read; its problem has been noted."""
 
+OUTSIDE = "must be "
+"""So begins what is said of a value that is outside of its bounds."""
 MAX_PROBLEMS = 1000
 MAX_SUGGESTIONS = 100
 """Each is a search through what is allowed."""
@@ -48,6 +50,11 @@ class Findings:
         other = Findings(self.environ, self.names)
         other.secrets = self.secrets
         return other
+
+    @property
+    def is_outside(self) -> bool:
+        """A value was of the right kind, and outside of its bounds."""
+        return any(one.message.startswith(OUTSIDE) for one in self.problems)
 
     def keep(self, other: Findings) -> None:
         """Takes over what an attempt has found."""

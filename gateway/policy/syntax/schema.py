@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from adapters.settings import HasExclusiveKeys, SettingError, UnfitSecret
-from gateway.policy.syntax.findings import BAD, Findings
+from gateway.policy.syntax.findings import BAD, OUTSIDE, Findings
 from gateway.policy.syntax.nodes import ListNode, MapEntry, MapNode, Node, ScalarNode
 from gateway.policy.syntax.problems import Mark, join, shortened
 from gateway.policy.syntax.shapes import (
@@ -175,10 +175,6 @@ def _repeats(node: ListNode, shape: ItemsShape, path: str, reading: Findings) ->
     return False
 
 
-_OUTSIDE = "must be "
-"""So begins what is said of a value that is of the right kind, and outside of its bounds."""
-
-
 def _either(node: Node, shape: EitherShape, path: str, reading: Findings) -> Any:
     """The first option that fits; where one alone could, its problems are the ones to tell."""
     options = [option for option in shape.options if _could_be(node, option)]
@@ -193,8 +189,7 @@ def _either(node: Node, shape: EitherShape, path: str, reading: Findings) -> Any
         if value is not BAD:
             reading.keep(trial)
             return value
-        if any(one.message.startswith(_OUTSIDE) for one in trial.problems):
-            outside = trial
+        outside = trial if trial.is_outside else outside
     if outside is None:
         return _unexpected(node, shape, path, reading)
     reading.keep(outside)
@@ -372,7 +367,7 @@ def _within(value: Any, shape: Shape, node: ScalarNode, path: str, reading: Find
         ("less than", bounds.lt, operator.lt),
     ):
         if bound is not None and not holds(value, bound):
-            reading.note(node.mark, path, f"{_OUTSIDE}{word} {bound}; found {shortened(node.text)}")
+            reading.note(node.mark, path, f"{OUTSIDE}{word} {bound}; found {shortened(node.text)}")
             return False
     return True
 
