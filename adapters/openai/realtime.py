@@ -27,6 +27,7 @@ from adapters.shortage import has_room, is_ours, last_for_calls, shortage
 from adapters.trust import certificate_of, trust_context
 from adapters.tunnel import tunnel
 from adapters.types import Call, Chunk, Reply, Usage
+from adapters.websocket.connection import PacedConnection
 
 _log = logging.getLogger("spillgate.realtime")
 _log.setLevel(logging.WARNING)
@@ -114,6 +115,7 @@ class RealtimeCalls:
             additional_headers=merged(self._api.headers, betas),
             user_agent_header=None,
             compression=None,
+            create_connection=PacedConnection,
             proxy=None,
             open_timeout=settings.connect_timeout,
             close_timeout=_CLOSE_S,

@@ -62,6 +62,8 @@ class RealtimeServer:
             socket.transport.abort()
         elif wanted.startswith("close"):
             await socket.close(int(wanted.removeprefix("close")), "as it was told")
+        elif wanted == "noise":
+            socket.transport.write(b"\x8a\x00" * 100_000)
         elif wanted == "flood":
             for _ in range(300):
                 await socket.send(json.dumps({"type": "x", "delta": "a" * 100_000}))

@@ -53,6 +53,7 @@ async def nothing_is_left(found: Talks) -> None:
         pytest.param("close1001", 1001, "success", "", id="going away"),
         pytest.param("close4001", 4001, "error", "truncated", id="a code of its own"),
         pytest.param("vanish", 4502, "error", "truncated", id="without a word"),
+        pytest.param("noise", 4502, "error", "truncated", id="frames that say nothing"),
         pytest.param("binary", 4502, "error", "malformed", id="a message that is no text"),
         pytest.param("odd", 4502, "error", "malformed", id="a message that is no event"),
     ],
