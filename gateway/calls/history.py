@@ -39,7 +39,7 @@ class FailedAttempt(msgspec.Struct, frozen=True):
     hedge: bool = False
     """It was asked beside another, which was slow."""
     hedged: bool = False
-    """It has not failed: another was quicker."""
+    """It has not failed: another was quicker, or its time was over while another went on."""
 
     @property
     def backend(self) -> str:

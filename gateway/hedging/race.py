@@ -47,7 +47,11 @@ from gateway.storage.base import Ledger, MaybeWritten, StorageUnavailable
 from gateway.tasks import BackgroundTasks
 from gateway.types import Unit
 
-_QUICKER = BackendError(FailureClass.CANCELLED, "Another backend answered sooner.")
+_LEFT = {
+    "lost": "Another backend answered sooner.",
+    "too_long": "What was held for this attempt was used up; the first backend went on alone.",
+}
+"""Result -> why an attempt was left."""
 
 
 class RaceParts(NamedTuple):
@@ -308,7 +312,8 @@ class Race:
             parts.hedges.learn(attempt, now)
         used = attempt.used_when_left(answer_of(racer), now, state.preferences.images)
         self._turn_to(racer)
-        state.failed(attempt, _QUICKER, now, self._clock.time())
+        left = BackendError(FailureClass.CANCELLED, _LEFT.get(result, _LEFT["lost"]))
+        state.failed(attempt, left, now, self._clock.time())
         state.tried[-1] = msgspec.structs.replace(state.tried[-1], hedged=True)
         parts.completion.close_hedged(state, attempt, used)
         racer.task.cancel()

@@ -60,6 +60,7 @@ async def test_the_second_has_the_time_that_a_limit_from_a_reload_holds_for_it(
         assert [(one.backend, one.slug, one.hedge) for one in state.tried] == [
             ("second", "hedged", True)
         ]
+        assert "was used up" in state.tried[0].message
         [_, lost] = await gateway.rows(state.call.id)
         assert 0 < lost.cost_nano < 10_000_000
 
