@@ -166,7 +166,7 @@ def _measured_json(call: MeasuredCall) -> dict[str, Any]:
     return {
         "model": call.model,
         "seconds": round(call.seconds, 6),
-        "usage": msgspec.structs.asdict(call.usage),
+        "usage": msgspec.to_builtins(call.usage),
         "usd": usd(call.cost_nano),
         "failure": call.failure or None,
     }
