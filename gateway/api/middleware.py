@@ -10,6 +10,7 @@ import logging
 import os
 import random
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from itertools import chain
 from types import MappingProxyType
 from typing import Protocol
@@ -27,7 +28,7 @@ from gateway.failed_keys import FailedKey, FailedKeys
 from gateway.files.names import LINKED
 from gateway.keys.permitted import check_request
 from gateway.log_lines import REQUEST_ID
-from gateway.storage.base import StorageBusy, StorageUnavailable
+from gateway.storage.base import StorageBusy, StorageUnavailable, after_writer
 from gateway.storage.key_store import KeyStore
 from gateway.tokens.using import check_token
 from gateway.types import ApiError, Principal
@@ -72,11 +73,6 @@ _OFFERED = (
 )
 
 _NOWHERE = ("",)
-
-_WRITER_S = 1.0
-"""The longest that a key which is not known yet waits for whoever writes to the keys."""
-_AGAIN_S = 0.01
-"""How often it is looked for meanwhile."""
 
 
 class Console(Protocol):
@@ -161,7 +157,8 @@ class AuthMiddleware:
                 if principal.permitted is not None:
                     check_request(principal.permitted, context.path, context.client)
                     if principal.token is not None:
-                        check_token(principal.token, self._keys, context.headers)
+                        check = partial(check_token, principal.token, self._keys, context.headers)
+                        await after_writer(check)
                 identify = scope.get(IDENTIFY)
                 if identify is not None:
                     identify()
@@ -232,17 +229,12 @@ class AuthMiddleware:
         return principal
 
     async def _after_writer(self, context: RequestContext) -> Principal:
-        """The same when another has written to the keys: perhaps this very one. Raises StorageBusy
-        where that takes too long."""
-        until = self._clock.monotonic() + _WRITER_S
-        while True:
-            await self._clock.sleep(_AGAIN_S)
-            try:
-                return self._principal(context)
-            except StorageBusy:
-                if self._clock.monotonic() >= until:
-                    context.is_logged = self._failed_keys.logs()
-                    raise
+        """The same when another has written to the keys: perhaps this very one."""
+        try:
+            return await after_writer(partial(self._principal, context))
+        except StorageUnavailable:
+            context.is_logged = self._failed_keys.logs()
+            raise
 
     def _unauthorised(self, context: RequestContext, why: FailedKey) -> ApiError:
         """The 401, or the 429 of an address that sends too many."""

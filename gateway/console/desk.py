@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -28,7 +29,7 @@ from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, 
 from gateway.failed_keys import FailedKeys
 from gateway.money.usage_reports import refusal_of
 from gateway.service import Gateway
-from gateway.storage.base import ReportRefused
+from gateway.storage.base import ReportRefused, after_writer
 from gateway.storage.calendar import zone_of
 from gateway.types import ApiError, Role
 
@@ -245,7 +246,8 @@ class Desk:
             form = await self._form(scope, receive)
             params = {"next": form.get("next", "")}
             try:
-                cookie = self._sign_in.begin(scope, form.get("key", "").strip())
+                key = form.get("key", "").strip()
+                cookie = await after_writer(partial(self._sign_in.begin, scope, key))
                 await lead(send, context, _own(params["next"]), (cookie,))
                 return
             except ApiError as error:

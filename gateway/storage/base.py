@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple, Protocol
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -19,7 +20,27 @@ class StorageUnavailable(Exception):
 
 
 class StorageBusy(StorageUnavailable):
-    """The same while another program writes, for some milliseconds: ask again."""
+    """The same while another writes, for some milliseconds: ask again after ``wait``, which blocks
+    its thread for as long as that lasts, a second at most, and raises StorageUnavailable then."""
+
+    def __init__(self, message: str, wait: Callable[[], None]) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+Asked = TypeVar("Asked")
+_WRITERS = 20
+
+
+async def after_writer(ask: Callable[[], Asked]) -> Asked:
+    """What ``ask`` returns once nobody writes: what was just written may be what is asked for.
+    Raises StorageUnavailable where a writer takes too long, or one comes after the other."""
+    for _ in range(_WRITERS):
+        try:
+            return ask()
+        except StorageBusy as busy:
+            await asyncio.to_thread(busy.wait)
+    return ask()
 
 
 class MaybeWritten(StorageUnavailable):

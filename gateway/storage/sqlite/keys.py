@@ -132,8 +132,14 @@ class SqliteKeys:
             except _Fault as error:
                 self._fail(self._clock.time(), error)
         if known is None and self._fault:
-            raise (StorageBusy if self._is_locked else StorageUnavailable)(self._fault)
+            if self._is_locked:
+                raise StorageBusy(self._fault, self._wait_for_writer)
+            raise StorageUnavailable(self._fault)
         return known
+
+    def _wait_for_writer(self) -> None:
+        with self._connected():  # it reads the file, and waits for whoever writes
+            return
 
     # --- following the file ---
 
