@@ -17,6 +17,7 @@ from gateway.calls.completion import Completion
 from gateway.calls.failover import Failover
 from gateway.calls.refusals import (
     PutOff,
+    budget_held,
     budget_reached,
     helps,
     refusal_of,
@@ -27,7 +28,7 @@ from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
-from gateway.money.limit_refusals import refusal
+from gateway.money.limit_refusals import is_held, refusal
 from gateway.routing.router import Quote
 from gateway.routing.volume import CallVolume
 from gateway.storage.base import StorageUnavailable
@@ -129,10 +130,18 @@ class JobCalls:
             raise PutOff(error) from None
         held = await self._top_up.hold_for(state, quotes)
         if not held:
-            raise PutOff(budget_reached())
+            raise PutOff(await self._no_room(state, quotes))
         if len(held) < len(quotes):
             state.narrowed(held)
         return held
+
+    async def _no_room(self, state: CallState, quotes: tuple[Quote, ...]) -> ApiError:
+        """A job that has not begun waits for what others hold, and is ended for what is spent."""
+        try:
+            comes_back = await self._top_up.will_have_room(state, quotes)
+        except StorageUnavailable as unavailable:
+            return store_unavailable(unavailable)
+        return budget_held() if comes_back else budget_reached()
 
     def _begun(
         self, active: ActivePolicy, state: CallState, at: str, ago_s: float
@@ -165,7 +174,7 @@ class JobCalls:
             completion.leave(state, answer)
         except NoRoom as full:
             completion.leave(state)
-            failed = refusal(full.refused)
+            failed = budget_held() if is_held(full.refused) else refusal(full.refused)
         except StorageUnavailable as unavailable:
             completion.leave(state)
             failed = store_unavailable(unavailable)

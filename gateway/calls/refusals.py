@@ -131,6 +131,18 @@ def budget_reached() -> ApiError:
     )
 
 
+def budget_held() -> ApiError:
+    """The 429 for a job that cannot begin while others hold what is left of a budget."""
+    return ApiError(
+        429,
+        "budget_held",
+        "Calls on their way hold what is left of the budget. The job begins when enough of it has "
+        "come back.",
+        type="insufficient_quota",
+        headers={"Retry-After": "2"},
+    )
+
+
 def budget_unknown() -> ApiError:
     """The 503 for a call whose hold was used up while the shared store did not answer."""
     return ApiError(

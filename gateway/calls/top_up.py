@@ -190,6 +190,21 @@ class TopUp:
         state.leave_out([q.backend for q in quotes if q.backend not in asked], why)
         return left
 
+    async def will_have_room(self, state: CallState, quotes: Sequence[Quote]) -> bool:
+        """Whether the limits had room for the cheapest of these quotes if what calls on their way
+        hold came back whole. Raises StorageUnavailable."""
+        cheapest = min(quotes, key=lambda quote: quote.estimate.hold)
+        needed: dict[Unit, int] = {
+            **state.counted,
+            "gpu_us": device_us((cheapest,)),
+            "nano_usd": cheapest.estimate.hold,
+        }
+        for _, claims in _holds(state):
+            for one in await self._shared.spent(claims):
+                if one.spent + needed.get(one.claim.unit, 0) > one.claim.limit:
+                    return False
+        return True
+
     async def hold_beside(self, state: CallState, quote: Quote) -> bool:
         """Holds what a second backend may cost, beside what the first may: no part of the first
         one's hold counts for it. False where there is no room, or the store does not answer."""

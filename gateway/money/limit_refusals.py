@@ -64,6 +64,12 @@ def refusal(refused: Refused) -> LimitReached:
     )
 
 
+def is_held(refused: Refused) -> bool:
+    """Whether there was room if what calls on their way hold came back whole."""
+    status = refused.status
+    return status.held > 0 and status.remaining + status.held >= status.claim.take
+
+
 def _too_many(refused: Refused, code: str, message: str) -> LimitReached:
     headers = {"Retry-After": str(_retry_after(refused)), **_left(refused)}
     for name, value in rate_limit_headers(refused):

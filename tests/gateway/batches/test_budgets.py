@@ -76,4 +76,4 @@ async def test_what_was_spent_before_a_restart_counts(
     platform.most, platform.runs_for = 3, 400.0
     async with with_batches(tmp_path, clock, platform, UNLIMITED) as gateway:
         found = await ended(gateway, id, key)
-        assert 0.08 <= float(str(found["cost_usd"])) <= 0.2  # two lines had cost 0.08 before
+        assert 0.1 < float(str(found["cost_usd"])) <= 0.2  # two lines had cost 0.08 before

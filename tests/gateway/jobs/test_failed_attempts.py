@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from adapters.errors import BackendError, FailureClass
-from adapters.types import Call, Usage
+from adapters.types import Call, Reply, Usage
 from gateway.clock import FakeClock
 from gateway.jobs.records import read_attempt, to_text
 from gateway.storage.base import LedgerRow
@@ -115,6 +116,59 @@ async def test_each_failure_is_booked_once_where_a_backend_is_asked_again_and_th
         assert (ended.state, len(platform.jobs)) == ("succeeded", 3)
         assert costs == {job["id"]: 10_000_000, f"{job['id']}#1": 7, f"{job['id']}#2": 7}
         assert ended.cost_nano == 10_000_014
+
+
+class SecondLoads(FakePlatform):
+    """Its first job waits in its queue; for the second it has no worker, and bills it all the
+    same."""
+
+    def submit(self, call: Call) -> str:
+        name = super().submit(call)
+        if len(self.jobs) == 1:
+            self.jobs[name].submitted = math.inf
+        if len(self.jobs) == 2:
+            usage = Usage(cost_nano=7, reported=True)
+            failed = BackendError(FailureClass.LOADING, "not yet", retry_after=1, usage=usage)
+            self.jobs[name].ends = failed
+        return name
+
+
+@pytest.mark.parametrize("spends", [False, True], ids=["comes back", "is spent"])
+async def test_a_job_that_has_not_begun_waits_for_what_others_hold_but_not_for_what_is_spent(
+    tmp_path: Path, clock: FakeClock, spends: bool
+) -> None:
+    """The first holds all that is left, so the second has no room for what its failed attempt
+    has cost."""
+    platform = SecondLoads(clock)
+    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+        first = await gateway.post(client, "far")
+        await gateway.until_state(first["id"], "starting")
+        platform.full = True
+        second = await gateway.post(client, "far")
+        await hold_what_is_left(gateway, first["id"])
+        platform.full = False
+        await until_told(gateway, second["id"], "budget_held")
+        usage = Usage(cost_nano=5 * 10**9 if spends else 10_000_000, reported=True)
+        platform.jobs["p1"].ends = Reply(body=b"{}", usage=usage)
+        platform.jobs["p1"].submitted = 0.0
+        ended = await gateway.until_ended(second["id"])
+        assert ended.state == ("failed" if spends else "succeeded")
+        assert ("budget_exhausted" in ended.error) == spends
+
+
+async def hold_what_is_left(gateway: JobsGateway, hold_id: str) -> None:
+    more = 5 * 10**9
+    while more:
+        if not await gateway.inner.shared.extend(hold_id, "nano_usd", more):
+            more //= 2
+
+
+async def until_told(gateway: JobsGateway, id: str, code: str) -> None:
+    async def is_told() -> bool:
+        await gateway.clock.advance(0.5)
+        return code in (await gateway.job(id)).error
+
+    await until(is_told, f"{id} is told {code}", every_s=0.001)
 
 
 async def test_what_is_spent_is_read_as_it_was_written(tmp_path: Path, clock: FakeClock) -> None:
