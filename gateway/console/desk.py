@@ -29,8 +29,9 @@ from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, 
 from gateway.failed_keys import FailedKeys
 from gateway.money.usage_reports import refusal_of
 from gateway.service import Gateway
-from gateway.storage.base import ReportRefused, after_writer
+from gateway.storage.base import ReportRefused
 from gateway.storage.calendar import zone_of
+from gateway.storage.writers import after_writer
 from gateway.types import ApiError, Role
 
 if TYPE_CHECKING:

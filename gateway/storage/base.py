@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -26,21 +25,6 @@ class StorageBusy(StorageUnavailable):
     def __init__(self, message: str, wait: Callable[[], None]) -> None:
         super().__init__(message)
         self.wait = wait
-
-
-Asked = TypeVar("Asked")
-_WRITERS = 20
-
-
-async def after_writer(ask: Callable[[], Asked]) -> Asked:
-    """What ``ask`` returns once nobody writes: what was just written may be what is asked for.
-    Raises StorageUnavailable where a writer takes too long, or one comes after the other."""
-    for _ in range(_WRITERS):
-        try:
-            return ask()
-        except StorageBusy as busy:
-            await asyncio.to_thread(busy.wait)
-    return ask()
 
 
 class MaybeWritten(StorageUnavailable):
