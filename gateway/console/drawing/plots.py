@@ -16,6 +16,8 @@ _LABEL = 15
 """Pixels between the labels of two bands."""
 _BARS = 62
 """Of more buckets there is no gap between two."""
+_LAST = 93.0
+"""Percents from the left from which on a time would run out of the plot, or into the one before."""
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -73,7 +75,7 @@ def stacked(
     least: float = 0.0,
 ) -> Plot:
     """``bands`` from the bottom up; those that are nothing everywhere are left out. ``told`` writes
-    a height; two that are written are ``least`` apart or more."""
+    a height; those that are written are multiples of ``least``."""
     shown = [band for band in bands if any(band.values)]
     drawn = [line for line in lines if any(line.values)]
     tops = [sum(values) for values in zip(*(band.values for band in shown), strict=True)]
@@ -95,7 +97,7 @@ def stacked(
         lines=[PlotShape(line.meaning, _line(line.values, scale)) for line in drawn],
         labels=_apart(ends),
         heights=[PlotText(told(tick), HEIGHT - tick * scale) for tick in ticks],
-        times=times,
+        times=[mark for mark in times if mark.at <= _LAST],
         buckets=buckets,
         summary=summary,
     )
@@ -122,12 +124,12 @@ def _middle(below: Sequence[float], above: Sequence[float]) -> float:
 
 
 def _ticks(highest: float, least: float) -> list[float]:
-    """Round heights from nothing to above the highest, ``least`` apart or more."""
+    """Round heights from nothing to above the highest, each a multiple of ``least``."""
     if highest <= 0:
         return [0.0]
     step = 10 ** math.floor(math.log10(highest))
     size = next(step * part for part in (0.25, 0.5, 1, 2.5) if highest / (step * part) <= 4.001)
-    size = max(size, least)
+    size = math.ceil(max(size, least) / least) * least if least else size
     return [size * number for number in range(math.ceil(highest / size - 1e-9) + 1)]
 
 
