@@ -59,6 +59,7 @@ class Failover:
             self._metrics.failures.labels(name, kind.slug).inc()
         state.failed(attempt, failure, now, self._clock.time())
         state.answered(attempt, now)
+        state.earlier_s = state.answered_s
         log.warning(
             "call %s failed at %s (%s) after %.3f s: %s",
             state.call.id,

@@ -111,6 +111,8 @@ class CallState(msgspec.Struct, eq=False):
     """Seconds in the gateway's own queue for a slot of a backend."""
     answered_s: float = 0.0
     """Seconds from asking its backends, failed ones too, to the answer, or its first piece."""
+    earlier_s: float = 0.0
+    """Of these, what passed before the last was asked: others had failed, or were slow."""
     left: tuple[LimitStatus, ...] = ()
     """What its caller's budgets have left, where the answer says so."""
     decision: Decision | None = None

@@ -111,7 +111,8 @@ class Race:
         are counted by whoever ends it."""
         attempt, state = self._state.attempt, self._state
         if attempt is not None:
-            state.answered_s = self._answered_s + attempt.asked_at - self._asked_at
+            state.earlier_s = self._answered_s + attempt.asked_at - self._asked_at
+            state.answered_s = state.earlier_s
 
     # --- an attempt ---------------------------------------------------------------------------
 

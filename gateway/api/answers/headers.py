@@ -10,6 +10,8 @@ from gateway.money.limits import left_header, rate_limit_headers
 from gateway.money.text import usd
 
 _TIMING = b"gateway;dur=%.3f, queue;dur=%.3f, cold;dur=%.3f, exec;dur=%.3f"
+_LATER = b"gateway;dur=%.3f, earlier;dur=%.3f, queue;dur=%.3f, cold;dur=%.3f, exec;dur=%.3f"
+"""Where others were asked before the backend that answered."""
 _AT_ONCE = b"gateway;dur=%.3f, queue;dur=0.000, cold;dur=0.000, exec;dur=%.3f"
 """Of a call that waited for nothing: each figure that is written costs as much as a header."""
 
@@ -41,9 +43,10 @@ def server_timing(state: CallState, usage: Usage, now: float) -> Header:
     line. ``now``: monotonic seconds."""
     gateway_s = now - state.received - state.answered_s - state.waited_s
     gateway_s = gateway_s if gateway_s > 0.0 else 0.0
-    queue_s = (usage.queue_s or 0.0) + state.waited_s
-    cold_s, exec_s = usage.cold_s or 0.0, usage.exec_s or 0.0
-    if not queue_s and not cold_s:
+    queue_s, exec_s = (usage.queue_s or 0.0) + state.waited_s, usage.exec_s or 0.0
+    if not queue_s and not usage.cold_s and not state.earlier_s:
         return b"server-timing", _AT_ONCE % (gateway_s * 1000, exec_s * 1000)
-    milliseconds = (gateway_s * 1000, queue_s * 1000, cold_s * 1000, exec_s * 1000)
-    return b"server-timing", _TIMING % milliseconds
+    waits_ms = (queue_s * 1000, (usage.cold_s or 0.0) * 1000, exec_s * 1000)
+    if not state.earlier_s:
+        return b"server-timing", _TIMING % (gateway_s * 1000, *waits_ms)
+    return b"server-timing", _LATER % (gateway_s * 1000, state.earlier_s * 1000, *waits_ms)

@@ -1,4 +1,5 @@
 """How the console shows what it knows. Pure.
 
-``figures`` writes numbers for people, ``words`` says what codes mean, ``plots`` and ``heat`` draw.
+``figures`` writes numbers for people, ``words`` says what codes mean, ``prices`` what a backend
+charges; ``plots`` and ``heat`` draw.
 """

@@ -13,15 +13,15 @@ from gateway.api.admin.endpoint import Handler
 from gateway.backends.live import LiveBackend
 from gateway.console.drawing.figures import duration
 from gateway.console.drawing.plots import Band, Plot, PlotColumn, PlotText, stacked
+from gateway.console.drawing.prices import price_facts, price_words
 from gateway.console.visits import sheets
 from gateway.console.visits.acts import done
 from gateway.console.visits.asking import report_of, summed, whole
 from gateway.console.visits.spans import bounds, pieces_of, span_of, times_of
 from gateway.console.visits.standings import standings
 from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
-from gateway.policy.sections.price import Price
 from gateway.storage.queries import UsageReport
-from gateway.types import MICRO, NANO, ApiError
+from gateway.types import MICRO, ApiError
 
 _BINS = 14
 
@@ -216,44 +216,19 @@ def _runs(visit: Visit, backend: LiveBackend) -> dict[str, Any]:
 
 def _facts(backend: LiveBackend) -> list[tuple[str, str]]:
     common, price = backend.spec.common, backend.price
-    facts = [
+    by = []
+    if price is not None and price.source:
+        by = [("by", f"{price.source}, {price.as_of}" if price.as_of else price.source)]
+    return [
         ("kind", backend.spec.kind),
-        ("price", price_words(price)),
+        *price_facts(price),
+        *by,
         ("at most at once", "as many as it likes" if backend.slots is None else f"{backend.slots}"),
         ("needed to be ready", "yes" if common.required else "no"),
         ("failures in a row", f"{backend.rests.health.failures}"),
         ("it said last", backend.standing.detail or _said(backend.standing.probed_ready)),
     ]
-    if price is not None and price.source:
-        since = f", {price.as_of}" if price.as_of else ""
-        facts.insert(2, ("by", f"{price.source}{since}"))
-    return facts
 
 
 def _said(ready: bool | None) -> str:
     return "nothing" if ready is None else "ready" if ready else "not ready"
-
-
-_RATES = (
-    ("per_hour", "an hour"),
-    ("per_second", "a second"),
-    ("per_call", "a call"),
-    ("per_million_input", "a million tokens in"),
-    ("per_million_output", "a million tokens out"),
-    ("per_image", "an image"),
-)
-
-
-def price_words(price: Price | None) -> str:
-    """'$2.69 an hour', '$0.00116 a second of start and run'."""
-    if price is None:
-        return "free"
-    words = []
-    for name, each in _RATES:
-        rate = getattr(price, name, None)
-        if rate is not None:
-            text = f"{rate / NANO:.9f}".rstrip("0").rstrip(".")
-            words.append(f"${text} {each}")
-    if price.per_second is not None and price.bills != ("run",):
-        words[-1 if price.per_call is None else 0] += f" of {', '.join(price.bills)}"
-    return ", ".join(words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
 import msgspec
@@ -26,7 +26,14 @@ _MOST_GROUPS = 200
 _AT_ONCE = 5_000
 """Sums that one report may have for a plot."""
 _BANDS = ("one", "two", "three", "four", "five", "six")
-_OURS = ("idle", "ping")
+_USED = ("call", "attempt")
+"""Kinds of rows that are somebody's: what he asked for, and what failed or was left of it."""
+_UNUSED = (
+    ("ping", "kept warm", "warm"),
+    ("idle", "idle", "idle"),
+    ("correction", "corrections", "quiet"),
+)
+"""The other kinds, and the bands that they have."""
 BY = ("user", "model", "backend", "key", "plan", "tag:team", "route", "reason", "price", "kind")
 """What the page offers; any dimension may stand in the address."""
 
@@ -204,12 +211,16 @@ def _lines(
 
 def _coloured(rows: Sequence[UsageRow], asked: SpendView) -> dict[str, str]:
     """The outer groups that have a band of their own, and its colour."""
+    named = {kind: meaning for kind, _, meaning in _UNUSED} if asked.by == "kind" else {}
     names = dict.fromkeys(row.group[asked.by] for row in rows if _is_band(row, asked))
-    return dict(zip(names, _BANDS, strict=False))
+    free = [name for name in names if name not in named]
+    return dict(zip(free, _BANDS, strict=False)) | named
 
 
 def _is_band(row: UsageRow, asked: SpendView) -> bool:
-    return not row.group[asked.by].startswith("system:") and row.group.get("kind") not in _OURS
+    if asked.by == "kind" or "kind" not in row.group:
+        return not row.group[asked.by].startswith("system:")
+    return row.group["kind"] in _USED
 
 
 def _narrower(row: UsageRow, asked: SpendView, visit: Visit) -> str:
@@ -239,16 +250,23 @@ async def _plot(
     lines: Sequence[SpendLine],
 ) -> Plot:
     pieces = pieces_of(asked.span, visit.tzinfo)
-    totals, unused = _totals(kinds, pieces, asked)
+    value, bucket = value_of(asked.metric), asked.span.bucket
+    totals = _values(kinds.rows, pieces, bucket, value)
     if asked.is_cumulative:
         return _cumulative(visit, asked, pieces, totals, earlier)
-    bands = [*await _groups(visit, asked, pieces, lines), *unused]
+    bands = await _groups(visit, asked, pieces, lines)
+    unused = [
+        Band(name, meaning, _values(_of_kind(kinds, kind), pieces, bucket, value))
+        for kind, name, meaning in ([] if _tells_kinds(visit, asked) else _UNUSED)
+    ]
     rest = list(totals)
-    for band in bands:
+    for band in (*bands, *unused):
         rest = [left - round(value) for left, value in zip(rest, band.values, strict=True)]
-    others = Band("all others", "rest", [max(0, left) for left in rest])
-    named = len(bands) - len(unused)
-    return _drawn(visit, asked, pieces, [*bands[:named], others, *unused], totals, [])
+    drawn = [*bands, Band("all others", "rest", rest), *unused]
+    upwards = [
+        Band(band.name, band.meaning, [max(0, value) for value in band.values]) for band in drawn
+    ]
+    return _drawn(visit, asked, pieces, upwards, totals, [])
 
 
 async def _groups(
@@ -258,42 +276,41 @@ async def _groups(
     meanings = {line.group[asked.by]: line.meaning for line in lines if line.meaning != "rest"}
     value, bucket = value_of(asked.metric), asked.span.bucket
     if len({line.group[asked.by] for line in lines}) * len(pieces) <= _AT_ONCE:
-        report = await report_of(visit, asked.span, (bucket, asked.by), _not_ours(visit))
+        dimensions = tuple(dict.fromkeys((bucket, asked.by, "kind")))
+        report = await report_of(visit, asked.span, dimensions)
         each = {name: [r for r in report.rows if r.group[asked.by] == name] for name in meanings}
     else:
-        wanted = [{asked.by: name} | _not_ours(visit) for name in meanings]
         found = await asyncio.gather(
-            *(report_of(visit, asked.span, (bucket,), where) for where in wanted)
+            *(report_of(visit, asked.span, (bucket, "kind"), {asked.by: name}) for name in meanings)
         )
         each = {name: report.rows for name, report in zip(meanings, found, strict=True)}
+    shows_all = _tells_kinds(visit, asked)
     bands = []
     for name, rows in each.items():
-        by_label = {row.group[bucket]: value(row) for row in rows}
-        values = [by_label.get(piece.label, 0) for piece in pieces]
-        bands.append(Band(name, meanings[name], values))
+        shown = [row for row in rows if shows_all or row.group["kind"] in _USED]
+        bands.append(Band(name, meanings[name], _values(shown, pieces, bucket, value)))
     return bands
 
 
-def _not_ours(visit: Visit) -> dict[str, str]:
-    return _kind_asked(visit) or {"kind": "call"}
+def _tells_kinds(visit: Visit, asked: SpendView) -> bool:
+    """Whether rows that no call used are among the groups: one kind is asked for, or each."""
+    return asked.by == "kind" or bool(_kind_asked(visit))
 
 
-def _totals(
-    kinds: UsageReport, pieces: Sequence[TimeSlice], asked: SpendView
-) -> tuple[list[int], list[Band]]:
-    """Of each bucket; and the bands of what no call used."""
-    value, bucket = value_of(asked.metric), asked.span.bucket
-    by_label = summed(kinds.rows, bucket, "kind")
-    totals = dict.fromkeys((piece.label for piece in pieces), 0)
-    for (label, _), row in by_label.items():
-        if label in totals:
-            totals[label] += value(row)
-    bands = []
-    if asked.by not in ("kind",):
-        for kind, name, meaning in (("ping", "kept warm", "warm"), ("idle", "idle", "idle")):
-            found = [by_label.get((piece.label, kind)) for piece in pieces]
-            bands.append(Band(name, meaning, [value(row) if row else 0 for row in found]))
-    return [totals[piece.label] for piece in pieces], bands
+def _of_kind(report: UsageReport, kind: str) -> list[UsageRow]:
+    return [row for row in report.rows if row.group["kind"] == kind]
+
+
+def _values(
+    rows: Iterable[UsageRow],
+    pieces: Sequence[TimeSlice],
+    bucket: str,
+    value: Callable[[UsageRow], int],
+) -> list[int]:
+    """The sum of each bucket."""
+    sums = summed(rows, bucket)
+    found = (sums.get((piece.label,)) for piece in pieces)
+    return [0 if row is None else value(row) for row in found]
 
 
 def _cumulative(

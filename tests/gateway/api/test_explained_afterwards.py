@@ -17,6 +17,7 @@ from gateway.clock import FakeClock
 from gateway.log_lines import LineWriter
 from gateway.storage.history import MOST_KEPT
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
+from tests.gateway.hedging.calls import policy, runs
 from tests.gateway.pipes import Pipe
 from tests.waiting import until
 
@@ -222,7 +223,34 @@ async def test_a_backend_that_failed_slowly_is_no_part_of_it_either(
         task = asyncio.ensure_future(client.post("/v1/chat/completions", json=CHAT))
         await gateway.until_asked("home")
         await clock.advance(5.0)
-        assert timing(await task)["gateway"] == 0.0
+        told = timing(await task)
+        assert (told["gateway"], told["earlier"]) == (0.0, 5000.0)
+
+
+@pytest.mark.parametrize(
+    ("first_s", "second_s", "earlier_ms", "exec_ms"),
+    [
+        pytest.param(60.0, 0.5, 1000.0, 500.0, id="the second answers"),
+        pytest.param(2.5, 60.0, 0.0, 2500.0, id="the first answers all the same"),
+    ],
+)
+async def test_where_two_were_asked_the_wait_before_the_second_is_told_too(
+    first_s: float,
+    second_s: float,
+    earlier_ms: float,
+    exec_ms: float,
+    tmp_path: Path,
+    clock: FakeClock,
+) -> None:
+    async with (
+        assembled(tmp_path, clock, policy(route=", repeat: always")) as gateway,
+        gateway.client(gateway.key("alice")) as client,
+    ):
+        runs(gateway, first=first_s, second=second_s)
+        task = asyncio.ensure_future(client.post("/v1/chat/completions", json=CHAT))
+        await gateway.until_done([task], step=0.25)
+        told = timing(await task)
+        assert (told.get("earlier", 0.0), told["exec"]) == (earlier_ms, exec_ms)
 
 
 # --- how it stands -------------------------------------------------------------------------------
