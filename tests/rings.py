@@ -110,6 +110,7 @@ OUTER = (
     "local_runtime/server/test_documents.py",
     "local_runtime/server/test_fast_path.py",
     "local_runtime/server/test_job_webhooks.py",
+    "local_runtime/server/test_large_bodies.py",
     "local_runtime/server/test_life.py",
     "local_runtime/server/test_models.py",
     "local_runtime/server/test_server.py",

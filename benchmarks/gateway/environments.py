@@ -104,5 +104,8 @@ LITELLM = Environment(
 )
 LITSERVE = Environment(folder="litserve", package="litserve", version="0.2.19", torch=True)
 BENTOML = Environment(folder="bentoml", package="bentoml", version="1.4.39", torch=True)
-RAY = Environment(folder="ray", package="ray", version="2.60.0", extra="serve", torch=True)
+RAY = Environment(
+    folder="ray-fast", package="ray", version="2.60.0", extra="serve,haproxy", torch=True
+)
+MOSEC = Environment(folder="mosec", package="mosec", version="0.9.8", torch=True)
 PROFILER = Environment(folder="py-spy", package="py-spy", version="0.4.1")

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.gateway.accounting import family
-from benchmarks.gateway.environments import BENTOML, LITSERVE, RAY, Environment
+from benchmarks.gateway.environments import BENTOML, LITSERVE, MOSEC, RAY, Environment
 from benchmarks.gateway.processes import HOST, ROOT, Child, free_port
 from benchmarks.runtime.apps.payload import sample
 
@@ -109,7 +109,19 @@ ALL = (
         name="ray-serve",
         command=("-m", f"{MODULES}.ray_app", "{port}", "{folder}"),
         environment=RAY,
-        variables={"RAY_USAGE_STATS_ENABLED": "0"},
+        variables={
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        },
+    ),
+    Contender(
+        name="mosec",
+        command=(
+            *("-m", f"{MODULES}.mosec_app", "--address", HOST, "--port", "{port}"),
+            *("--log-level", "warning"),
+        ),
+        environment=MOSEC,
     ),
 )
 NAMES = tuple(contender.name for contender in ALL)

@@ -105,7 +105,8 @@ async def server(turns: int = TURNS) -> float:
         await asyncio.sleep(0)
         spent = time.perf_counter() - begun
         asked = [decode_to_worker(one) for one in FrameReader().feed(wire.take())]
-        answers = b"".join(frame(Done(one.id, True, ANSWER, batch=BATCH)) for one in asked)
+        ids = [one.id for one in asked if isinstance(one, Run)]
+        answers = b"".join(frame(Done(id, True, ANSWER, batch=BATCH)) for id in ids)
         begun = time.perf_counter()
         connection.socket.data_received(answers)
         await asyncio.sleep(0)

@@ -16,9 +16,10 @@ END = "<!-- runtime figures: end -->"
 OURS = "spillgate"
 COLUMNS = ("contender", "requests/s", "p50 ms", "p99 ms", "CPU µs", "RSS MiB", "processes", "ratio")
 RATIOS = {
-    "litserve": ("LitServe", 5.0, 8.0),
-    "bentoml": ("BentoML", 20.0, 20.0),
-    "ray-serve": ("Ray Serve", 30.0, 30.0),
+    "litserve": ("LitServe", 8.0, 10.0),
+    "bentoml": ("BentoML", 10.0, 15.0),
+    "ray-serve": ("Ray Serve", 4.0, 6.0),
+    "mosec": ("mosec", 1.2, 2.0),
 }
 
 

@@ -4,6 +4,7 @@ and a row in a dictionary. The gateway and the app's own HTTP server both stand 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -19,13 +20,17 @@ from local_runtime.protocol.events import (
     Done,
     FromWorker,
     Head,
+    Mapped,
     Memory,
     Output,
     Ping,
     Ready,
     Run,
+    SharedAnswer,
+    SharedRun,
     Slots,
 )
+from local_runtime.protocol.shared_memory import NO_MEMORY, SHARED_FROM, SharedMemory
 from local_runtime.protocol.wire import (
     BrokenProtocol,
     FramedConnection,
@@ -103,7 +108,10 @@ class WorkerConnection:
             within = max(deadline - self._now(), 0.0) + _LATER_S
         follows = route in self.facts.background
         run = Run(id, route, body, call_id, stream, False, headers, model, within, follows)
-        self.send(run)
+        if len(body) < SHARED_FROM:
+            self.send(run)
+        else:
+            self.send_large(run)
         call = self.calls[id] = PendingCall(self, id, call_id, deadline, stream)
         if self.gone:
             self._lose(self.calls.pop(id), self.ended.result())
@@ -120,12 +128,31 @@ class WorkerConnection:
     def ask(self, event: Run | Ping, deadline: float) -> PendingCall:
         """Sends an event under the next number, ready for outputs. Raises FrameTooLarge."""
         id = self.next_id()
-        self.send(msgspec.structs.replace(event, id=id))
-        name = event.request if isinstance(event, Run) else ""
+        event = msgspec.structs.replace(event, id=id)
+        name = ""
+        if isinstance(event, Run):
+            name = event.request
+            self.send_large(event)
+        else:
+            self.send(event)
         call = self.calls[id] = PendingCall(self, id, name, deadline, isinstance(event, Run))
         if self.gone:
             self._lose(self.calls.pop(id), self.ended.result())
         return call
+
+    def send_large(self, run: Run) -> None:
+        """Sends a call whose body may be large: through shared memory where there is room in it,
+        else through the socket. Raises FrameTooLarge, and then nothing was sent."""
+        place = self.socket.place(run.body) if len(run.body) >= SHARED_FROM else None
+        if place is None:
+            self.send(run)
+        else:
+            self.send(SharedRun(msgspec.structs.replace(run, body=b""), *place))
+
+    def take_memory(self, descriptor: int) -> None:
+        """Takes over the memory that the worker offers, unless it is none that can be shared."""
+        with contextlib.suppress(OSError):
+            self.socket.memory = SharedMemory.attach(descriptor)
 
     def dismiss(self) -> None:
         """Offers no slots any more, whatever its worker says."""
@@ -163,6 +190,8 @@ class WorkerConnection:
             )
         if event.max_frame:
             self.socket.limit = event.max_frame
+        if self.socket.memory is not NO_MEMORY:
+            self.send(Mapped())
         self.socket.receive = self._receive
         self._receive(event)
 
@@ -182,8 +211,11 @@ class WorkerConnection:
             self._learn(event)
 
     def _learn(self, event: FromWorker) -> None:
-        """Takes over what the worker says of itself."""
-        if isinstance(event, Ready):
+        """Takes over what the worker says of itself; and what is large."""
+        if isinstance(event, SharedAnswer):
+            data = self.socket.memory.take(event.start, event.size, event.end)
+            self._receive(msgspec.structs.replace(event.answer, data=data))
+        elif isinstance(event, Ready):
             self.facts = self.facts.served(event, self.socket.limit)
             self.slots = 0 if self.dismissed else event.slots
             self._changed(self)

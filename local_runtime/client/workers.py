@@ -206,6 +206,8 @@ class Workers:
             for connection in self.connections:
                 if connection.calls:
                     connection.sweep(now, KEEP_S)
+                else:
+                    connection.socket.memory.trim(now)
             self._wake(now)
 
     def _wake(self, late: float = math.inf) -> None:
@@ -273,15 +275,22 @@ class Workers:
         )
         self._open[connection] = event
         try:
-            await dial(event.path, lambda: connection.socket)
+            await dial(
+                event.path,
+                lambda: connection.socket,
+                take_memory=connection.take_memory,
+                connected=partial(self._mark_silent, event),
+            )
         except OSError as error:
             del self._open[connection]
             self._mark_unreachable(event, f"it cannot be reached: {error.strerror or error}")
             return connection
-        if self._states.why_unreachable(event.index) is None:
-            self._mark_unreachable(event, "it has not said yet what it serves")
         await asyncio.shield(connection.ended)
         return connection
+
+    def _mark_silent(self, event: WorkerChanged) -> None:
+        if self._states.why_unreachable(event.index) is None:
+            self._mark_unreachable(event, "it has not said yet what it serves")
 
     def _mark_unreachable(self, event: WorkerChanged, why: str) -> None:
         """Notes that there is no connection to a worker that should be ready."""

@@ -1,7 +1,7 @@
 """Everything that crosses between processes: small frozen values, one msgpack array each.
 
-    gateway    -> worker      Run Cancel Credit Ping
-    worker     -> gateway     Ready Slots Output Done Head Memory CacheStatus
+    gateway    -> worker      Run Cancel Credit Ping Mapped SharedRun
+    worker     -> gateway     Ready Slots Output Done Head Memory CacheStatus SharedAnswer
     worker     -> supervisor  Ready Heartbeat Broken Waiting
     supervisor -> worker      Promote
     supervisor -> gateway     WorkerChanged
@@ -94,6 +94,21 @@ class Ping(Event, tag=4, frozen=True):
     id: int
     route: str = ""
     """Whose sample; empty: the first that there is. A route without one does nothing."""
+
+
+class Mapped(Event, tag=5, frozen=True):
+    """This end has taken over the memory whose descriptor came along with Ready: what is large may
+    go through it from now on."""
+
+
+class SharedRun(Event, tag=6, frozen=True):
+    """One call, whose body lies in the memory that both ends share: see ``shared_memory``."""
+
+    run: Run
+    """Its ``body`` is empty."""
+    start: int
+    size: int
+    end: int
 
 
 # --- worker -> gateway -------------------------------------------------------------------------
@@ -226,6 +241,17 @@ class CacheStatus(Event, tag=25, frozen=True):
     """Bytes that they share; 0: no bound is known."""
 
 
+class SharedAnswer(Event, tag=26, frozen=True):
+    """An answer or a part of one, whose data lie in the memory that both ends share. A worker says
+    it to those alone who have said Mapped."""
+
+    answer: Output | Done
+    """Its ``data`` are empty."""
+    start: int
+    size: int
+    end: int
+
+
 # --- worker -> supervisor ----------------------------------------------------------------------
 
 
@@ -288,6 +314,6 @@ class WorkerChanged(Event, tag=48, frozen=True):
 Piece = Output | Head
 Respond = Callable[[Piece | Done], None]
 """Sends to whoever asked; called at most once with a Done."""
-ToWorker = Run | Cancel | Credit | Ping
-FromWorker = Ready | Slots | Output | Done | Head | Memory | CacheStatus
+ToWorker = Run | Cancel | Credit | Ping | Mapped | SharedRun
+FromWorker = Ready | Slots | Output | Done | Head | Memory | CacheStatus | SharedAnswer
 LifeSign = Ready | Heartbeat | Broken | Waiting

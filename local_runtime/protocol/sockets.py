@@ -16,6 +16,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
+from local_runtime.protocol.passing import receive_first
+
 TOKEN = "SPILLGATE_TOKEN"  # noqa: S105 (the variable's name)
 """The environment variable by which a worker gets its token."""
 TOKEN_BYTES = 43
@@ -40,17 +42,59 @@ def address_of(host: str, port: int, token: str) -> str:
     return f"{_SCHEME}{token}@{host}:{port}"
 
 
-async def dial(address: str, protocol: Callable[[], asyncio.Protocol]) -> None:
-    """Connects to a worker by the path of its Unix socket, or by ``address_of``. Raises OSError."""
+def _nothing() -> None:
+    """Nobody asked to be told."""
+
+
+async def dial(
+    address: str,
+    protocol: Callable[[], asyncio.Protocol],
+    *,
+    take_memory: Callable[[int], None] | None = None,
+    connected: Callable[[], None] = _nothing,
+) -> None:
+    """Connects to a worker by the path of its Unix socket, or by ``address_of``; ``connected`` is
+    called when it is there. ``take_memory`` is given the descriptor of the memory that a worker on
+    this machine offers, which is closed after that. Raises OSError."""
     loop = asyncio.get_running_loop()
     if not address.startswith(_SCHEME):
-        await loop.create_unix_connection(protocol, address)
+        await _dial_here(address, protocol(), take_memory, connected)
         return
     token, _, host_port = address.removeprefix(_SCHEME).partition("@")
     host, _, port = host_port.rpartition(":")
     transport, _ = await loop.create_connection(protocol, host, int(port))
     _keep_alive(transport)
     transport.write(token.encode())
+    connected()
+
+
+async def _dial_here(
+    path: str,
+    protocol: asyncio.Protocol,
+    take_memory: Callable[[int], None] | None,
+    connected: Callable[[], None],
+) -> None:
+    """A descriptor comes along with the first bytes, which a transport would read without it."""
+    loop = asyncio.get_running_loop()
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    own.setblocking(False)
+    try:
+        await loop.sock_connect(own, path)
+        connected()
+        if take_memory is not None:
+            first, descriptors = await receive_first(own, SAY_WITHIN_S)
+            try:
+                for descriptor in descriptors:
+                    take_memory(descriptor)
+            finally:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+            if first:
+                protocol.data_received(first)
+        await loop.create_unix_connection(lambda: protocol, sock=own)
+    except BaseException:
+        own.close()
+        raise
 
 
 async def listen(accept: Callable[[], asyncio.Protocol], where: str) -> asyncio.AbstractServer:

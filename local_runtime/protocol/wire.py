@@ -6,9 +6,10 @@ Many calls are in flight on one socket; nothing here knows what a call is.
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections.abc import AsyncIterator, Callable
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -19,6 +20,14 @@ from local_runtime.protocol.events import (
     LifeSign,
     Promote,
     ToWorker,
+)
+from local_runtime.protocol.passing import is_unix, send_descriptor
+from local_runtime.protocol.shared_memory import (
+    NO_MEMORY,
+    NoMemory,
+    NoSuchPlace,
+    Place,
+    SharedMemory,
 )
 
 MAX_FRAME = 256 * 1024 * 1024
@@ -130,12 +139,16 @@ class FramedConnection(asyncio.Protocol, Generic[E]):
         self._limit = limit
         self._transport: asyncio.Transport | None = None
         self._cork: Cork
+        self.memory: NoMemory = NO_MEMORY
+        """What both ends share, on one machine."""
         self._error: Exception | None = None
         self._drained: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._cork = Cork(self._write)
+        if self._error is not None:  # of what was read before, while it was dialled
+            self.abort()
         if self._opened is not None:
             self._opened()
 
@@ -143,12 +156,14 @@ class FramedConnection(asyncio.Protocol, Generic[E]):
         try:
             for payload in self._reader.feed(data):
                 self.receive(self._decode(payload))
-        except (FrameTooLarge, BrokenProtocol, msgspec.DecodeError) as error:
+        except (FrameTooLarge, BrokenProtocol, NoSuchPlace, msgspec.DecodeError) as error:
             self._error = error
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self.memory.close()
+        self.memory = NO_MEMORY
         self.resume_writing()
         self._lost(self._error or error)
 
@@ -193,6 +208,28 @@ class FramedConnection(asyncio.Protocol, Generic[E]):
             self._cork.flush()
             if not self._transport.is_closing():
                 self._transport.writelines((_pack(size), payload))
+
+    def place(self, data: bytes) -> Place | None:
+        """Puts ``data`` where the other end can read them; None where they must go through the
+        socket: no memory is shared, it has no room, or they are more than a frame may hold."""
+        return self.memory.put(data) if len(data) <= self._limit - ENVELOPE else None
+
+    def send_first(self, event: Event) -> None:
+        """Sends the first event of all, and with it memory to share, where whoever listens can take
+        that."""
+        transport = self._transport
+        found: Any = None if transport is None else transport.get_extra_info("socket")
+        created = SharedMemory.create() if is_unix(found) else None
+        if transport is None or created is None:
+            self.send(event)
+            return
+        self.memory, descriptor = created
+        framed = frame(event)
+        try:
+            sent = send_descriptor(found.fileno(), framed[: _HEADER.size], descriptor)
+        finally:
+            os.close(descriptor)
+        transport.write(framed[sent:])
 
     def _write(self, data: bytes) -> None:
         """What waited for the end of the turn: by then the peer may have hung up."""

@@ -24,6 +24,7 @@ from local_runtime.http.protocol import DEFAULT_LIMITS, HttpProtocol
 from local_runtime.http.request_cycle import RequestCycle, ServerState
 from local_runtime.http.strangers import Strangers
 from local_runtime.protocol.events import Done, Run
+from local_runtime.protocol.shared_memory import SHARED_FROM
 from local_runtime.server.dispatcher import AppDispatcher
 from local_runtime.server.refusals import refusal_of
 from local_runtime.server.responses import Responder, allowed, cancelled_on_disconnect
@@ -127,7 +128,11 @@ class FastCall:
         headers = tuple([(n.decode("latin-1"), v.decode("latin-1")) for n, v in self.headers])
         worker, id = self.worker, request_id(self._given_ids())
         number = worker.next_id()
-        worker.send(Run(number, self.route, body, id, False, True, headers))
+        run = Run(number, self.route, body, id, False, True, headers)
+        if len(body) < SHARED_FROM:
+            worker.send(run)
+        else:
+            worker.send_large(run)
         self.begun = self._connection.dispatcher.begin()
         pending = worker.calls[number] = FastPendingCall(worker, number, id, float("inf"), True)
         self.pending, pending.call = pending, self

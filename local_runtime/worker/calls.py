@@ -16,11 +16,13 @@ from local_runtime.protocol.events import (
     Done,
     Head,
     Heartbeat,
+    Mapped,
     Piece,
     Ping,
     Ready,
     Respond,
     Run,
+    SharedRun,
     ToWorker,
 )
 from local_runtime.protocol.wire import MAX_FRAME, FramedConnection
@@ -106,6 +108,10 @@ class WorkerCalls:
         elif isinstance(event, Cancel):
             if event.id in peer.jobs:
                 self.jobs.cancel(peer.jobs[event.id])
+        elif isinstance(event, SharedRun):
+            self._run(peer, peer.run_of(event))
+        elif isinstance(event, Mapped):
+            peer.connection.memory.agreed()
         else:
             self._ping(peer, event)
 

@@ -13,11 +13,16 @@ from local_runtime.protocol.events import (
     Done,
     FromWorker,
     Memory,
+    Output,
     Piece,
     Ready,
+    Run,
+    SharedAnswer,
+    SharedRun,
     Slots,
     ToWorker,
 )
+from local_runtime.protocol.shared_memory import SHARED_FROM
 from local_runtime.protocol.wire import FramedConnection, FrameTooLarge, decode_to_worker
 from local_runtime.worker.jobs import Job
 from local_runtime.worker.results import logged, unsendable
@@ -54,14 +59,31 @@ class Peer:
         if isinstance(event, Done):
             self.jobs.pop(event.id, None)
         try:
-            self.connection.send(event)
+            if not isinstance(event, Done | Output) or len(event.data) < SHARED_FROM:
+                self.connection.send(event)
+            else:
+                self._answer_large(event)
         except (FrameTooLarge, ValueError, TypeError, OverflowError) as error:
             self.connection.send(logged(unsendable(event.id, error)))
 
     def greet(self, ready: Ready) -> None:
-        """Sends what it must hear first."""
-        self.connection.send(ready)
+        """Sends what it must hear first, and memory to share to whoever may take it."""
+        self.connection.send_first(ready)
         self._slots = Slots(ready.slots)
+
+    def run_of(self, shared: SharedRun) -> Run:
+        """The call as it would have come by the socket. Raises NoSuchPlace."""
+        body = self.connection.memory.take(shared.start, shared.size, shared.end)
+        return msgspec.structs.replace(shared.run, body=body)
+
+    def _answer_large(self, event: Output | Done) -> None:
+        """Through shared memory where there is room in it, else through the socket."""
+        place = self.connection.place(event.data)
+        if place is None:
+            self.connection.send(event)
+        else:
+            empty = msgspec.structs.replace(event, data=b"")
+            self.connection.send(SharedAnswer(empty, *place))
 
     def send_slots(self, slots: int, calls: int) -> None:
         """Sends how many slots there are, and how many of the ``calls`` here are others', unless
@@ -93,6 +115,11 @@ class Peers:
     def remove(self, peer: Peer) -> None:
         """It has hung up."""
         self._peers.discard(peer)
+
+    def trim_memory(self, now: float) -> None:
+        """Gives back what is shared with them and was not used for a while."""
+        for peer in self._peers:
+            peer.connection.memory.trim(now)
 
     def send_memory(self, memory: Memory) -> None:
         """Sends what the process occupies, if that has changed."""

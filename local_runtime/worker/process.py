@@ -149,6 +149,7 @@ class SocketThread:
         with contextlib.suppress(Exception):  # a device that has failed says nothing
             calls.peers.send_memory(footprint())
         calls.peers.send_load()
+        calls.peers.trim_memory(time.monotonic())
         self._loop.call_later(HEARTBEAT_S, self._beat, calls)
 
     def _give_up(self, reason: str) -> None:
