@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
-from local_runtime.protocol.events import Event, Ready
-from local_runtime.protocol.wire import frame
+from local_runtime.protocol.events import Event, Ready, ToWorker
+from local_runtime.protocol.wire import FrameReader, decode_to_worker, frame
 
 READY = Ready(
     2, ("/", "/v1/chat/completions"), "cpu", 0.1, 0.2, 0.3, protocol=1, max_frame=1_000_000
@@ -23,13 +24,18 @@ class PretendedWorker:
     def __init__(self, first: bytes) -> None:
         self.connections: list[asyncio.StreamWriter] = []
         self.came = 0
+        self.heard: list[ToWorker] = []
+        """What all of them have said."""
         self._first = first
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.came += 1
         self.connections.append(writer)
         writer.write(self._first)
-        await reader.read()
+        frames = FrameReader()
+        with contextlib.suppress(ConnectionResetError):
+            while data := await reader.read(1 << 20):
+                self.heard += [decode_to_worker(payload) for payload in frames.feed(data)]
         self.connections.remove(writer)
         writer.close()
 

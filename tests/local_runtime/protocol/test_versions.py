@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from local_runtime.client.connection import WorkerConnection
-from local_runtime.protocol.events import PROTOCOL, Done, Event, Ready, Slots
+from local_runtime.protocol.events import PROTOCOL, Done, Event, Ready, Run, Slots
+from local_runtime.protocol.shared_memory import SHARED_FROM
 from local_runtime.protocol.sockets import dial
 from local_runtime.protocol.wire import FrameTooLarge, frame
 from local_runtime.worker.startup import StartTimes, ready_of
@@ -31,11 +32,14 @@ class FirstReady(msgspec.Struct, frozen=True, array_like=True, tag=16):
 FIRST = FirstReady(3, ("/",), "cpu", 0.0, 0.0, 0.0)
 
 
-async def connected_to(path: Path, *said: Event | bytes) -> WorkerConnection:
+async def connected_to(
+    path: Path, *said: Event | bytes, takes_memory: bool = True
+) -> WorkerConnection:
     """What a caller makes of a worker that begins so; the connection is ready, or gone."""
     async with listening(path, *said) as worker:
         connection = WorkerConnection("one", lambda connection: None, 10_000)
-        await dial(str(path), lambda: connection.socket)
+        take = connection.take_memory if takes_memory else None
+        await dial(str(path), lambda: connection.socket, take_memory=take)
         await until(lambda: connection.ready or connection.gone, "it has spoken")
         connection.socket.close()
         await until(lambda: not worker.connections, "it has hung up")
@@ -45,6 +49,21 @@ async def connected_to(path: Path, *said: Event | bytes) -> WorkerConnection:
 async def test_a_worker_says_which_protocol_it_speaks_and_how_large_its_frames_are() -> None:
     ready = ready_of(app, "cpu", StartTimes(), "none", 5_000)
     assert (ready.protocol, ready.max_frame) == (PROTOCOL, 5_000)
+
+
+async def test_a_worker_that_offers_no_memory_is_never_told_of_any(tmp_path: Path) -> None:
+    """It is of an older version, which would cut off who says what it does not know."""
+    path = tmp_path / "s"
+    async with listening(path, READY) as worker:
+        connection = WorkerConnection("one", lambda connection: None, 10_000)
+        await dial(str(path), lambda: connection.socket, take_memory=connection.take_memory)
+        await until(lambda: connection.ready, "it has spoken")
+        call = connection.run("c1", "/", b"x" * SHARED_FROM, False, float("inf"))
+        worker.say(Done(1, True, b"y" * SHARED_FROM))
+        await until(lambda: call.answer is not None, "its answer has come")
+        (asked,) = worker.heard
+        connection.socket.close()
+    assert asked == Run(1, "/", b"x" * SHARED_FROM, "c1")
 
 
 async def test_a_worker_that_says_no_number_speaks_the_first(tmp_path: Path) -> None:
@@ -74,6 +93,7 @@ async def test_the_workers_own_limit_is_that_of_its_connection(tmp_path: Path) -
     assert isinstance(call.answer, Done)
 
 
+@pytest.mark.parametrize("takes_memory", [True, False])
 @pytest.mark.parametrize(
     ("said", "words"),
     [
@@ -86,10 +106,10 @@ async def test_the_workers_own_limit_is_that_of_its_connection(tmp_path: Path) -
     ids=["another version", "no greeting", "http", "half a value", "another shape"],
 )
 async def test_what_is_no_worker_of_this_version_is_refused_and_says_why(
-    tmp_path: Path, said: Ready | Slots | bytes, words: str
+    tmp_path: Path, said: Ready | Slots | bytes, words: str, takes_memory: bool
 ) -> None:
     """It gets no call, and what else it says is not read."""
-    connection = await connected_to(tmp_path / "s", said, Slots(9))
+    connection = await connected_to(tmp_path / "s", said, Slots(9), takes_memory=takes_memory)
     assert connection.gone
     assert not connection.ready
     assert (connection.slots, connection.facts.routes) == (0, frozenset())
