@@ -73,7 +73,7 @@ bench-quick: bench ## a minute's worth of it
 bench-gpu: $(RUNTIME) ## batches, CUDA graphs, cold start and overhead on the best device there is
 	@$(BIN)/python -m benchmarks.gpu $(ARGS)
 
-bench-runtime: $(RUNTIME) ## the stand-alone server against LitServe, BentoML and Ray Serve
+bench-runtime: $(RUNTIME) ## the stand-alone server against LitServe, BentoML, Ray Serve and mosec
 	@scripts/system-packages wrk=wrk
 	@$(BIN)/python -m benchmarks.runtime $(ARGS)
 

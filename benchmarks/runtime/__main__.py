@@ -28,7 +28,7 @@ from benchmarks.runtime.report import BEGIN, END, Report, as_markdown, as_text
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks.runtime                               everything: 3 to 5 minutes
+  python -m benchmarks.runtime                               everything: 4 to 6 minutes
   python -m benchmarks.runtime --quick                       about a minute, without Ray Serve
   python -m benchmarks.runtime --only spillgate --no-alone   this project's server by itself
   python -m benchmarks.runtime --json run.json --markdown docs/performance.md
@@ -42,9 +42,7 @@ SLOW = frozenset(("ray-serve",))
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     examples = EXAMPLES.format(names=", ".join(NAMES))
-    parser = parser_of(
-        "runtime", "The stand-alone runtime beside LitServe, BentoML and Ray Serve.", examples
-    )
+    parser = parser_of("runtime", "The stand-alone runtime beside others of its kind.", examples)
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer and shorter rounds, without Ray Serve")
     add_rounds(parser, NAMES)

@@ -67,6 +67,9 @@ class Kept(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def resume_reading(self) -> None: ...
 
     def pause_reading(self) -> None: ...

@@ -58,12 +58,14 @@ def times(ours: Figures, other: Figures) -> Spread:
 def _alone(alone: Alone) -> list[Check]:
     framed = spread([one.framed_ms for one in alone.unloaded])
     http = spread([one.http_ms for one in alone.unloaded])
+    server = spread([one.http_ms - one.framed_ms for one in alone.unloaded])
     most = spread([max(alone.resident_mib.values())])
     saturated = "lost by a saturated device"
     return [
-        Check(what=saturated, value=spread(alone.overheads), limit=10, aim=3, unit="%"),
+        Check(what=saturated, value=spread(alone.overheads), limit=3, aim=1, unit="%"),
         Check(what="added unloaded, framed socket", value=framed, limit=0.5, aim=0.25, unit="ms"),
         Check(what="added unloaded, HTTP", value=http, limit=0.5, aim=0.25, unit="ms"),
+        Check(what="of that the server's own", value=server, limit=0.15, aim=0.1, unit="ms"),
         Check(what="largest process, no torch", value=most, limit=60, aim=60, unit="MiB resident"),
         *(_restart(standby, spread(seconds)) for standby, seconds in alone.restarts_s.items()),
     ]

@@ -35,7 +35,7 @@ MAX_BODY = 1024 * 1024
 
 Headers = dict[bytes, bytes]
 """The first of each name."""
-_ID_HEADERS = tuple(name.encode() for name in ID_HEADERS)
+_FIRST_ID, _SECOND_ID = _ID_HEADERS = tuple(name.encode() for name in ID_HEADERS)
 
 
 class FastPendingCall(PendingCall):
@@ -126,7 +126,8 @@ class FastCall:
 
     def _send(self, body: bytes) -> None:
         headers = tuple([(n.decode("latin-1"), v.decode("latin-1")) for n, v in self.headers])
-        worker, id = self.worker, request_id(self._given_ids())
+        names, worker = self.by_name, self.worker
+        id = request_id(self._given_ids() if _FIRST_ID in names or _SECOND_ID in names else ())
         number = worker.next_id()
         run = Run(number, self.route, body, id, False, True, headers)
         if len(body) < SHARED_FROM:

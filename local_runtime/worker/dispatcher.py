@@ -151,10 +151,11 @@ class JobDispatcher:
         refusal = self._models.admit(job, now) if handler.models else None
         if refusal is None and handler.batch is not None:
             refusal = prepare(job)
+        if refusal is None and not handler.models and self._schedule.submit_blocked(job, now):
+            return job
         waits = bool(handler.models) and not job.has_model
         if refusal is None and (waits or self._schedule.submit(job, now)):
-            if handler.models or not self._schedule.blocked(job):
-                self._pump(now)
+            self._pump(now)
         else:
             self._refuse(job, refusal or _overloaded(run.id))
         return job

@@ -12,6 +12,7 @@ from local_runtime.protocol.events import (
     CacheStatus,
     Done,
     FromWorker,
+    Head,
     Memory,
     Output,
     Piece,
@@ -59,7 +60,7 @@ class Peer:
         if isinstance(event, Done):
             self.jobs.pop(event.id, None)
         try:
-            if not isinstance(event, Done | Output) or len(event.data) < SHARED_FROM:
+            if isinstance(event, Head) or len(event.data) < SHARED_FROM:
                 self.connection.send(event)
             else:
                 self._answer_large(event)

@@ -42,9 +42,12 @@ class LockedSchedule:
         with self._lock:
             return self._schedule.submit(job, now)
 
-    def blocked(self, job: Job) -> bool:
+    def submit_blocked(self, job: Job, now: float) -> bool:
+        """Queues the job where none like it can start before another work ends, as nearly all of
+        them do under load; False, and it is not queued, where it may start or the queue is full."""
         with self._lock:
-            return self._schedule.blocked(job)
+            schedule = self._schedule
+            return schedule.blocked(job) and schedule.submit(job, now)
 
     def withdraw(self, job: Job) -> bool:
         with self._lock:

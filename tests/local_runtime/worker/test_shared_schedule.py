@@ -71,11 +71,11 @@ def test_each_job_runs_once_or_was_taken_back_whatever_the_threads_do() -> None:
     withdrawn: set[int] = set()
     waiting = list[Job]()
     for one in jobs:
-        while not schedule.submit(one, 0.0):
+        if not schedule.submit_blocked(one, 0.0):
+            while not schedule.submit(one, 0.0):
+                _begin(schedule, device)
             _begin(schedule, device)
         waiting.append(one)
-        if not schedule.blocked(one):
-            _begin(schedule, device)
         if chance.random() < 0.2:
             unwanted = waiting.pop(chance.randrange(len(waiting)))
             if schedule.withdraw(unwanted):
