@@ -63,12 +63,12 @@ format: $(TESTING) ## writes the code as 'make check' wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(RUNTIME) ## against nginx, sglang-router and LiteLLM; ARGS='--help' for more
-	@scripts/system-packages wrk=wrk nginx=nginx
+bench: $(TESTING) ## against nginx, routers and other gateways; ARGS='--help' for more
+	@scripts/system-packages wrk=wrk nginx=nginx redis-server=redis-server $(POSTGRES)
 	@$(BIN)/python -m benchmarks.gateway $(ARGS)
 
 bench-quick: ARGS += --quick
-bench-quick: bench ## a minute's worth of it
+bench-quick: bench ## two minutes' worth of it
 
 bench-gpu: $(RUNTIME) ## batches, CUDA graphs, cold start and overhead on the best device there is
 	@$(BIN)/python -m benchmarks.gpu $(ARGS)

@@ -1,6 +1,6 @@
 """What Spillgate costs, measured beside what else one could put there. Each is a command.
 
-``gateway/`` (``make bench``) stands beside nginx, sglang-router and LiteLLM; ``runtime/``
+``gateway/`` (``make bench``) stands beside nginx, routers and other gateways; ``runtime/``
 (``make bench-runtime``) beside LitServe, BentoML and Ray Serve; ``gpu/`` (``make bench-gpu``) is
 torch under the runtime; ``adapters`` (``make bench-adapters``) what each kind adds to the bare
 exchange with the ``platforms``; ``money`` (``make bench-money``) what limits and rows cost;

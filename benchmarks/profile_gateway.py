@@ -25,7 +25,7 @@ import msgspec
 
 from benchmarks.gateway.accounting import thread_seconds
 from benchmarks.gateway.contenders.base import Running
-from benchmarks.gateway.contenders.spillgate import Spillgate
+from benchmarks.gateway.contenders.spillgate import Setup, Spillgate
 from benchmarks.gateway.environments import PROFILER
 from benchmarks.gateway.load import put_load
 from benchmarks.gateway.processes import ROOT, StartFailed
@@ -173,7 +173,7 @@ def profile(options: argparse.Namespace, folder: Path) -> str:
     start = start_streams if options.setup == "streams" else start_answers
     upstream, target = start(folder)
     with upstream:
-        gateway = Spillgate(name="spillgate", local=options.setup == "local")
+        gateway = Spillgate(name="spillgate", setup=Setup(local=options.setup == "local"))
         running = gateway.start(target, folder / "gateway")
         try:
             return _profile_running(running, options, folder)

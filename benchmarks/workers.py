@@ -26,7 +26,7 @@ import msgspec
 
 from benchmarks.gateway.accounting import cpu_seconds
 from benchmarks.gateway.contenders.base import Running
-from benchmarks.gateway.contenders.spillgate import Spillgate, is_ready
+from benchmarks.gateway.contenders.spillgate import Setup, Spillgate, is_ready
 from benchmarks.gateway.load import put_load
 from benchmarks.gateway.target import Target
 from benchmarks.gateway.upstream import start_answers
@@ -129,7 +129,7 @@ def measure(options: argparse.Namespace) -> None:
         stack.callback(upstream.stop)
         gateways: list[Running] = []
         for count in (1, options.workers):
-            gateway = Spillgate(name=f"spillgate-{count}", processes=count)
+            gateway = Spillgate(name=f"spillgate-{count}", setup=Setup(processes=count))
             gateways.append(gateway.start(target, folder / f"g{count}"))
             stack.callback(gateways[-1].stop)
         for one in gateways:

@@ -54,6 +54,11 @@ class RedisServer:
             self._process.wait(timeout=10)
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     def pause(self) -> None:
         """Freezes it: connections stay open and nothing is answered."""
         self._signal(signal.SIGSTOP)

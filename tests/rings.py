@@ -36,6 +36,7 @@ OUTER = (
     "agreement",
     "benchmarks/test_accounting.py",
     "benchmarks/test_adapters.py",
+    "benchmarks/test_contenders.py",
     "benchmarks/test_gpu.py",
     "benchmarks/test_money.py",
     "benchmarks/test_reports.py",

@@ -22,17 +22,18 @@ from benchmarks.command import (
 from benchmarks.gateway.alone import Effort, measure_alone
 from benchmarks.gateway.contenders import ALL, NAMES, SLOW
 from benchmarks.gateway.contenders.base import Contender
-from benchmarks.gateway.figures import Alone, checks
+from benchmarks.gateway.figures import Alone, Figures
 from benchmarks.gateway.load import LoadFailed
 from benchmarks.gateway.machine import describe, today, versions
 from benchmarks.gateway.measure import Plan, under_load, under_streams
 from benchmarks.gateway.processes import StartFailed
 from benchmarks.gateway.table import Report, as_markdown, as_text, insert
+from benchmarks.gateway.targets import beside_the_plain, checks
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks.gateway                             everything: 6 to 8 minutes
-  python -m benchmarks.gateway --quick                     about a minute, without LiteLLM
+  python -m benchmarks.gateway                             everything: 15 minutes
+  python -m benchmarks.gateway --quick                     about two minutes, without the slow ones
   python -m benchmarks.gateway --only spillgate,nginx      these two
   python -m benchmarks.gateway --only spillgate --no-streams --no-alone --rounds 3 --duration 3
   python -m benchmarks.gateway --json run.json --markdown docs/performance.md
@@ -45,12 +46,19 @@ QUICK = Plan(rounds=2, seconds=2.0, pairs=200, levels=(256, 512, 1024), repeat=1
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     examples = EXAMPLES.format(names=", ".join(NAMES))
     parser = parser_of(
-        "gateway", "Spillgate beside nginx, sglang-router and LiteLLM, on this machine.", examples
+        "gateway",
+        "Spillgate beside a bare nginx, routers and other gateways, on this machine.",
+        examples,
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help="fewer and shorter rounds, without LiteLLM and TLS")
+    add(
+        "--quick",
+        action="store_true",
+        help="fewer and shorter rounds, without the slow ones and setups",
+    )
     add_rounds(parser, NAMES)
     add("--no-streams", action="store_true", help="leave the paced streams out")
+    add("--no-large", action="store_true", help="leave large bodies and answers out")
     add("--no-alone", action="store_true", help="leave memory and start-up time out")
     add_files(parser)
     return parser.parse_args(arguments)
@@ -58,7 +66,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def plan_of(options: argparse.Namespace) -> Plan:
     plan = QUICK if options.quick else Plan()
-    return with_given(plan, rounds=options.rounds, seconds=options.duration)
+    large = False if options.no_large else None
+    return with_given(plan, rounds=options.rounds, seconds=options.duration, large=large)
 
 
 def chosen(options: argparse.Namespace) -> list[Contender]:
@@ -82,6 +91,7 @@ def run(options: argparse.Namespace, folder: Path) -> Report:
         figures=tuple(figures.values()),
         alone=alone,
         checks=tuple(checks(figures, alone)),
+        setups=tuple(beside_the_plain(figures)),
         trouble=trouble,
     )
 
@@ -94,6 +104,11 @@ def _alone(options: argparse.Namespace, folder: Path) -> tuple[Alone | None, tup
         return measure_alone(effort, folder / "alone", say), ()
     except (StartFailed, LoadFailed) as error:
         return None, (f"Spillgate alone was not measured: {error}",)
+
+
+def _broke(figures: Figures) -> bool:
+    """One that is not to be had is told of, and is no failure of the run."""
+    return bool(figures.error) and not figures.missing
 
 
 def _settings(plan: Plan) -> str:
@@ -116,7 +131,7 @@ def main() -> int:
         Path(folder).chmod(0o755)  # nginx's worker may be another user
         report = run(options, Path(folder))
         deliver(report, as_text(report), options, lambda page: insert(page, as_markdown(report)))
-        return 1 if any(one.error for one in report.figures) or report.trouble else 0
+        return 1 if report.trouble or any(map(_broke, report.figures)) else 0
     return 130
 
 

@@ -1,4 +1,5 @@
-"""The Python environments of the contenders: one each under .bench/, made on demand and kept."""
+"""The environments of the contenders, Python's and Node's: one each under .bench/, made on demand
+and kept."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.gateway.processes import ROOT, StartFailed
+from benchmarks.gateway.processes import ROOT, Missing
 
 BENCH = ROOT / ".bench"
 INSTALL_LIMIT = 1200.0
@@ -54,7 +55,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         return BENCH / self.folder / f".{self.package}-{self.version}"
 
     def ensure(self) -> None:
-        """Makes the environment if it is not there. Raises StartFailed with pip's last lines."""
+        """Makes the environment if it is not there. Raises Missing with pip's last lines."""
         if self.marker.exists():
             return
         BENCH.mkdir(exist_ok=True)
@@ -62,7 +63,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         self._run([sys.executable, "-m", "venv", str(BENCH / self.folder)])
         try:
             self._pip(f"{self.package}{self._extras}=={self.version}")
-        except StartFailed:
+        except Missing:
             if not self.unbound:
                 raise
             self._install_unbound()
@@ -87,14 +88,48 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         return self._run([str(self.python), "-m", "pip", "install", "--quiet", *arguments])
 
     def _run(self, command: Sequence[str]) -> str:
+        return installed(self.package, command)
+
+
+class NodePackage(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder that holds one package of npm's; no script of it is run to install it."""
+
+    folder: str
+    package: str
+    version: str
+
+    @property
+    def place(self) -> Path:
+        return BENCH / self.folder / "node_modules" / self.package
+
+    def ensure(self) -> None:
+        """Installs it if it is not there. Raises Missing with npm's last lines."""
+        marker = BENCH / self.folder / f".installed-{self.version}"
+        if marker.exists():
+            return
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        print(f"installing {self.package} {self.version} into .bench/{self.folder} ...", flush=True)
+        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(marker.parent)]
+        installed(self.package, ["npm", "install", *options, f"{self.package}@{self.version}"])
+        marker.touch()
+
+
+def installed(package: str, command: Sequence[str]) -> str:
+    """What the command printed. Raises Missing where it failed."""
+    try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_LIMIT)
-        if done.returncode != 0:
-            tail = "\n    | ".join(done.stderr.splitlines()[-5:])
-            raise StartFailed(f"{self.package} could not be installed\n    | {tail}")
-        return done.stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Missing(f"{package} could not be installed: {error}") from None
+    if done.returncode != 0:
+        tail = "\n    | ".join(done.stderr.splitlines()[-5:])
+        raise Missing(f"{package} could not be installed\n    | {tail}")
+    return done.stdout
 
 
 SGLANG = Environment(folder="sglang", package="sglang-router", version="0.3.2")
+SMG = Environment(folder="smg", package="smg", version="1.13.0")
+VLLM_ROUTER = Environment(folder="vllm-router", package="vllm-router", version="0.1.17")
+PORTKEY = NodePackage(folder="portkey", package="@portkey-ai/gateway", version="1.15.2")
 LITELLM = Environment(
     folder="litellm",
     package="litellm",

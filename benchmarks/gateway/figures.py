@@ -1,9 +1,9 @@
-"""What was measured, as values, and the arithmetic over it: medians, spreads, ratios, targets."""
+"""What was measured, as values, and the arithmetic over it: medians, spreads, ratios."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -33,6 +33,23 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """What it adds to the median at one connection; None for the upstream itself."""
 
 
+class Large(msgspec.Struct, frozen=True, kw_only=True):
+    """One contender in one round, of large calls: CPU of its own processes a request, in us."""
+
+    plain_us: float
+    """Of small ones in the same round."""
+    body_us: float
+    answer_us: float
+
+    @property
+    def body_added_us(self) -> float:
+        return self.body_us - self.plain_us
+
+    @property
+    def answer_added_us(self) -> float:
+        return self.answer_us - self.plain_us
+
+
 class StreamLevel(msgspec.Struct, frozen=True, kw_only=True):
     """One contender under so many paced streams at a time: the best of the attempts."""
 
@@ -50,7 +67,12 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     rss_mib: float = 0.0
     start_s: float = 0.0
     levels: tuple[StreamLevel, ...] = ()
+    large: tuple[Large, ...] = ()
+    large_error: str = ""
+    """Why large calls were not measured to the end."""
     error: str = ""
+    missing: bool = False
+    """It is not to be had on this machine, which ``error`` explains."""
 
     @property
     def smooth_streams(self) -> int | None:
@@ -76,7 +98,14 @@ class Alone(msgspec.Struct, frozen=True, kw_only=True):
     after_mib: float
     calls: int
     ready_s: tuple[float, ...]
+    ready_cpu_s: tuple[float, ...] = ()
+    """CPU of the process until it was ready, which does not depend on what else runs."""
     import_s: tuple[float, ...]
+    import_cpu_s: tuple[float, ...] = ()
+    streams: int = 0
+    """That ended whole, in a process of their own."""
+    streams_mib: float | None = None
+    """What they added to resident memory, from idle."""
 
     @property
     def grown_mib(self) -> float:
@@ -110,67 +139,3 @@ def spread(values: Sequence[float]) -> Spread:
 def ratio(above: Sequence[float], below: Sequence[float]) -> Spread:
     """Ratios round by round: what troubled the machine in a round troubled both."""
     return spread([one / other for one, other in zip(above, below, strict=True)])
-
-
-def checks(figures: Mapping[str, Figures], alone: Alone | None) -> list[Check]:
-    """Every target for which the run has the figures."""
-    found = [*_cpu(figures), *_throughput(figures), *_latency(figures), *_streams(figures)]
-    return found + (_alone(alone) if alone else [])
-
-
-def _usable(figures: Mapping[str, Figures], *names: str) -> list[Figures] | None:
-    """The contenders by these names, if all ran; by no fewer rounds than the others."""
-    found = [figures[name] for name in names if name in figures and figures[name].rounds]
-    return found if len(found) == len(names) else None
-
-
-def _cpu(figures: Mapping[str, Figures]) -> list[Check]:
-    found = []
-    for name, words, limit, aim in (
-        ("spillgate-local", "CPU a call, local worker", 1.6, 1.0),
-        ("spillgate", "CPU a call, passed on", 2.2, 1.5),
-    ):
-        if pair := _usable(figures, name, "sglang-router"):
-            ours, theirs = ([one.cpu_us for one in each.rounds] for each in pair)
-            value = ratio(ours, theirs)
-            found.append(
-                Check(what=words, value=value, limit=limit, aim=aim, unit="x sglang-router")
-            )
-    return found
-
-
-def _throughput(figures: Mapping[str, Figures]) -> list[Check]:
-    pair = _usable(figures, "spillgate", "litellm")
-    if pair is None:
-        return []
-    value = ratio(*([one.per_second for one in each.rounds] for each in pair))
-    words = "requests/s, one worker"
-    return [Check(what=words, value=value, limit=40, aim=80, unit="x LiteLLM", at_least=True)]
-
-
-def _latency(figures: Mapping[str, Figures]) -> list[Check]:
-    found = _usable(figures, "spillgate")
-    added = [one.added_ms for one in found[0].rounds if one.added_ms is not None] if found else []
-    if not added:
-        return []
-    return [Check(what="added latency, p50", value=spread(added), limit=1.0, aim=0.4, unit="ms")]
-
-
-def _streams(figures: Mapping[str, Figures]) -> list[Check]:
-    ours = figures.get("spillgate")
-    if ours is None or ours.smooth_streams is None:
-        return []
-    value = spread([ours.smooth_streams])
-    words = "streams without a gap"
-    return [Check(what=words, value=value, limit=512, aim=1024, unit="streams", at_least=True)]
-
-
-def _alone(alone: Alone) -> list[Check]:
-    idle, grown = spread([alone.idle_mib]), spread([alone.grown_mib])
-    after = f"memory grown after {alone.calls:,} calls"
-    ready = spread(alone.ready_s)
-    return [
-        Check(what="memory idle", value=idle, limit=120, aim=80, unit="MiB resident"),
-        Check(what=after, value=grown, limit=5, aim=5, unit="MiB resident"),
-        Check(what="process start to /readyz", value=ready, limit=1.5, aim=0.7, unit="s"),
-    ]

@@ -10,7 +10,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.gateway.environments import LITELLM, SGLANG
+from benchmarks.gateway.environments import LITELLM, PORTKEY, SGLANG, SMG, VLLM_ROUTER
 
 _PACKAGES = ("spillgate", "starlette", "uvicorn", "uvloop", "httptools")
 _NUMBER = re.compile(r"\d+(?:\.\d+)+")
@@ -38,8 +38,9 @@ def versions() -> dict[str, str]:
     found = {name: _installed(name) for name in _PACKAGES}
     found["nginx"] = _said("nginx", "-v")
     found["wrk"] = _said("wrk", "-v")
-    found["sglang-router"] = SGLANG.version
-    found["litellm"] = LITELLM.version
+    for one in (SGLANG, SMG, VLLM_ROUTER, LITELLM):
+        found[one.package] = one.version
+    found["portkey"] = PORTKEY.version
     return {name: number for name, number in found.items() if number}
 
 

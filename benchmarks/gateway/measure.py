@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -14,12 +12,12 @@ import msgspec
 from benchmarks.entry import SETTLE, Entry, Say
 from benchmarks.gateway.accounting import cpu_seconds, memory
 from benchmarks.gateway.contenders.base import Contender, Running
-from benchmarks.gateway.figures import Figures, Round, StreamLevel
+from benchmarks.gateway.figures import Figures, Large, Round, StreamLevel
 from benchmarks.gateway.latency import AnswerCut, added_ms
 from benchmarks.gateway.load import LoadFailed, put_load
-from benchmarks.gateway.processes import ROOT, StartFailed
-from benchmarks.gateway.stream_client import Streamed
-from benchmarks.gateway.target import Target
+from benchmarks.gateway.processes import Missing, StartFailed
+from benchmarks.gateway.stream_client import ask_in_process
+from benchmarks.gateway.target import LARGE, WANTS_LARGE, Target
 from benchmarks.gateway.upstream import start_answers, start_streams
 
 Standing = Entry[Figures, Running]
@@ -31,6 +29,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int = 5
     seconds: float = 4.0
     connections: int = 32
+    large: bool = True
+    """Whether large bodies and answers are asked for as well, in half as long."""
     pairs: int = 400
     """Requests at one connection, each of them beside one to the upstream itself."""
     levels: tuple[int, ...] = (64, 128, 256, 512, 768, 1024, 2048)
@@ -48,6 +48,7 @@ def under_load(
         upstream, target = start_answers(folder)
         stack.enter_context(upstream)
         entries = _start(contenders, target, folder / "load", stack, say)
+        large = {one.name for one in contenders if one.large}
         present = [(entry, entry.running) for entry in entries.values() if entry.running]
         for _, running in present:
             with suppress(LoadFailed):  # the rounds will say so
@@ -55,19 +56,26 @@ def under_load(
         for number in range(plan.rounds):
             for entry, running in present:
                 say(f"round {number + 1} of {plan.rounds}: {entry.figures.name}")
-                _add_round(entry, running, target, plan)
+                _add_round(
+                    entry, running, target, plan, large=plan.large and entry.figures.name in large
+                )
         for entry, running in present:
             used = memory(running.family().own)
             entry.note(pss_mib=used.pss, rss_mib=used.rss)
     return entries
 
 
-def _add_round(entry: Standing, running: Running, direct: Target, plan: Plan) -> None:
+def _add_round(
+    entry: Standing, running: Running, direct: Target, plan: Plan, *, large: bool
+) -> None:
     """A contender that fails under load keeps its place in the table, with the reason."""
     if entry.figures.error:
         return
     try:
-        entry.note(rounds=(*entry.figures.rounds, _round(running, direct, plan)))
+        seen = _round(running, direct, plan)
+        entry.note(rounds=(*entry.figures.rounds, seen))
+        if large and not entry.figures.large_error:
+            _add_large(entry, running, seen.cpu_us, plan)
     except (LoadFailed, AnswerCut, OSError) as error:
         log = running.child.log_tail() if running.child else ""
         entry.note(error=f"failed under load: {error}{log}", rounds=())
@@ -102,7 +110,7 @@ def _start(
         try:
             entry.running = contender.start(upstream, folder / contender.name)
         except StartFailed as error:
-            entry.note(error=str(error))
+            entry.note(error=str(error), missing=isinstance(error, Missing))
             continue
         stack.callback(entry.running.stop)
         entry.note(start_s=time.monotonic() - begun)
@@ -126,6 +134,36 @@ def _round(running: Running, direct: Target, plan: Plan) -> Round:
     )
 
 
+def _add_large(entry: Standing, running: Running, plain_us: float, plan: Plan) -> None:
+    """One that fails at large calls keeps its other figures."""
+    try:
+        entry.note(large=(*entry.figures.large, _large(running, plain_us, plan)))
+    except LoadFailed as error:
+        entry.note(large=(), large_error=str(error))
+
+
+def _large(running: Running, plain_us: float, plan: Plan) -> Large:
+    """Raises LoadFailed where a large one is not answered."""
+    body, answer = (_cost(running, size, plan) for size in (LARGE, WANTS_LARGE))
+    return Large(plain_us=plain_us, body_us=body, answer_us=answer)
+
+
+def _cost(running: Running, size: int, plan: Plan) -> float:
+    """CPU of its own processes, a request, in us."""
+    own = running.family().own
+    before = cpu_seconds(own)
+    seen = put_load(
+        running.target, seconds=plan.seconds / 2, connections=plan.connections, size=size
+    )
+    if seen.refused or not seen.requests:
+        raise LoadFailed(
+            f"of large calls {seen.requests} were answered, {seen.refused} refused, "
+            f"{seen.broken} broken"
+        )
+    time.sleep(SETTLE)
+    return (cpu_seconds(own) - before) * 1e6 / seen.requests
+
+
 def _climb(entry: Standing, running: Running, level: int, plan: Plan, say: Say) -> bool:
     """Tries one level; False where the contender goes no further."""
     best: StreamLevel | None = None
@@ -145,20 +183,6 @@ def _climb(entry: Standing, running: Running, level: int, plan: Plan, say: Say) 
 def _level(running: Running, level: int, plan: Plan) -> StreamLevel:
     own = running.family().own
     before = cpu_seconds(own)
-    streamed = _stream(running.target, level, plan.repeat)
+    streamed = ask_in_process(running.target, level, plan.repeat)
     used = cpu_seconds(own) - before
     return StreamLevel(streamed=streamed, delta_us=used * 1e6 / max(1, streamed.deltas))
-
-
-def _stream(target: Target, level: int, repeat: int) -> Streamed:
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks.gateway.stream_client", "--url", target.url),
-            *("--key", target.key, "--streams", str(level), "--repeat", str(repeat)),
-        ],
-        capture_output=True,
-        cwd=ROOT,
-        timeout=60,
-        check=True,
-    )
-    return msgspec.json.decode(done.stdout, type=Streamed)

@@ -1,8 +1,34 @@
 -- What wrk sends, and what it says at the end: one line of JSON, so that nobody reads its prose.
+local folder = os.getenv("BENCH_FOLDER")
 wrk.method = "POST"
-wrk.body = os.getenv("BENCH_BODY")
+wrk.body = io.open(folder .. "/body", "rb"):read("*a")
 wrk.headers["Content-Type"] = "application/json"
-wrk.headers["Authorization"] = "Bearer " .. os.getenv("BENCH_KEY")
+for name, value in os.getenv("BENCH_HEADERS"):gmatch("([^:\n]+): ([^\n]+)") do
+  wrk.headers[name] = value
+end
+
+local keys = {}
+for key in io.lines(folder .. "/keys") do
+  keys[#keys + 1] = key
+end
+wrk.headers["Authorization"] = "Bearer " .. keys[1]
+
+if #keys > 1 then
+  local requests, turn = {}, 0
+
+  -- Made once: to make each again would take the core that others need.
+  function init(args)
+    for place, key in ipairs(keys) do
+      wrk.headers["Authorization"] = "Bearer " .. key
+      requests[place] = wrk.format()
+    end
+  end
+
+  function request()
+    turn = turn % #requests + 1
+    return requests[turn]
+  end
+end
 
 function done(summary, latency, requests)
   local errors = summary.errors

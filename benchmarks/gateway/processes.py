@@ -25,6 +25,10 @@ class StartFailed(Exception):
     """A process did not become ready. The message ends with the tail of its log."""
 
 
+class Missing(StartFailed):
+    """It is not to be had on this machine, which is no failure of its own."""
+
+
 class Child:
     """A process, its descendants and its log. Use it with ``with``, or call ``stop``."""
 

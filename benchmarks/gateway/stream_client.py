@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import cast
 
 import msgspec
 import uvloop
 
+from benchmarks.gateway.processes import ROOT
 from benchmarks.gateway.stream_server import DELTAS, MARK, PERIOD_MS
-from benchmarks.gateway.target import Target
+from benchmarks.gateway.target import MODEL, Target
 
 LENGTH = DELTAS * PERIOD_MS / 1000
 """Seconds of one stream."""
@@ -130,6 +133,23 @@ class Reader(asyncio.Protocol):
             self._over.set_result(None)
 
 
+def ask_in_process(target: Target, streams: int, repeat: int, limit_s: float = 60) -> Streamed:
+    """As ``run``, from a process of its own."""
+    headers = [word for name, value in target.headers for word in ("--header", f"{name}: {value}")]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.gateway.stream_client", "--url", target.url),
+            *("--key", target.key, "--model", target.model, *headers),
+            *("--streams", str(streams), "--repeat", str(repeat)),
+        ],
+        capture_output=True,
+        cwd=ROOT,
+        timeout=limit_s,
+        check=True,
+    )
+    return msgspec.json.decode(done.stdout, type=Streamed)
+
+
 async def _one(target: Target, delay: float, repeat: int, readers: list[Reader]) -> None:
     await asyncio.sleep(delay)
     loop = asyncio.get_running_loop()
@@ -170,10 +190,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", required=True)
     parser.add_argument("--key", default="bench-key")
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--header", action="append", default=[], metavar="NAME: VALUE")
     parser.add_argument("--streams", type=int, required=True)
     parser.add_argument("--repeat", type=int, default=1)
     options = parser.parse_args()
-    target = Target(url=options.url, key=options.key)
+    headers = tuple(tuple(header.split(": ", 1)) for header in options.header)
+    target = Target(url=options.url, key=options.key, model=options.model, headers=headers)
     result = uvloop.run(run(target, streams=options.streams, repeat=options.repeat))
     print(msgspec.json.encode(result).decode())
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from benchmarks.gateway.figures import Alone, Check, Figures, Spread, spread
+from benchmarks.gateway.figures import Alone, Check, Figures, Large, Spread, spread
 
 BEGIN = "<!-- figures: begin, written by python -m benchmarks.gateway --markdown -->"
 END = "<!-- figures: end -->"
@@ -34,6 +34,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[Figures, ...]
     alone: Alone | None
     checks: tuple[Check, ...]
+    setups: tuple[tuple[str, Spread], ...] = ()
+    """Of Spillgate: CPU a call beside the plain one's."""
     trouble: tuple[str, ...] = ()
     """What could not be measured, and why."""
 
@@ -59,7 +61,8 @@ def ranged(value: Spread) -> str:
 
 def contender_row(figures: Figures) -> Row:
     if figures.error:
-        return (figures.name, "failed", *[""] * (len(COLUMNS) - 2))
+        word = "missing" if figures.missing else "failed"
+        return (figures.name, word, *[""] * (len(COLUMNS) - 2))
     rounds = figures.rounds
     added = [one.added_ms for one in rounds if one.added_ms is not None]
     alone = figures.name == "direct"
@@ -102,9 +105,13 @@ def alone_lines(alone: Alone) -> list[str]:
     return [
         f"Spillgate alone: resident {alone.idle_mib:.1f} MiB when ready, {alone.warm_mib:.1f} MiB "
         f"once warm, {alone.after_mib:.1f} MiB after {alone.calls:,} calls; ready "
-        f"{ranged(spread(alone.ready_s))} s after the process starts; importing gateway.app "
-        f"takes {ranged(spread(alone.import_s))} s."
+        f"{ranged(spread(alone.ready_s))} s after the process starts{_cpu(alone.ready_cpu_s)}; "
+        f"importing gateway.app takes {ranged(spread(alone.import_s))} s{_cpu(alone.import_cpu_s)}."
     ]
+
+
+def _cpu(seconds: Sequence[float]) -> str:
+    return f" ({ranged(spread(seconds))} s of CPU)" if seconds else ""
 
 
 def heading(report: Report) -> list[str]:
@@ -130,6 +137,25 @@ def marked(columns: Row, rows: Sequence[Row]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in (columns, rule, *rows)]
 
 
+LARGE = ("contender", "256 KiB body", "added", "256 KiB answer", "added")
+SETUPS = ("what is on", "CPU a call, x spillgate")
+
+
+def large_row(figures: Figures) -> Row:
+    """CPU in us, and what of it is more than that of a small call."""
+
+    def shown(read: Callable[[Large], float]) -> str:
+        return ranged(spread([read(one) for one in figures.large]))
+
+    return (
+        figures.name,
+        shown(lambda one: one.body_us),
+        shown(lambda one: one.body_added_us),
+        shown(lambda one: one.answer_us),
+        shown(lambda one: one.answer_added_us),
+    )
+
+
 CHECKS = ("target", "measured", "unit", "limit", "aim", "verdict")
 
 
@@ -144,12 +170,18 @@ def as_markdown(report: Report) -> str:
 def _sections(report: Report, draw: Draw) -> list[str]:
     lines = [*heading(report), ""]
     lines += draw(COLUMNS, [contender_row(one) for one in report.figures])
+    large = [large_row(one) for one in report.figures if one.large]
+    if large:
+        lines += ["", "CPU µs a call:", "", *draw(LARGE, large)]
+    if report.setups:
+        lines += ["", *draw(SETUPS, [(name, ranged(value)) for name, value in report.setups])]
     if report.checks:
         lines += ["", *draw(CHECKS, [check_row(one) for one in report.checks])]
     if report.alone:
         lines += ["", *alone_lines(report.alone)]
     for one in report.figures:
-        lines += ["", f"{one.name}: {one.error}"] if one.error else []
+        for error in filter(None, (one.error, one.large_error)):
+            lines += ["", f"{one.name}: {error}"]
     return lines + [line for trouble in report.trouble for line in ("", trouble)]
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.gateway.processes import HOST, Child, StartFailed, free_port
-from benchmarks.gateway.target import MODEL, PATH, Target, completion
+from benchmarks.gateway.target import LARGE, MODEL, PATH, Target, completion
 
 READY = 10.0
 
@@ -34,9 +34,15 @@ http {{
 """
 
 ANSWERS = """\
+    map $content_length $at_length {{ default 0; ~^[1-9][0-9][0-9][0-9]$ 1; }}
     server {{
         listen {host}:{port} backlog=4096;
-        location = {path} {{ return 200 '{completion}'; }}
+        client_max_body_size 16m;
+        location = {path} {{
+            if ($at_length) {{ rewrite ^ /large.json last; }}
+            return 200 '{completion}';
+        }}
+        location = /large.json {{ internal; root {folder}; error_page 405 =200 /large.json; }}
         location = /v1/models {{ return 200 '{models}'; }}
         location / {{ return 200 '{{}}'; }}
     }}
@@ -56,13 +62,22 @@ def nginx(folder: Path, http_block: str) -> Child:
 
 
 def start_answers(folder: Path) -> tuple[Child, Target]:
-    """The upstream for JSON: any POST of a completion gets the same answer at once."""
+    """The upstream for JSON: any POST of a completion gets the same answer at once, a long one
+    where its body has a few thousand bytes."""
     port = free_port()
     models = f'{{"object":"list","data":[{{"id":"{MODEL}","object":"model","owned_by":"bench"}}]}}'
+    place = folder / "upstream"
     block = ANSWERS.format(
-        host=HOST, port=port, path=PATH, completion=completion().decode(), models=models
+        host=HOST,
+        port=port,
+        path=PATH,
+        completion=completion().decode(),
+        models=models,
+        folder=place,
     )
-    child = nginx(folder / "upstream", block)
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "large.json").write_bytes(completion(LARGE))
+    child = nginx(place, block)
     target = Target(url=f"http://{HOST}:{port}")
     wait_for_answer(child, target, what="the upstream", deadline=READY)
     return child, target
@@ -89,7 +104,7 @@ def wait_for_answer(child: Child, target: Target, *, what: str, deadline: float)
 
 def answers(target: Target) -> bool:
     """Whether a whole completion is answered with 200."""
-    return status(target, PATH, post=True) == 200
+    return status(target, target.path, post=True) == 200
 
 
 def status(target: Target, path: str, *, post: bool = False) -> int:
@@ -97,9 +112,9 @@ def status(target: Target, path: str, *, post: bool = False) -> int:
     connection = _connection(target)
     try:
         if post:
-            payload = target.request().partition(b"\r\n\r\n")[2]
             head = {"Authorization": f"Bearer {target.key}", "Content-Type": "application/json"}
-            connection.request("POST", path, body=payload, headers=head)
+            head |= dict(target.headers)
+            connection.request("POST", path, body=target.body(), headers=head)
         else:
             connection.request("GET", path)
         answer = connection.getresponse()

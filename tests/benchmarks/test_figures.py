@@ -6,13 +6,12 @@ import msgspec
 import pytest
 
 from benchmarks.gateway.figures import (
-    Alone,
     Check,
     Figures,
+    Large,
     Round,
     Spread,
     StreamLevel,
-    checks,
     ratio,
     spread,
 )
@@ -26,6 +25,7 @@ from benchmarks.gateway.table import (
     as_text,
     contender_row,
     insert,
+    large_row,
     marked,
     number,
     plain,
@@ -127,37 +127,6 @@ def test_the_cost_of_a_delta_is_taken_where_the_machine_is_not_full() -> None:
     assert Figures(name="x", levels=(level(64), level(256), level(512))).delta_us == 256.0
 
 
-def test_targets_compare_with_the_contender_of_the_same_run() -> None:
-    figures = {
-        "sglang-router": Figures(name="sglang-router", rounds=rounds(100, 100)),
-        "litellm": Figures(name="litellm", rounds=rounds(9, 9, per_second=10)),
-        "spillgate": Figures(name="spillgate", rounds=rounds(200, 210, added=0.5)),
-        "spillgate-local": Figures(name="spillgate-local", rounds=rounds(90, 90)),
-    }
-    found = {check.what: check for check in checks(figures, None)}
-    assert found["CPU a call, passed on"].value.median == pytest.approx(2.05)
-    assert found["CPU a call, local worker"].verdict == "aim"
-    assert found["requests/s, one worker"].value.median == 100
-    assert found["added latency, p50"].verdict == "pass"
-
-
-def test_a_contender_that_failed_takes_its_targets_with_it() -> None:
-    figures = {
-        "sglang-router": Figures(name="sglang-router", error="did not start"),
-        "spillgate": Figures(name="spillgate", rounds=rounds(200)),
-    }
-    assert checks(figures, None) == []
-
-
-def test_memory_is_judged_by_what_it_grew_since_it_was_idle() -> None:
-    alone = Alone(
-        idle_mib=70, warm_mib=73, after_mib=74, calls=100_000, ready_s=(0.6,), import_s=(0.3,)
-    )
-    found = {check.what: check for check in checks({}, alone)}
-    assert found["memory grown after 100,000 calls"].value.median == 4
-    assert found["process start to /readyz"].verdict == "aim"
-
-
 def test_numbers_keep_about_three_digits() -> None:
     assert [number(value) for value in (12345.6, 123.4, 12.34, 1.234)] == [
         "12,346",
@@ -174,6 +143,33 @@ def test_a_spread_of_one_value_is_that_value() -> None:
 
 def test_a_contender_that_failed_keeps_its_row() -> None:
     assert contender_row(Figures(name="x", error="no"))[:2] == ("x", "failed")
+
+
+def test_a_contender_that_is_not_to_be_had_is_missing_and_has_not_failed() -> None:
+    absent = Figures(name="x", error="no package", missing=True)
+    assert contender_row(absent)[:2] == ("x", "missing")
+    assert "x: no package" in as_text(msgspec.structs.replace(report(), figures=(absent,)))
+
+
+def test_large_calls_have_a_table_of_what_they_cost_and_what_of_it_is_more() -> None:
+    one = Figures(
+        name="x", rounds=rounds(10), large=(Large(plain_us=10, body_us=50, answer_us=30),)
+    )
+    assert large_row(one) == ("x", "50.0", "40.0", "30.0", "20.0")
+    text = as_text(msgspec.structs.replace(report(), figures=(one, *report().figures)))
+    assert "256 KiB body" in text
+
+
+def test_one_that_fails_at_large_calls_keeps_its_row_and_is_told_of() -> None:
+    one = Figures(name="x", rounds=rounds(10), large_error="of large calls none was answered")
+    assert contender_row(one)[1] == "1,000"
+    text = as_text(msgspec.structs.replace(report(), figures=(one,)))
+    assert "x: of large calls none was answered" in text
+
+
+def test_setups_have_a_table_beside_the_plain_gateway() -> None:
+    whole = msgspec.structs.replace(report(), setups=(("spillgate-redis", Spread(1.5, 1.4, 1.6)),))
+    assert "| spillgate-redis | 1.50 (1.40–1.60) |" in as_markdown(whole)
 
 
 def test_refused_calls_are_shown_beside_the_name() -> None:

@@ -11,6 +11,7 @@ from benchmarks.gateway.target import Target
 class Direct:
     name = "direct"
     streams = True
+    large = False
 
     def start(self, upstream: Target, folder: Path) -> Running:
         return Running(child=None, target=upstream)

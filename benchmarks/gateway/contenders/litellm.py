@@ -40,6 +40,7 @@ ENVIRONMENT = {
 class LiteLlm:
     name = "litellm"
     streams = True
+    large = True
 
     def start(self, upstream: Target, folder: Path) -> Running:
         LITELLM.ensure()

@@ -1,4 +1,7 @@
-"""The limit: nginx passes the bytes on and knows nothing."""
+"""The limit: nginx passes the bytes on and knows nothing.
+
+Its buffers hold a large body whole: with the defaults it would go by a file on the disk.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ PASSES = """\
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_buffering off;
+            proxy_buffer_size 32k;
+            client_body_buffer_size 512k;
         }}
     }}
 """
@@ -26,6 +31,7 @@ PASSES = """\
 class Nginx:
     name = "nginx"
     streams = True
+    large = True
 
     def start(self, upstream: Target, folder: Path) -> Running:
         port = free_port()
