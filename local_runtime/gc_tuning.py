@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Around imports, whose modules stay: they are not looked through while they are loaded, nor
+    ever again. That is a tenth of the time that a program of hundreds of modules takes to start."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if enabled:
+            gc.enable()
 
 
 def freeze() -> None:

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.storage.base import StorageUnavailable
+from local_runtime import gc_tuning
 
 
 class Command(NamedTuple):
@@ -89,7 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         print(_unknown(command), file=sys.stderr)
         return 2
-    module = importlib.import_module(f"{__name__}.{COMMANDS[command].module}")
+    with gc_tuning.importing():
+        module = importlib.import_module(f"{__name__}.{COMMANDS[command].module}")
     try:
         status: int = module.main(given[1:])
     except KeyboardInterrupt:

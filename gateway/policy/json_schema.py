@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from adapters import KINDS, load_kind
 from gateway.policy.model import BackendCommon
 from gateway.policy.reader import Document
 from gateway.policy.sections.model_names import Alias
+from gateway.policy.syntax.field_docs import field_docs
 from gateway.policy.syntax.shapes import (
     AnyShape,
     ChoiceShape,
@@ -50,7 +51,7 @@ def settings_of_kinds() -> dict[str, type[msgspec.Struct]]:
 def schema_of(kinds: Mapping[str, type[msgspec.Struct]]) -> Schema:
     """The schema of a policy whose backends are of these kinds."""
     definitions: dict[str, Schema] = {}
-    root = _object(fields_of(Document), definitions)
+    root = _object((Document,), definitions)
     for kind, settings in kinds.items():
         definitions[f"backend-{kind}"] = _backend(kind, settings, definitions)
     definitions["backend"] = _any_backend(kinds)
@@ -83,7 +84,7 @@ def _any_backend(kinds: Mapping[str, object]) -> Schema:
 
 def _backend(kind: str, settings: type[msgspec.Struct], definitions: dict[str, Schema]) -> Schema:
     kind_field: Schema = {"const": kind, "description": "Which platform it is on."}
-    schema = _object({**fields_of(settings), **fields_of(BackendCommon)}, definitions)
+    schema = _object((settings, BackendCommon), definitions)
     schema["properties"] = {"kind": kind_field, **schema["properties"], "regions": _REGIONS}
     if needed := schema.pop("required", None):  # else each region has them
         schema["anyOf"] = [{"required": needed}, {"required": ["regions"]}]
@@ -99,19 +100,25 @@ _REGIONS: Schema = {
 }
 
 
-def _object(fields: Mapping[str, Field], definitions: dict[str, Schema]) -> Schema:
+def _object(structs: Sequence[type[msgspec.Struct]], definitions: dict[str, Schema]) -> Schema:
+    """With the keys of all of them."""
+    fields = {key: field for one in structs for key, field in fields_of(one).items()}
+    docs = {name: doc for one in structs for name, doc in field_docs(one).items()}
     required = [field.key for field in fields.values() if field.required]
     return {
         "type": "object",
-        "properties": {field.key: _property(field, definitions) for field in fields.values()},
+        "properties": {
+            field.key: _property(field, docs.get(field.name, ""), definitions)
+            for field in fields.values()
+        },
         **({"required": required} if required else {}),
         "additionalProperties": False,
     }
 
 
-def _property(field: Field, definitions: dict[str, Schema]) -> Schema:
+def _property(field: Field, said: str, definitions: dict[str, Schema]) -> Schema:
     schema = _schema(field.shape, definitions)
-    doc = field.doc.replace("``", "`")
+    doc = said.replace("``", "`")
     return {**schema, "description": doc} if doc else schema
 
 
@@ -131,7 +138,7 @@ def _record(cls: type[msgspec.Struct], definitions: dict[str, Schema]) -> Schema
     name = cls.__qualname__
     if name not in definitions:
         definitions[name] = {}  # a struct that holds itself ends here
-        schema = _object(fields_of(cls), definitions)
+        schema = _object((cls,), definitions)
         doc = " ".join((cls.__doc__ or "").split()).replace("``", "`")
         definitions[name] = {**schema, "description": doc} if doc else schema
     return {"$ref": f"#/$defs/{name}"}

@@ -9,11 +9,7 @@ bool, None, Any, ``Literal``, structs, ``tuple[X, ...]``, ``list``, ``frozenset`
 
 from __future__ import annotations
 
-import ast
 import functools
-import inspect
-import itertools
-import textwrap
 import types
 import typing
 from collections.abc import Callable
@@ -122,14 +118,12 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     required: bool
     default: Any = None
     """What holds when it is left out; None also where it is required."""
-    doc: str = ""
 
 
 @functools.cache
 def fields_of(cls: type[msgspec.Struct]) -> dict[str, Field]:
     """By key in YAML. Raises TypeError when a type has no shape."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    docs = field_docs(cls)
     return {
         field.encode_name: Field(
             name=field.name,
@@ -137,7 +131,6 @@ def fields_of(cls: type[msgspec.Struct]) -> dict[str, Field]:
             shape=shape_of(hints[field.name]),
             required=field.required,
             default=_default(field),
-            doc=docs.get(field.name, ""),
         )
         for field in msgspec.structs.fields(cls)
     }
@@ -148,32 +141,6 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
         return field.default
     factory: Any = field.default_factory
     return None if factory is msgspec.NODEFAULT else factory()
-
-
-def field_docs(cls: type) -> dict[str, str]:
-    """Field -> the string that stands below it in the source, as one line; bases included."""
-    docs: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if base.__module__ not in ("builtins", "msgspec"):
-            docs.update(_own_docs(base))
-    return docs
-
-
-def _own_docs(cls: type) -> dict[str, str]:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-    except (OSError, TypeError, SyntaxError):  # no source at hand: no docs
-        return {}
-    body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-    return {
-        field.target.id: " ".join(below.value.value.split())
-        for field, below in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(below, ast.Expr)
-        and isinstance(below.value, ast.Constant)
-        and isinstance(below.value.value, str)
-    }
 
 
 _PLAIN: dict[Any, Shape] = {
