@@ -31,12 +31,14 @@ the entry-point group ``spillgate.adapters``; see ``docs/adapters/writing.md``.
 from __future__ import annotations
 
 import importlib
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from adapters.base import AdapterClass
 
 KINDS: dict[str, str] = {
@@ -64,7 +66,7 @@ class BrokenKind(ImportError):
 
 def known_kinds() -> list[str]:
     """Every kind that a policy may name, third parties' included, sorted. Imports none."""
-    return sorted({*KINDS, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+    return sorted({*KINDS, *(point.name for point in _points())})
 
 
 def load_kind(kind: str) -> AdapterClass:
@@ -91,12 +93,19 @@ def package_of(kind: str) -> str | None:
 
 
 def _point(kind: str) -> EntryPoint:
-    points = {point.value: point for point in entry_points(group=ENTRY_POINT_GROUP, name=kind)}
+    points = {point.value: point for point in _points() if point.name == kind}
     if not points:
         raise KeyError(kind)
     if len(points) > 1:
         raise BrokenKind(f"it is offered by {' and '.join(map(_package, points.values()))}")
     return next(iter(points.values()))
+
+
+def _points() -> Iterable[EntryPoint]:
+    # Imported here because most policies name kinds of ours alone.
+    from importlib.metadata import entry_points
+
+    return entry_points(group=ENTRY_POINT_GROUP)
 
 
 def _from_package(kind: str, point: EntryPoint) -> AdapterClass:

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
-from local_runtime.counters import Count, Counters, Histograms
+from local_runtime.counters import Count, Counters, Gauges, Histograms
+from local_runtime.counters import Counter as Counter
+from local_runtime.counters import Registry as Registry
 
 _SECONDS = (
     0.001,
@@ -65,7 +63,7 @@ class HoldMetrics:
     charged: of those whose money was limited alone, so that the one by the other is how much too
     much is held, or told."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Registry) -> None:
         self.held = Counters(
             "spillgate_held_usd", "Dollars held for calls that have ended", _PAIR, registry
         )
@@ -89,7 +87,7 @@ class HoldMetrics:
 class NoticeMetrics:
     """What is counted of those who are told of something."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Registry) -> None:
         self.webhooks = Counter(
             "spillgate_webhooks",
             "Attempts to send a message to an endpoint of the policy",
@@ -114,7 +112,7 @@ class Metrics:
     """One registry a gateway; ``render`` gives Prometheus' text format."""
 
     def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
+        registry = self.registry = Registry()
         self.calls = Counters("spillgate_calls", "Calls that ended", (*_PAIR, "outcome"), registry)
         self.seconds = Histograms(
             "spillgate_call_seconds",
@@ -183,25 +181,8 @@ class Metrics:
 
     def observe(self, readings: Callable[[], Iterable[Reading]]) -> None:
         """Adds gauges that are read when somebody asks."""
-        self.registry.register(_Gauges(readings))
+        self.registry.register(Gauges(readings))
 
     def render(self) -> bytes:
         """All that is counted, and the gauges at this instant, in Prometheus' text format."""
-        return generate_latest(self.registry)
-
-
-class _Gauges(Collector):
-    def __init__(self, readings: Callable[[], Iterable[Reading]]) -> None:
-        self._readings = readings
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
-
-    def collect(self) -> Iterable[Metric]:
-        families: dict[str, GaugeMetricFamily] = {}
-        for name, help_text, labels, value in self._readings():
-            family = families.get(name)
-            if family is None:
-                family = families[name] = GaugeMetricFamily(name, help_text, labels=list(labels))
-            family.add_metric(list(labels.values()), value)
-        return families.values()
+        return self.registry.text()

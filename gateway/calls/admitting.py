@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import msgspec
-from prometheus_client import Counter
 
 from gateway.active_policy import ActivePolicy
 from gateway.calls.admission import (
@@ -34,6 +33,7 @@ from gateway.routing.router import Decision, Quote, device_us
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, SharedStore
 from gateway.storage.claims import CallClaims, ClaimTemplate
 from gateway.types import ApiError
+from gateway.metrics import Counter
 
 _FEWEST = 16
 """Tokens; a shorter answer is of no use to anybody, and the call is refused."""

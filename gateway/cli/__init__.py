@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-import importlib.metadata
 import platform
 import sys
 from collections.abc import Sequence
@@ -117,10 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
     parser.add_argument("-h", "--help", action="help", help="show this, and end")
-    parser.add_argument(
-        "--version", action="version", version=version(), help="show the version, and end"
-    )
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version, and end")
     return parser
+
+
+class _ShowVersion(argparse.Action):
+    """Looks it up when it is asked for: that takes longer than to read the other arguments."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(version())
+        parser.exit()
 
 
 def _unknown(command: str) -> str:
@@ -131,6 +136,9 @@ def _unknown(command: str) -> str:
 
 def version() -> str:
     """Such as 'spillgate 0.1.0 (Python 3.11.7)'; without a number where it is not installed."""
+    # Imported here because the commands themselves have no use for it.
+    import importlib.metadata
+
     try:
         number = importlib.metadata.version("spillgate")
     except importlib.metadata.PackageNotFoundError:

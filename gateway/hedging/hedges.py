@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from math import inf
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter
 
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
@@ -17,6 +16,7 @@ from gateway.hedging.answer_quantiles import AnswerQuantiles
 from gateway.hedging.rules import HedgeShare, may_hedge, second_choice
 from gateway.policy.sections.hedge import HedgeSettings
 from gateway.routing.router import Quote
+from gateway.metrics import Counter, Registry
 
 
 class HedgeForeseen(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class HedgeForeseen(msgspec.Struct, frozen=True):
 class Hedges:
     """Of all routes."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Registry) -> None:
         """``registry`` gets a counter of them."""
         self._counter = Counter(
             "spillgate_hedges",

@@ -7,9 +7,10 @@ from fractions import Fraction
 from typing import Literal
 
 import msgspec
-from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.registry import Collector
+from prometheus_client import Metric
 from prometheus_client.samples import Sample
+
+from gateway.metrics import Registry
 
 How = Literal["sum", "most", "least", "each"]
 
@@ -47,7 +48,7 @@ class Family(msgspec.Struct, frozen=True):
 _decode = msgspec.msgpack.Decoder(tuple[Family, ...]).decode
 
 
-def counted(registry: CollectorRegistry) -> bytes:
+def counted(registry: Registry) -> bytes:
     """All that one process counts at this instant."""
     return msgspec.msgpack.encode(tuple(_family(metric) for metric in registry.collect()))
 
@@ -65,7 +66,7 @@ def without_gauges(reports: Iterable[bytes]) -> bytes:
 
 def rendered(reports: Iterable[tuple[int, bytes]]) -> bytes:
     """Prometheus' text of what processes count, each known by its number."""
-    registry = CollectorRegistry()
+    registry = Registry()
     families = [
         msgspec.structs.replace(
             family, samples=tuple((*key, float(value)) for key, value in values.items())
@@ -73,7 +74,7 @@ def rendered(reports: Iterable[tuple[int, bytes]]) -> bytes:
         for family, values in _merged(reports)
     ]
     registry.register(_Told(families))
-    return generate_latest(registry)
+    return registry.text()
 
 
 def _family(metric: Metric) -> Family:
@@ -123,12 +124,9 @@ def _both(how: How, one: Fraction, other: Fraction) -> Fraction:
     return min(one, other) if how == "least" else max(one, other)
 
 
-class _Told(Collector):
+class _Told:
     def __init__(self, families: list[Family]) -> None:
         self._families = families
-
-    def describe(self) -> Iterable[Metric]:
-        return ()
 
     def collect(self) -> Iterable[Metric]:
         for family in self._families:

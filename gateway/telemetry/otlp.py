@@ -28,13 +28,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
-from prometheus_client import CollectorRegistry
 
 from gateway.policy.sections.telemetry import OtelSettings
 from gateway.telemetry import names
 from gateway.telemetry.metric_points import points_of
 from gateway.telemetry.spans import EndedCall, Span
 from gateway.telemetry.trace_context import TraceContext
+from gateway.metrics import Registry
 
 log = logging.getLogger("spillgate")
 
@@ -56,7 +56,7 @@ class OtlpSink:
     """Takes what ends on the event loop, and sends it from threads. ``registry`` is what
     ``/metrics`` shows; ``process`` tells this process from others that serve with it."""
 
-    def __init__(self, settings: OtelSettings, registry: CollectorRegistry, process: str) -> None:
+    def __init__(self, settings: OtelSettings, registry: Registry, process: str) -> None:
         self._settings = settings
         self._registry = registry
         self._began_ns = time.time_ns()

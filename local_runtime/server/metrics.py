@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from local_runtime.client.pending_call import Unanswered
 from local_runtime.client.workers import Workers
-from local_runtime.counters import Count, Counters, Histograms, Observations
+from local_runtime.counters import Count, Counters, Histograms, Observations, Registry
 from local_runtime.protocol.events import Done, ModelStatus
 
 _SECONDS = (
@@ -34,7 +32,7 @@ class AppMetrics:
     """Warm-up calls are not counted."""
 
     def __init__(self, workers: Workers, running: Callable[[], int]) -> None:
-        self._registry = CollectorRegistry()
+        self._registry = Registry()
         self._registry.register(_WorkerGauges(workers, running))
         self._calls = Counters(
             "runtime_calls",
@@ -68,13 +66,13 @@ class AppMetrics:
 
     def text(self) -> bytes:
         """All figures, as Prometheus reads them."""
-        return generate_latest(self._registry)
+        return self._registry.text()
 
     def _histograms(self, name: str, text: str, bounds: tuple[float, ...]) -> Histograms:
         return Histograms(f"runtime_{name}", text, ("route",), bounds, self._registry)
 
 
-class _WorkerGauges(Collector):
+class _WorkerGauges:
     """What is read at the scrape."""
 
     def __init__(self, workers: Workers, running: Callable[[], int]) -> None:

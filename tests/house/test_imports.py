@@ -21,6 +21,7 @@ pytestmark = needs_git
 LAZY = {
     "adapters.openai.realtime": "websockets, for the few backends that somebody talks with",
     "gateway.realtime.opening": "the same, for the few who do",
+    "importlib.metadata": "a start asks it nothing where every kind is ours",
     "cronsim": "few policies have schedules",
     "httpx": "few policies rent capacity, and call hooks for it",
     "gateway.console.desk": "a gateway that nobody looks at must not pay for Jinja2",
@@ -119,6 +120,37 @@ def test_the_serving_path_imports_nothing_heavy(program: str) -> None:
     assert done.returncode == 0, done.stderr
     loaded = {module.partition(".")[0] for module in json.loads(done.stdout)}
     assert loaded.intersection(HEAVY) == set()
+
+
+LATER = {
+    "gateway.policy.json_schema": "editors ask for it",
+    "gateway.policy.syntax.field_docs": "the same: it reads the source",
+    "http.server": "as prometheus_client, which brings it",
+    "importlib.metadata": "a policy whose kinds are all ours asks for no packages",
+    "prometheus_client": "the first scrape loads it",
+    "urllib.request": "as http.server",
+    "wsgiref": "the same",
+}
+"""What a start does without, and whose turn it is then."""
+START = """
+import gateway.cli.serving.serve
+from gateway.policy.reader import read_policy_text
+read_policy_text('''version: 1
+backends:
+  a: {kind: openai, base_url: "http://127.0.0.1:9/v1"}
+models:
+  m: {task: chat, backends: [a]}
+''', {})
+import json, sys; print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def test_a_start_leaves_for_later_what_no_call_needs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", START], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert LATER.keys() & {*json.loads(done.stdout)} == set()
 
 
 def test_the_heavy_are_what_the_optional_packages_are_imported_by() -> None:
