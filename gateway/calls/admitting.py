@@ -25,6 +25,7 @@ from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.holds.line import LONGEST_S, RoomLines, WaitForRoom
 from gateway.holds.usual_costs import UsualCosts
+from gateway.metrics import Counter
 from gateway.money.limit_refusals import refusal
 from gateway.money.limits import is_callers_own
 from gateway.money.room import Room
@@ -33,7 +34,6 @@ from gateway.routing.router import Decision, Quote, device_us
 from gateway.storage.base import Admitted, Claim, LimitStatus, Refused, SharedStore
 from gateway.storage.claims import CallClaims, ClaimTemplate
 from gateway.types import ApiError
-from gateway.metrics import Counter
 
 _FEWEST = 16
 """Tokens; a shorter answer is of no use to anybody, and the call is refused."""

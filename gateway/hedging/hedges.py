@@ -14,9 +14,9 @@ from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.hedging.answer_quantiles import AnswerQuantiles
 from gateway.hedging.rules import HedgeShare, may_hedge, second_choice
+from gateway.metrics import Counter, Registry
 from gateway.policy.sections.hedge import HedgeSettings
 from gateway.routing.router import Quote
-from gateway.metrics import Counter, Registry
 
 
 class HedgeForeseen(msgspec.Struct, frozen=True):

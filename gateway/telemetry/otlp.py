@@ -29,12 +29,12 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
+from gateway.metrics import Registry
 from gateway.policy.sections.telemetry import OtelSettings
 from gateway.telemetry import names
 from gateway.telemetry.metric_points import points_of
 from gateway.telemetry.spans import EndedCall, Span
 from gateway.telemetry.trace_context import TraceContext
-from gateway.metrics import Registry
 
 log = logging.getLogger("spillgate")
 

@@ -43,3 +43,21 @@ def test_cycles_that_are_made_later_are_collected_as_ever() -> None:
     later = weakref.ref(Knot())
     gc.collect()
     assert later() is None
+
+
+def test_what_is_imported_is_neither_looked_through_meanwhile_nor_ever_again() -> None:
+    with gc_tuning.importing():
+        assert not gc.isenabled()
+        made = Knot()
+    assert gc.isenabled()
+    assert not any(one is made for one in gc.get_objects())
+
+
+def test_a_collector_that_was_off_stays_off_after_imports() -> None:
+    gc.disable()
+    try:
+        with gc_tuning.importing():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
