@@ -80,6 +80,8 @@ class ActivePolicy:
             + [backend.spec.common.answer for backend in backends.values()]
         )
         """Whether any whole answer must be here by some time."""
+        self.takes_tags = policy.tags.any()
+        """Whether a request may give its call any."""
         self.hedges = any(route.hedge for route in policy.routes)
         """Whether slow calls of any route are asked of a second backend as well."""
         self._serving = {
@@ -103,9 +105,15 @@ class ActivePolicy:
         return any(one.on_disconnect == "finish" for one in found)
 
     def model(self, name: str, principal: Principal, named: str = "") -> ModelSpec:
-        """By its name or an alias; ``named``: one by which it was called before. Raises ApiError
-        403 for a model that the caller's key is not for, 404 for one that is not there."""
-        target = self.target(name, principal)
+        """The same, without its own name."""
+        return self.found(name, principal, named)[1]
+
+    def found(self, name: str, principal: Principal, named: str = "") -> tuple[str, ModelSpec]:
+        """A model, by its name or an alias, and its own name; ``named``: one by which it was called
+        before. Raises ApiError 403 for a model that the caller's key is not for, 404 for one that
+        is not there."""
+        alias = self.policy.aliases.get(name)
+        target = name if alias is None else alias.of(principal)
         if principal.permitted is not None:
             check_model(principal.permitted, target, named or name)
         found = self.policy.models.get(target)
@@ -116,7 +124,7 @@ class ActivePolicy:
                 f"There is no model {target!r} here. GET /v1/models lists those there are.",
                 param="model",
             )
-        return found
+        return target, found
 
     def target(self, name: str, principal: Principal | None = None) -> str:
         """The model that a name stands for, to this caller: its own, where it is no alias."""
@@ -197,10 +205,8 @@ class ActivePolicy:
         return any(not one.standing.serves_nobody(now, model) for one in self._serving[model])
 
     def _usable(self, model: str, route: Route) -> tuple[LiveBackend, ...]:
-        found = self._usables.get((model, route.name))
-        if found is None:
-            serving = _inside(self._serving[model], route.regions)
-            found = self._usables[model, route.name] = _in_order(serving, route.use)
+        serving = _inside(self._serving[model], route.regions)
+        found = self._usables[model, route.name] = _in_order(serving, route.use)
         return found
 
     def backend(self, name: str) -> LiveBackend:
@@ -302,11 +308,11 @@ class ActivePolicy:
             requests_per_day=per_day,
         )
         model, user, parts = call.model, principal.user, preferences.parts
-        rank = preferences.rank(priority)
+        rank = RANK[priority] if preferences.tags is None else preferences.rank(priority)
         ahead = None if queued is None else queued.at
         candidates = [
             candidate_of(one, model, now, ahead and ahead(one), user, rank, parts)
-            for one in self._usable(model, route)
+            for one in self._usables.get((model, route.name)) or self._usable(model, route)
         ]
         if preferences.session:
             candidates = self._in_session(candidates, call, (user, preferences.session), now)
@@ -318,7 +324,9 @@ class ActivePolicy:
             slo = preferences.patience
         if queued is not None:
             slo = max(slo - queued.waited_s, 0.0)
-        return decide(question, candidates, _bounded(route, preferences), slo, draw)
+        if preferences.max_price is not None:
+            route = _bounded(route, preferences.max_price)
+        return decide(question, candidates, route, slo, draw)
 
     def _question(self, call: Call, spec: ModelSpec, preferences: Preferences) -> RoutingRequest:
         size, output, parts = len(call.body), preferences.output_tokens, preferences.parts
@@ -388,12 +396,7 @@ def _in_order(serving: tuple[LiveBackend, ...], use: tuple[str, ...]) -> tuple[L
     return tuple(known[name] for name in use if name in known)
 
 
-def _bounded(route: Route, preferences: Preferences) -> Route:
-    if preferences.max_price is None:
-        return route
-    ceiling = (
-        preferences.max_price
-        if route.max_price is None
-        else min(preferences.max_price, route.max_price)
-    )
+def _bounded(route: Route, max_price: int) -> Route:
+    own = route.max_price
+    ceiling = max_price if own is None else min(max_price, own)
     return msgspec.structs.replace(route, max_price=ceiling)

@@ -113,13 +113,18 @@ class Learned:
         expected_cold: bool,
     ) -> None:
         """A call of the model succeeded, so many seconds after it was sent."""
-        if usage.exec_s is not None:
-            if usage.gpu_s is not None and usage.exec_s:
-                self._observe_share(usage.gpu_s / usage.exec_s)
-            self.observe_run(model, usage.exec_s)
-            if usage.output_tokens:
-                self.observe_output(model, usage.output_tokens, usage.exec_s)
-        self.observe_answer(model, seconds, usage.output_tokens, body_bytes)
+        ran_s, tokens = usage.exec_s, usage.output_tokens
+        if ran_s is not None:
+            if usage.gpu_s is not None and ran_s:
+                share = usage.gpu_s / ran_s
+                before = self._own_share or share
+                self._own_share = before + _ALPHA * (share - before)
+            self.observe_run(model, ran_s)
+            if tokens and ran_s > 0:
+                rates, seen = self._rates, tokens / ran_s
+                rate = rates.get(model, seen)
+                rates[model] = rate + _ALPHA * (seen - rate)
+        self.observe_answer(model, seconds, tokens, body_bytes)
         if self.cold is not None:
             start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
             self.observe_start(start_s, now, expected=expected_cold)
@@ -133,24 +138,12 @@ class Learned:
 
     def observe_run(self, model: str, seconds: float) -> None:
         """A call of the model ran for so long."""
-        run = self._runs[model] = self.run_time(model).observe(seconds)
+        run = self._runs[model] = self._runs.get(model, self._prior).observe(seconds)
         self.depth = _depth(run.mean, self._own_share)
-
-    def _observe_share(self, share: float) -> None:
-        """So much of its worker was a call's own."""
-        before = self._own_share or share
-        self._own_share = before + _ALPHA * (share - before)
 
     def output_rate(self, model: str) -> float:
         """Tokens a second that a call of the model writes."""
         return self._rates.get(model, _TOKENS_PER_S)
-
-    def observe_output(self, model: str, tokens: int, seconds: float) -> None:
-        """A call of the model wrote so many tokens in so long."""
-        if tokens and seconds > 0:
-            seen = tokens / seconds
-            rate = self._rates.get(model, seen)
-            self._rates[model] = rate + _ALPHA * (seen - rate)
 
     def more_input(self, model: str, parts: InputParts) -> int:
         """Tokens of input to hold for a call of the model beside what is declared."""
@@ -158,9 +151,8 @@ class Learned:
         return 0 if learned is None else learned.tokens(parts)
 
     def observe_input(self, model: str, parts: InputParts, held: int, used: int) -> None:
-        """A call for whose input ``held`` tokens were held had ``used`` of them."""
-        if used > held:
-            self._inputs.setdefault(model, LearnedInputs()).learn(parts, held, used)
+        """A call for whose input ``held`` tokens were held had ``used`` of them, which is more."""
+        self._inputs.setdefault(model, LearnedInputs()).learn(parts, held, used)
 
     def kept(self, model: str, conversation: Hashable, now: float, most: int) -> KeptPrefix:
         """What should be there of a conversation, as far as the engine's own counts bear it out.

@@ -59,7 +59,7 @@ class Leases:
     ) -> Lease:
         """A call is sent, or was at ``sent``, and should run from ``runs_from`` on."""
         leased_at = now if sent is None else sent
-        lease = Lease(expected_cold, leased_at, trial, ping, self.share.begin(now), is_line)
+        lease = Lease(expected_cold, leased_at, trial, ping, self.share.advance(now, 1), is_line)
         if expected_cold:
             self._starting.append(lease.leased_at)
         self._runs_from[id(lease)] = runs_from
@@ -91,7 +91,7 @@ class Leases:
 
     def end(self, lease: Lease, now: float, *, warm: bool) -> bool:
         """``warm``: its worker is warm now. True where its place in line is given back by that."""
-        self.share.end(now)
+        self.share.advance(now, -1)
         key = id(lease)
         self._runs_from.pop(key, None)
         self.pings -= lease.ping

@@ -15,14 +15,14 @@ _RUNS = 10
 class LineRoom:
     """Instants are monotonic seconds."""
 
-    __slots__ = ("_begun_at", "_most_before", "_most_calls", "_since", "running")
+    __slots__ = ("_begun_at", "_most_before", "_since", "most_calls", "running")
 
     def __init__(self) -> None:
         self.running = 0
         """Lines."""
         self._begun_at = -inf
         """When the last one did."""
-        self._most_calls = self._most_before = 0
+        self.most_calls = self._most_before = 0
         """That were there at once, since ``_since`` and in the time before it."""
         self._since = -inf
 
@@ -32,8 +32,8 @@ class LineRoom:
 
     def saw(self, calls: int) -> None:
         """So many that are no lines run or wait."""
-        if calls > self._most_calls:
-            self._most_calls = calls
+        if calls > self.most_calls:
+            self.most_calls = calls
 
     def takes(self, kept: KeptFree, in_all: int, line_s: float, now: float) -> bool:
         """Whether one more line of ``line_s`` seconds may begin where ``in_all`` calls and lines
@@ -44,12 +44,12 @@ class LineRoom:
         self._forget(in_all - self.running, now)
         return (
             in_all < kept.slots - kept.free
-            or self.running < kept.slots - max(self._most_calls, self._most_before)
+            or self.running < kept.slots - max(self.most_calls, self._most_before)
             or now - self._begun_at >= _RUNS * line_s
         )
 
     def _forget(self, calls: int, now: float) -> None:
         if now - self._since >= _REMEMBERED_S:
-            self._most_before, self._most_calls = self._most_calls, 0
+            self._most_before, self.most_calls = self.most_calls, 0
             self._since = now
         self.saw(calls)

@@ -343,7 +343,8 @@ class LiveBackend:
             self.standing.failed(now)
             self.learned.observe_failure(failure.failure, now - lease.leased_at, now)
         elif usage is not None:
-            self.rests.add_success(model)
+            if self.rests.health.scopes:
+                self.rests.add_success(model)
             self.standing.answered(now)
             seconds, cold = now - lease.leased_at, lease.expected_cold
             if self.queue.waiting and usage.exec_s is not None:
@@ -352,7 +353,8 @@ class LiveBackend:
             self.learned.observe_success(
                 model, usage, now, seconds=seconds, body_bytes=len(body), expected_cold=cold
             )
-            self.workers.learn(usage, now, expected_cold=cold)
+            if self.workers.held.count and not cold:
+                self.workers.learn(usage, now)
         elif lease.trial:
             self.rests.end_trial(model, user)
         if failure is None and self.learned.cold is not None:

@@ -21,33 +21,26 @@ class MachineShare:
         """Calls of other processes."""
         self._virtual = 0.0
 
-    def begin(self, now: float) -> float:
-        """A call comes; returns its mark."""
-        self._advance(now)
-        self._calls += 1
+    def advance(self, now: float, calls: int = 0) -> float:
+        """Where the clock stands, from when on there are so many calls more: 1 as one comes, whose
+        mark this is, -1 as one goes."""
+        there = self._calls
+        if there and now > self._at:
+            self._virtual += (now - self._at) / (there + self.others)
+        self._at = now
+        self._calls = there + calls
         return self._virtual
 
     def since(self, mark: float, now: float) -> float:
         """Seconds of the machine that are a call's up to ``now``."""
-        self._advance(now)
-        return self._virtual - mark
-
-    def end(self, now: float) -> None:
-        """A call goes."""
-        self._advance(now)
-        self._calls -= 1
+        return self.advance(now) - mark
 
     def hear_of_others(self, calls: int, now: float) -> None:
         """So many calls of other processes are there from now on, each with an equal part."""
-        self._advance(now)
+        self.advance(now)
         self.others = calls
 
     @property
     def calls(self) -> int:
         """Those that are there, the others' among them."""
         return self._calls + self.others
-
-    def _advance(self, now: float) -> None:
-        if self._calls and now > self._at:
-            self._virtual += (now - self._at) / (self._calls + self.others)
-        self._at = now

@@ -82,7 +82,7 @@ class PlatformWorkers:
         self.held.hear(up)
         self._learned.observe_warm(up, now, idle=idle)
 
-    def learn(self, usage: Usage, now: float, *, expected_cold: bool) -> None:
-        """A call was answered: one that was not expected to wait for a start may have."""
-        if self.held.count and not expected_cold and (usage.cold_s or 0.0) >= COLD_FLOOR_S:
+    def learn(self, usage: Usage, now: float) -> None:
+        """A call was answered that was not expected to wait for a start: it may have."""
+        if (usage.cold_s or 0.0) >= COLD_FLOOR_S:
             self.held.doubt(now)

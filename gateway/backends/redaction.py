@@ -77,8 +77,10 @@ class Redactor:
 
     def over(self, reply: Reply) -> Reply:
         """A whole answer; the chunks of a stream are redacted as they are passed on."""
-        body = self(reply.body)
-        return reply if body is reply.body else msgspec.structs.replace(reply, body=body)
+        for secret in self._secrets:
+            if reply.body.find(secret) >= 0:
+                return msgspec.structs.replace(reply, body=self(reply.body))
+        return reply
 
 
 class StreamRedactor:

@@ -97,9 +97,8 @@ class Rests:
         self.health = after_failure(self.health, failed, now, self._draw())
 
     def add_success(self, model: str) -> None:
-        """A call of the model was answered."""
-        if self.health.scopes:
-            self.health = after_success(self.health, model)
+        """A call of the model was answered, while somebody is kept away."""
+        self.health = after_success(self.health, model)
 
     def add_good_word(self) -> None:
         """The backend says of itself that it is ready."""

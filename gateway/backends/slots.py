@@ -111,7 +111,10 @@ class SlotQueue:
         if (cap is not None and self.running >= cap) or self.waiting:
             return False
         self.running += 1
-        self._room.saw(self.running - self._room.running)
+        room = self._room
+        calls = self.running - room.running
+        if calls > room.most_calls:
+            room.saw(calls)
         return True
 
     def take_for_line(self, place: Place) -> bool:
@@ -194,7 +197,8 @@ class SlotQueue:
         self._room.running -= is_line
         if self.freed is not None:
             self.freed()
-        self.fill()
+        if self.waiting:
+            self.fill()
 
     def fill(self) -> None:
         """Grants what slots there are."""

@@ -148,7 +148,8 @@ class Attempt(msgspec.Struct, frozen=True):
         reported = credible(reported)
         price = self.price
         if self.tokens_count:
-            reported = self._counted(reported)
+            call = self.call
+            reported = with_tokens(reported, call.body, call.task, self.progress.events)
         if by_media(price):
             reported = with_media(price, reported, len(self.call.body), self.call.task)
         return self._with_share(reported)
@@ -156,7 +157,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def teach(self, used: Usage, parts: InputParts) -> None:
         """What this success tells of how much must be held for the next such call."""
         held = self.quote.input_held
-        if held and used.input_tokens is not None:
+        if held and used.input_tokens is not None and used.input_tokens > held:
             self.backend.learned.observe_input(self.call.model, parts, held, used.input_tokens)
 
     def _with_share(self, reported: Usage) -> Usage:

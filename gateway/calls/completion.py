@@ -293,7 +293,8 @@ class Completion:
     ) -> None:
         if state.attempt is attempt:  # else somebody was faster while the remote work was stopped
             state.attempt = None
-            self._top_up.disarm(attempt)
+            if id(attempt) in self._top_up.watched:
+                self._top_up.disarm(attempt)
             attempt.backend.end(
                 attempt.lease,
                 state.call.model,
@@ -318,13 +319,14 @@ class Completion:
         if state.ending is not None:
             return
         row = end_row(state, outcome, used, status=status, error=error, now_at=self._clock.time())
-        if (start := start_row(state, used, row)) is not None:
-            state.starts = (*state.starts, start)
+        if used is not None and used.cold_s:
+            start = start_row(state, used, row)
+            state.starts = state.starts if start is None else (*state.starts, start)
         ending = state.end(row)
         claims = state.admission.claims
         self._held.discard(state)
         rows, settle = ending.rows(), self._settler.settle
-        parts = state.leaves_all(rows)
+        parts = () if state.at_backend is state.at_model is None else state.leaves_all(rows)
         try:
             await settle(rows, claims, opened=state.opened, beside=parts)
         except asyncio.CancelledError:

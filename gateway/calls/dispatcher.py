@@ -193,12 +193,14 @@ class Dispatcher:
         *,
         whenever: bool = False,
     ) -> Decision:
-        return self.decide(
-            active,
-            call or state.call,
+        call, at = call or state.call, state.received_at
+        return active.decide(
+            call,
             state.principal,
             state.preferences,
-            received_at=state.received_at,
+            now=self._clock.monotonic(),
+            per_day=lambda: self.volume.per_day(call.model, at),
+            draw=self._random.random,
             queued=queued,
             whenever=whenever,
         )
@@ -221,7 +223,28 @@ class Dispatcher:
             self.volume.add(state.call.model, state.received_at)
             if active.bounds_repetitions:
                 self._failover.count(state.route, quotes[0].backend, state.received)
-            return await self._run(active, state, quotes)
+            try:
+                answer = await self._walk(active, state, quotes)
+                if not isinstance(answer, BackendError):
+                    return answer
+                await self._completion.call_failed(state, answer)
+            except NoRoom as full:
+                refused = self._refused(refusal(full.refused))
+                await self._completion.refused(state, refused.status, refused.code)
+                raise refused from None
+            except asyncio.CancelledError:
+                await self._completion.abandon(state)
+                if (cause := stopped(state.stop_cause)) is None:
+                    raise
+                take_back_cancellation()
+                raise cause from None
+            except StorageUnavailable as unavailable:
+                await self._completion.not_asked(state, unavailable)
+                raise store_unavailable(unavailable) from None
+            except Exception:
+                await self._completion.abandon_after_fault(state)
+                raise
+            raise refusal_of(answer, state.tried, state.unaffordable)
         finally:
             active.calls -= 1
 
@@ -252,33 +275,6 @@ class Dispatcher:
         return error
 
     # --- the walk -----------------------------------------------------------------------------
-
-    async def _run(
-        self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
-    ) -> Answer:
-        """The walk, and the end of a call that it gives no answer to."""
-        try:
-            answer = await self._walk(active, state, quotes)
-            if not isinstance(answer, BackendError):
-                return answer
-            await self._completion.call_failed(state, answer)
-        except NoRoom as full:
-            refused = self._refused(refusal(full.refused))
-            await self._completion.refused(state, refused.status, refused.code)
-            raise refused from None
-        except asyncio.CancelledError:
-            await self._completion.abandon(state)
-            if (error := stopped(state.stop_cause)) is None:
-                raise
-            take_back_cancellation()
-            raise error from None
-        except StorageUnavailable as unavailable:
-            await self._completion.not_asked(state, unavailable)
-            raise store_unavailable(unavailable) from None
-        except Exception:
-            await self._completion.abandon_after_fault(state)
-            raise
-        raise refusal_of(answer, state.tried, state.unaffordable)
 
     async def _walk(
         self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]

@@ -23,7 +23,7 @@ from gateway.clock import Clock
 from gateway.planning.line import Place
 from gateway.routing.regions import is_in
 from gateway.routing.router import Decision, Quote
-from gateway.storage.base import Hold, Ledger
+from gateway.storage.base import Ledger
 
 Decide = Callable[[ActivePolicy, CallState, Queued], Decision]
 """Routes a call that waits in line."""
@@ -45,15 +45,6 @@ class Entering:
     def asks_too(self, attempt: Attempt) -> None:
         """A second backend is about to be asked for a call that is at one."""
 
-    async def _open(self, state: CallState, quote: Quote, at_backend: Hold | None) -> None:
-        """A call that is cancelled meanwhile may have its row all the same: it is ended."""
-        try:
-            await self._ledger.open(open_row(state, at_backend, quote.estimate.hold))
-        except asyncio.CancelledError:
-            state.opened = True
-            raise
-        state.opened = True
-
     async def enter(
         self,
         active: ActivePolicy,
@@ -73,9 +64,15 @@ class Entering:
         hold = limits.foresee(active, state, quote) if active.limits_backends else None
         backend = state.backend = active.backends[quote.backend]
         if quote.paid:
-            await self._open(state, quote, hold)
+            try:
+                await self._ledger.open(open_row(state, hold, quote.estimate.hold))
+            except asyncio.CancelledError:  # it may have its row all the same: it is ended
+                state.opened = True
+                raise
+            state.opened = True
         since = self._clock.monotonic()
-        backend = state.backend = backend.newest()
+        if backend.successor is not None:
+            backend = state.backend = backend.newest()
         if (
             backend.standing.draining and untried
         ):  # the call may have waited for money since it was decided
@@ -134,10 +131,12 @@ class Entering:
         state.moves_to(quote)
         if quote.paid or state.opened:
             try:
-                await self._open(state, quote, None)
-            except BaseException:
+                await self._ledger.open(open_row(state, None, quote.estimate.hold))
+            except BaseException as failed:
+                state.opened = state.opened or isinstance(failed, asyncio.CancelledError)
                 at.end(lease, state.call.model, None, None)
                 raise
+            state.opened = True
         return quote
 
     def _place(

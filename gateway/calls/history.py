@@ -53,20 +53,18 @@ class FailedAttempt(msgspec.Struct, frozen=True):
 
 
 def history_of(
-    decision: Decision | None,
+    decision: Decision,
     tried: list[FailedAttempt],
     not_asked: tuple[tuple[str, str], ...],
     received_at: float,
     price: PriceRecord | None,
     amounts: dict[str, int],
-) -> CallHistory | None:
-    """What is kept of a call's way; None of a call that was never decided."""
-    if decision is None:
-        return None
+) -> CallHistory:
+    """What is kept of a call's way."""
     attempts = [_remembered(one, received_at) for one in tried[-MOST_KEPT:]] if tried else ()
     return CallHistory(
         decision.slo,
-        tuple([_recorded(quote) for quote in decision.quotes[:MOST_KEPT]]),
+        tuple(map(_recorded, decision.quotes[:MOST_KEPT])),
         decision.refused[:MOST_KEPT],
         tuple(attempts),
         price,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from adapters.types import Usage
@@ -16,19 +14,36 @@ from gateway.money.committed import IDLE
 from gateway.money.estimates import cost_basis
 from gateway.money.pricing import charge
 from gateway.money.tariffs import PriceInForce, settled_by
-from gateway.storage.base import Claim, Hold, LedgerRow, Outcome
+from gateway.storage.base import Hold, LedgerRow, Outcome
 from gateway.storage.claims import held_in
 from gateway.storage.history import CallHistory
-from gateway.types import MICRO
+from gateway.types import MICRO, with_own
 
 
 def open_row(state: CallState, at_backend: Hold | None, at_most: int = 0) -> LedgerRow:
     """The row that must be durable before a paid backend is asked, and ``at_backend`` is held
     there. ``at_most``: nano-dollars that it may cost; nothing may be held for a caller whom
     nothing limits, and his interrupted call has cost something all the same."""
-    row, at_model = _row(state, held_in(state.admission.claims)), state.at_model
-    if not row.hold_nano:
-        row = msgspec.structs.replace(row, hold_nano=at_most)
+    call, principal, backend = state.call, state.principal, state.backend
+    own, tags, at_model = principal.tags, state.preferences.tags, state.at_model
+    row = LedgerRow(
+        id=call.id,
+        started_at=state.received_at,
+        key_id=principal.key_id,
+        user=principal.user,
+        plan=principal.plan,
+        tags=own if tags is None else with_own(tags, own),
+        model=call.model,
+        task=call.task,
+        backend="" if backend is None else backend.name,
+        reason=state.reason,
+        route=state.route,
+        policy=state.policy,
+        stream=call.stream,
+        hold_nano=state.admission.hold_nano or at_most,
+        price="" if backend is None else backend.spec.common.price or "",
+        claims=held_in(state.admission.claims),
+    )
     if at_backend is None and at_model is None:
         return row
     beside = [None if one is None else amounts_in(one) for one in (at_backend, at_model)]
@@ -53,23 +68,39 @@ def end_row(
     if in_force is not None and in_force.by_answer:
         in_force, used = settled_by(in_force, used, state.preferences.image)
     price = None if in_force is None else in_force.price
-    paid = _paid_by_caller(state, used)
+    paid = _paid_by_caller(state, used) if used.cold_s else used
     queue_s = (used.queue_s or 0.0) + state.waited_s
     cost = 0 if usage is None else charge(price, paid)
-    return msgspec.structs.replace(
-        _row(state),
+    call, principal, backend = state.call, state.principal, state.backend
+    own, tags = principal.tags, state.preferences.tags
+    return LedgerRow(
+        id=call.id,
         outcome=outcome,
+        started_at=state.received_at,
         ended_at=now_at,
+        key_id=principal.key_id,
+        user=principal.user,
+        plan=principal.plan,
+        tags=own if tags is None else with_own(tags, own),
+        model=call.model,
+        task=call.task,
+        backend="" if backend is None else backend.name,
+        reason=state.reason,
+        route=state.route,
+        policy=state.policy,
         status=status,
         error=error,
+        stream=call.stream,
         input_tokens=used.input_tokens or 0,
         output_tokens=used.output_tokens or 0,
         queue_us=round(queue_s * MICRO) if queue_s else 0,
         cold_us=round(used.cold_s * MICRO) if used.cold_s else 0,
         exec_us=round(used.exec_s * MICRO) if used.exec_s else 0,
         gpu_us=round(used.gpu_s * MICRO) if used.gpu_s else 0,
+        hold_nano=state.admission.hold_nano,
         cost_nano=cost,
         cost_basis=cost_basis(price, used, cost),
+        price="" if backend is None else backend.spec.common.price or "",
         worker=used.worker or "",
         history=_history(state, paid, in_force),
     )
@@ -78,9 +109,10 @@ def end_row(
 def start_row(state: CallState, usage: Usage | None, row: LedgerRow) -> LedgerRow | None:
     """What the cold start cost that the call of ``row`` has waited for, where it is nobody's: with
     that row it makes what the platform bills. None where there is nothing."""
-    in_force, used = state.in_force, NOTHING if usage is None else usage
-    if in_force is None or _paid_by_caller(state, used) is used:
+    in_force = state.in_force
+    if usage is None or in_force is None or _paid_by_caller(state, usage) is usage:
         return None
+    used = usage
     if in_force.by_answer:
         in_force, used = settled_by(in_force, used, state.preferences.image)
     nano = charge(in_force.price, used) - row.cost_nano
@@ -117,31 +149,9 @@ def _paid_by_caller(state: CallState, used: Usage) -> Usage:
 
 
 def _history(state: CallState, used: Usage, in_force: PriceInForce | None) -> CallHistory | None:
+    decision = state.decision
+    if decision is None:
+        return None
     price = None if in_force is None else in_force.record
     amounts = amounts_of(used) if price is not None else {}
-    return history_of(
-        state.decision, state.tried, state.not_asked, state.received_at, price, amounts
-    )
-
-
-def _row(state: CallState, claims: Sequence[Claim] = ()) -> LedgerRow:
-    """What is known of the call however it ends."""
-    call, principal, backend = state.call, state.principal, state.backend
-    return LedgerRow(
-        id=call.id,
-        started_at=state.received_at,
-        key_id=principal.key_id,
-        user=principal.user,
-        plan=principal.plan,
-        tags=state.preferences.tags_with(principal.tags),
-        model=call.model,
-        task=call.task,
-        backend="" if backend is None else backend.name,
-        reason=state.reason,
-        route=state.route,
-        policy=state.policy,
-        stream=call.stream,
-        hold_nano=state.admission.hold_nano,
-        price="" if backend is None else backend.spec.common.price or "",
-        claims=claims,
-    )
+    return history_of(decision, state.tried, state.not_asked, state.received_at, price, amounts)

@@ -23,7 +23,7 @@ from gateway.clock import Clock
 from gateway.money.pricing import output_cost
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Quote, device_us
-from gateway.shared_timer import EVERY_S, SharedTimer
+from gateway.shared_timer import EVERY_S, Look, SharedTimer
 from gateway.storage.base import Claim, Ledger, SharedStore, StorageUnavailable
 from gateway.tasks import BackgroundTasks
 from gateway.types import Unit
@@ -56,6 +56,8 @@ class TopUp:
         self._clock = clock
         self._timer = timer
         self._background = background
+        self.watched: set[int] = set()
+        """The attempts for whose time more may have to be held: most have none."""
 
     def arm(
         self,
@@ -77,11 +79,16 @@ class TopUp:
                 self.disarm(attempt)
                 self._background.run(self._extend(state, attempt, since, lasts_s))
 
+        self._watch(attempt, look)
+
+    def _watch(self, attempt: Attempt, look: Look) -> None:
+        self.watched.add(id(attempt))  # it is one of its call's, and may be equal to another's
         self._timer.watch(id(attempt), look)
 
     def disarm(self, attempt: Attempt) -> None:
         """The attempt is over: nothing more is held for it."""
-        self._timer.unwatch(id(attempt))  # it is one of its call's, and may be equal to another's
+        self.watched.discard(id(attempt))
+        self._timer.unwatch(id(attempt))
 
     async def _extend(
         self, state: CallState, attempt: Attempt, since: float, held_s: float
@@ -168,7 +175,7 @@ class TopUp:
                 self.disarm(attempt)
                 state.stop("budget")
 
-        self._timer.watch(id(attempt), look)
+        self._watch(attempt, look)
 
     async def hold_for(
         self, state: CallState, quotes: Sequence[Quote], *, leaves_model: bool = False

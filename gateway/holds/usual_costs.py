@@ -75,7 +75,10 @@ class UsualCosts:
         """A call for which so many nano-dollars were held has succeeded at this cost. Its model
         learns from a key as long as that is new, and whenever what is usual for it changes."""
         share = cost_nano / held_nano if cost_nano < held_nano else 1.0
-        if not self._of_key(key_id, model).observe(share):
+        own = self._of_keys.get((key_id, model))
+        if own is None:
+            own = self._begin(key_id, model)
+        if not own.observe(share):
             return
         of_model = self._of_models.get(model)
         if of_model is None:
@@ -85,7 +88,10 @@ class UsualCosts:
     def surplus(self, key_id: str, model: str, held_nano: int) -> int:
         """Nano-dollars of what is held that nine of ten such calls give back; 0 where nothing is
         known of them."""
-        usual = round(held_nano * self._known(key_id, model).usual)
+        known = self._of_keys.get((key_id, model))
+        if known is None or not known.is_known:
+            known = self._of_models.get(model, _NOTHING_KNOWN)
+        usual = int(held_nano * known.usual + 0.5)
         return held_nano - usual if usual < held_nano else 0
 
     def least(self, key_id: str, model: str, held_nano: int) -> int:
@@ -103,10 +109,8 @@ class UsualCosts:
             return own
         return self._of_models.get(model, _NOTHING_KNOWN)
 
-    def _of_key(self, key_id: str, model: str) -> _Shares:
-        found = self._of_keys.get((key_id, model))
-        if found is None:
-            if len(self._of_keys) >= _KEYS:
-                del self._of_keys[next(iter(self._of_keys))]
-            found = self._of_keys[key_id, model] = _Shares()
+    def _begin(self, key_id: str, model: str) -> _Shares:
+        if len(self._of_keys) >= _KEYS:
+            del self._of_keys[next(iter(self._of_keys))]
+        found = self._of_keys[key_id, model] = _Shares()
         return found

@@ -190,7 +190,17 @@ def estimate(price: Price | None, expected: Expectation, dearest: Price | None =
     if price is None:
         return FREE
     held = dearest_tokens(price) if dearest is None else dearest
-    likely, most = _likely(price, expected), _most(held, expected)
+    given, high = expected.input_tokens, expected.input_high_tokens
+    images, audio_s = expected.images, expected.audio_s
+    likely = _sum(
+        price,
+        expected,
+        expected.exec_s,
+        given,
+        images if images < _LIKELY_IMAGES else _LIKELY_IMAGES,
+        audio_s if audio_s < _LIKELY_AUDIO_S else _LIKELY_AUDIO_S,
+    )
+    most = _sum(held, expected, expected.exec_high_s, high, images, audio_s, held.round_up or 0)
     hold = most if most > likely else likely
     marginal = likely if price.per_hour is None else 0
     if expected.tail_s:
@@ -198,36 +208,29 @@ def estimate(price: Price | None, expected: Expectation, dearest: Price | None =
     return Estimate(marginal, likely, hold, second_rate(held))
 
 
-def _likely(price: Price, expected: Expectation) -> int:
+def _sum(
+    price: Price,
+    expected: Expectation,
+    exec_s: float,
+    given: int,
+    images: int,
+    audio_s: float,
+    step_us: int = 0,
+) -> int:
+    """For so many seconds of running and ``step_us`` microseconds more, tokens of input, images and
+    seconds of sound; for as long a start and as many tokens of output as are expected."""
     total = price.per_call or 0
     if price.per_second is not None:
-        us = _billed_us(price, expected.exec_s, expected.cold_s)
+        us = _billed_us(price, exec_s, expected.cold_s) + step_us
         total += _for_time(price.per_second, us)
     if price.per_hour is not None:
-        total += _share_of_hour(price.per_hour, round(expected.exec_s * MICRO))
+        total += _share_of_hour(price.per_hour, round(exec_s * MICRO))
     if price.per_million_input is not None or price.per_million_output is not None:
-        total += _for_text(price, expected.input_tokens, expected.output_tokens)
+        total += _for_text(price, given, expected.output_tokens)
     if price.per_image is not None:
-        each = rate_of(price, expected.image).nano
-        total += each * min(expected.images, _LIKELY_IMAGES)
+        total += rate_of(price, expected.image).nano * images
     if price.per_audio_second is not None:
-        total += _for_sound(price.per_audio_second, min(expected.audio_s, _LIKELY_AUDIO_S))
-    return total
-
-
-def _most(held: Price, expected: Expectation) -> int:
-    total = held.per_call or 0
-    if held.per_second is not None:
-        us = _billed_us(held, expected.exec_high_s, expected.cold_s) + (held.round_up or 0)
-        total += _for_time(held.per_second, us)
-    if held.per_hour is not None:
-        total += _share_of_hour(held.per_hour, round(expected.exec_high_s * MICRO))
-    if held.per_million_input is not None or held.per_million_output is not None:
-        total += _for_text(held, expected.input_high_tokens, expected.output_tokens)
-    if held.per_image is not None:
-        total += rate_of(held, expected.image).nano * expected.images
-    if held.per_audio_second is not None:
-        total += _for_sound(held.per_audio_second, expected.audio_s)
+        total += _for_sound(price.per_audio_second, audio_s)
     return total
 
 

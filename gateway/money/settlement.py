@@ -177,8 +177,11 @@ class Settler:
         when it is back."""
         charged = charged_of(rows, holds_rest(claims))
         try:
-            self.count_past(hold_id, await self._shared.settle(hold_id, claims, charged))
-            self.gave_back(claims)
+            past_nano = await self._shared.settle(hold_id, claims, charged)
+            if past_nano:
+                self.count_past(hold_id, past_nano)
+            if self.lines.at or self.full.known:
+                self.gave_back(claims)
         except StorageUnavailable as unavailable:
             log.error("shared store: %s; settlement of %s waits", unavailable, hold_id)
             self._keep(functools.partial(self._settle_late, hold_id, claims, charged))
@@ -193,17 +196,18 @@ class Settler:
     async def _settle_late(
         self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]
     ) -> None:
-        self.count_past(call_id, await self._shared.settle(call_id, claims, charged))
+        past_nano = await self._shared.settle(call_id, claims, charged)
+        if past_nano:
+            self.count_past(call_id, past_nano)
 
     def count_past(self, call_id: str, past_nano: int) -> None:
         """So much of a settlement lies past a limit of money."""
-        if past_nano:
-            self._metrics.past_caps.inc(past_nano / NANO)
-            log.warning(
-                "%s was charged %s USD past a cap: more was used than was held for it",
-                call_id,
-                usd(past_nano),
-            )
+        self._metrics.past_caps.inc(past_nano / NANO)
+        log.warning(
+            "%s was charged %s USD past a cap: more was used than was held for it",
+            call_id,
+            usd(past_nano),
+        )
 
     def _keep(self, late: Step) -> None:
         self._metrics.unsettled.inc()

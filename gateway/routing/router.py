@@ -157,7 +157,7 @@ def device_us(quotes: Iterable[Quote]) -> int:
     for quote in quotes:
         if quote.hold_s > longest and (quote.reserved or quote.estimate.per_second):
             longest = quote.hold_s
-    return round(longest * MICRO)
+    return round(longest * MICRO) if longest else 0
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
@@ -186,7 +186,7 @@ def decide(
     """
     quotes: list[Quote] = []
     last: list[Quote] = []
-    text = question.body_bytes - question.parts.data_bytes
+    text, needs = question.body_bytes - question.parts.data_bytes, question.needs
     refused: list[tuple[str, RefusalCode]] = []
     kept = _most_kept(candidates) if question.in_session else NOTHING_KEPT
     for candidate in candidates:
@@ -199,7 +199,9 @@ def decide(
                 quote = _in_session(quote, candidate, kept)
             if route.max_price is not None and quote.estimate.marginal > route.max_price:
                 refusal = "over_max_price"
-            elif refusal is None and _is_tight(question, candidate):
+            elif (
+                refusal is None and needs is not NO_NEEDS and _is_tight(needs, question, candidate)
+            ):
                 last.append(quote)
                 refusal = "context_too_small"
             else:
@@ -267,9 +269,8 @@ def _unfit(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None
     return None
 
 
-def _is_tight(question: RoutingRequest, candidate: Candidate) -> bool:
-    needs = question.needs
-    if needs is NO_NEEDS or not needs.prompt_tokens:
+def _is_tight(needs: Needs, question: RoutingRequest, candidate: Candidate) -> bool:
+    if not needs.prompt_tokens:
         return False
     return is_tight(needs, candidate.context, question.bounded_tokens)
 
@@ -356,10 +357,13 @@ def _rank(
     if route.order == "weighted":
         return _weighted(quotes, route.weights or {}, draw), "WEIGHTED"
     limit = slo * SLO_MARGIN
-    late = [quote for quote in quotes if quote.delay.seconds > limit]
-    if len(late) == len(quotes):
-        return sorted(quotes, key=_by_delay), "LEAST_DELAY"
-    if len(quotes) > 1:
+    if len(quotes) == 1:
+        if quotes[0].delay.seconds > limit:
+            return quotes, "LEAST_DELAY"
+    else:
+        late = [quote for quote in quotes if quote.delay.seconds > limit]
+        if len(late) == len(quotes):
+            return sorted(quotes, key=_by_delay), "LEAST_DELAY"
         fits = [quote for quote in quotes if quote.delay.seconds <= limit]
         quotes = sorted(fits, key=_by_price) + sorted(late, key=_by_delay)
     first = quotes[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -295,14 +295,14 @@ class Ledger(Protocol):
     Writes from many calls are committed together; a call that is alone waits for no other.
     """
 
-    async def open(self, row: LedgerRow) -> None:
+    def open(self, row: LedgerRow) -> Awaitable[None]:
         """Inserts an open row. Raises StorageUnavailable when it cannot be made durable, of which
         MaybeWritten says that it may be all the same, and ValueError when its id is taken by
         another call, or settled. The same call (key, user and beginning) may open its row again,
         to ask another backend: the later row replaces the earlier."""
         ...
 
-    async def settle(self, rows: Sequence[LedgerRow]) -> None:
+    def settle(self, rows: Sequence[LedgerRow]) -> Awaitable[None]:
         """Writes settled rows in one step: an open row with the id is ended, a missing one is
         inserted, a row that is settled already is left as it is. Raises StorageUnavailable."""
         ...

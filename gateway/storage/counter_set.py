@@ -91,15 +91,12 @@ class CounterSet:
         self.stood_at = -1
         """How many counters the store had dropped when these were last seen to be in use."""
 
-    def stands(self, now: int, dropped: int) -> bool:
-        """Whether no other counter has taken the place of one of these. ``dropped``: how many the
-        store has dropped by now."""
-        if self.ends <= now:
+    def stands(self, dropped: int) -> bool:
+        """Whether no other counter has taken the place of one of these, but for those that end at a
+        time. ``dropped``: how many the store has dropped by now."""
+        if not all(counter.ends for counter in self.undated):
             return False
-        if self.stood_at != dropped:
-            if not all(counter.ends for counter in self.undated):
-                return False
-            self.stood_at = dropped
+        self.stood_at = dropped
         return True
 
     def takes(self, nano_usd: int, gpu_us: int, rest: Mapping[Unit, int]) -> Takes:
@@ -139,19 +136,20 @@ class CounterSet:
             if room <= 0 and (room or mark[1]):
                 return None
             marks.append(mark)
-        for gauge, limit, one in self.gauges:
-            if gauge.alive + one > limit:
-                return None
         if self.others and not self._others_fit(takes, now):
             return None
+        for gauge, limit, one in self.gauges:
+            alive = gauge.alive + one
+            if alive > limit:
+                self._take_back(takes, gauge)
+                return None
+            gauge.alive = alive
         for total, limit, take in zip(self.totals, self.limits, takes):  # noqa: B905
             held = total.held + take
             if total.spent + held > limit:
                 self._take_back(takes, total)
                 return None
             total.held = held
-        for gauge, _, one in self.gauges:
-            gauge.alive += one
         for counted, mark in zip(self.rates, marks):  # noqa: B905 - strict makes a dict first
             rate = counted[0]
             rate.us, rate.part = mark
@@ -178,8 +176,12 @@ class CounterSet:
         """Of a call that is admitted at ``now``."""
         return [(counter.step_at(now), 0) for counter, _ in self.others]
 
-    def _take_back(self, takes: Takes, full: Total) -> None:
-        """From the totals before the one that has no room."""
+    def _take_back(self, takes: Takes, full: Gauge | Total) -> None:
+        """From the gauges and totals before the one that has no room."""
+        for gauge, _, one in self.gauges:
+            if gauge is full:
+                return
+            gauge.alive -= one
         for total, take in zip(self.totals, takes, strict=False):
             if total is full:
                 return

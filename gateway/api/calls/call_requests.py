@@ -43,51 +43,31 @@ from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError, Priority
 
 _PRIORITIES: dict[bytes, Priority] = {b"high": "high", b"normal": "normal", b"low": "low"}
+_PRIORITY, _CEILING = b"x-spillgate-priority", b"x-spillgate-max-price"
+_WISHES = frozenset((_PRIORITY, _CEILING))
 _NO_TAGS: Mapping[str, str] = {}
 _GRACE_S = 1.0
 """Whoever waits for a backend sees first that its time is up, and says so better."""
 
 
-class Watch:
+class Watch(msgspec.Struct, eq=False):
     """Stops a call when its client hangs up, or when it has had its time: whoever reads from a
     backend looks at the time as well, but nobody does while a client does not take what is there.
+    Whoever makes it has ``look`` called by the timer.
     """
 
-    __slots__ = (
-        "_active",
-        "_clock",
-        "_late",
-        "_receive",
-        "_since",
-        "_state",
-        "_task",
-        "_timer",
-        "waiting",
-    )
+    _receive: Receive
+    _state: CallState
+    _timer: SharedTimer
+    _clock: Clock
+    waiting: WaitingStream | None
+    _active: ActivePolicy
+    _late: Timer | None = None
+    _task: asyncio.Task[None] | None = None
 
-    def __init__(
-        self,
-        receive: Receive,
-        state: CallState,
-        timer: SharedTimer,
-        clock: Clock,
-        waiting: WaitingStream | None,
-        active: ActivePolicy,
-    ) -> None:
-        self.waiting = waiting
-        self._active = active
-        self._receive = receive
-        self._state = state
-        self._timer = timer
-        self._clock = clock
-        self._late: Timer | None = None
-        self._since = state.received
-        self._task: asyncio.Task[None] | None = None
-        timer.watch(self, self._look)
-
-    def _look(self, now: float) -> None:
+    def look(self, now: float) -> None:
         """A short call ends before anybody listens for its client: to listen costs a task."""
-        if now - self._since >= EVERY_S:
+        if now - self._state.received >= EVERY_S:
             self._timer.unwatch(self)
             self._task = asyncio.get_running_loop().create_task(self._listen())
             self._look_at_time()
@@ -133,8 +113,7 @@ def preferences_of(
 ) -> Preferences:
     """What the X-Spillgate headers ask for. Raises ApiError 400 for one that cannot be read."""
     headers = context.headers
-    priority = headers.get(b"x-spillgate-priority")
-    ceiling = headers.get(b"x-spillgate-max-price")
+    priority, ceiling = headers.get(_PRIORITY), headers.get(_CEILING)
     if priority is None and ceiling is None:
         if not output_tokens:
             return NO_OUTPUT
@@ -181,7 +160,11 @@ def all_preferences(
 ) -> Preferences:
     """What the request asks for beside its call, with the tags that it gives it; ``named``: those
     that stand beside the call's own body. Raises ApiError 400 for what cannot be read."""
-    preferences = preferences_of(context, parsed.output_tokens, parsed.unbounded, parsed.parts)
+    output, unbounded, parts = parsed.output_tokens, parsed.unbounded, parsed.parts
+    if not output or not _WISHES.isdisjoint(context.headers):
+        preferences = preferences_of(context, output, unbounded, parts)
+    else:
+        preferences = Preferences(None, None, output, unbounded, parts)
     if parsed.images or parsed.image is not ANY_IMAGE:
         wanted, kind = parsed.images, parsed.image
         preferences = msgspec.structs.replace(preferences, images=wanted, image=kind)
@@ -189,8 +172,8 @@ def all_preferences(
     if parsed.model in active.demands.models:
         needs = active.demands.needs(parsed, parsed.abilities)
         preferences = msgspec.structs.replace(preferences, needs=needs)
-    taken = active.policy.tags
-    if taken.any() or named:
+    if active.takes_tags or named:
+        taken = active.policy.tags
         tags = tags_of(taken, gateway.tag_values, context, parsed.body, parsed.task, named)
         preferences = msgspec.structs.replace(preferences, tags=tags)
     if parsed.session or not names_none(context.headers):
@@ -307,7 +290,9 @@ async def _serve(
     )
     if waiting is not None and wants_progress(context):
         waiting.says = lambda: progress_of(state, gateway.clock.monotonic())
-    watch = Watch(receive, state, gateway.dispatcher.timer, gateway.clock, waiting, active)
+    timer = gateway.dispatcher.timer
+    watch = Watch(receive, state, timer, gateway.clock, waiting, active)
+    timer.watch(watch, watch.look)
     try:
         await _answer(gateway, active, context, state, parsed, send, watch)
     except asyncio.CancelledError:

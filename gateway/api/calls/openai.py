@@ -140,7 +140,8 @@ class OpenAIEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         context: RequestContext = scope["context"]
-        only("POST", scope)
+        if scope["method"] != "POST":
+            only("POST", scope)
         active = self._gateway.active
         body = await read_body(self._gateway, context, receive)
         parsed = parsed_call(active, context.principal, self._task, body)
@@ -172,7 +173,7 @@ def parsed_call(
     """A body of one of OpenAI's tasks, as far as the gateway acts on it. Raises ApiError 400 for
     one that cannot be read or a model of another task, 404 for an unknown model."""
     envelope = _envelope(task, body)
-    spec = active.model(envelope.model, principal)
+    model, spec = active.found(envelope.model, principal)
     if spec.task != ASKED_OF.get(task, task):
         raise wrong_endpoint(envelope.model, spec, task)
     streams = bool(envelope.stream) and task not in WRITES_NOTHING
@@ -180,7 +181,7 @@ def parsed_call(
     output, unbounded = output_of(envelope, task, spec.max_output_tokens)
     if type(envelope) is ResponsesBody and envelope.background:
         raise _no_background()
-    model, shown, sent = active.target(envelope.model, principal), "", None
+    shown, sent = "", None
     if model != envelope.model:
         shown, sent = envelope.model, AsSent(envelope.model, body)
         body = renamed(body, encoded(model))
@@ -221,7 +222,8 @@ def _session(envelope: Envelope, spec: ModelSpec, body: bytes) -> str:
 
 
 def _envelope(task: Task, body: bytes) -> Envelope:
-    check_utf8(body)
+    if not body.isascii():
+        check_utf8(body)
     try:
         envelope: Envelope = DECODERS[task].decode(body)
     except msgspec.ValidationError as error:
@@ -256,13 +258,18 @@ def output_of(envelope: Envelope, task: Task, most: int) -> tuple[int, int]:
         one, other = None, envelope.max_output_tokens
     elif type(envelope) is MessagesBody:
         one = None
-    asked = max(one or 0, other or 0)
-    answers = max(envelope.n or 1, envelope.best_of or 1, 1)
+    asked, answers = one or 0, envelope.n or 1
+    if other is not None and other > asked:
+        asked = other
+    if envelope.best_of is not None and envelope.best_of > answers:
+        answers = envelope.best_of
+    if answers < 1:
+        answers = 1
     if type(envelope) is CompletionBody:
         answers *= _prompts(envelope.prompt)
     is_bound = asked > 0 and (one is None or one >= 1) and (other is None or other >= 1)
     tokens = (asked if asked > 0 else most) * answers
-    return min(tokens, MOST_TOKENS), 0 if is_bound else answers
+    return tokens if tokens < MOST_TOKENS else MOST_TOKENS, 0 if is_bound else answers
 
 
 def parts_in(envelope: Envelope) -> InputParts:

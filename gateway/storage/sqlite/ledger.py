@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -127,15 +127,16 @@ class SqliteLedger:
         """Why the last write failed; empty while writes succeed."""
         return self._writer.failing
 
-    async def open(self, row: LedgerRow) -> None:
-        """As the protocol says; one more ValueError for a row that is not open."""
+    def open(self, row: LedgerRow) -> Awaitable[None]:
+        """As the protocol says; one more ValueError for a row that is not open. The writer's own
+        future: a coroutine around it would run again each time that a call's row is written."""
         if row.outcome != "open":
             raise ValueError(f"{row.id} is not open but {row.outcome}")
         if self._tending is None:
             self._begin_tending()
-        await self._writer.submit((encode_open(row, self._token),), opening=True)
+        return self._writer.submit((encode_open(row, self._token),), opening=True)
 
-    async def settle(self, rows: Sequence[LedgerRow]) -> None:
+    def settle(self, rows: Sequence[LedgerRow]) -> Awaitable[None]:
         """As the protocol says; ValueError for a row that is open, or for more than 500 rows."""
         if len(rows) > _MAX_ROWS_AT_ONCE:
             raise ValueError(f"{len(rows)} rows in one settlement; at most {_MAX_ROWS_AT_ONCE}")
@@ -146,8 +147,7 @@ class SqliteLedger:
             encoded.append(encode_settled(row))
         if self._tending is None:
             self._begin_tending()
-        if encoded:
-            await self._writer.submit(encoded)
+        return self._writer.submit(encoded) if encoded else asyncio.sleep(0)
 
     def _begin_tending(self) -> None:
         self._tending = asyncio.create_task(self._tend(), name="ledger-tending")

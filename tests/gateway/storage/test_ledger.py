@@ -164,7 +164,8 @@ async def test_a_settlement_is_written_although_its_caller_was_cancelled(
 ) -> None:
     async with opened(open_ledger) as ledger:
         tasks = [
-            asyncio.create_task(ledger.settle([settled_row(f"r{number}")])) for number in range(50)
+            asyncio.ensure_future(ledger.settle([settled_row(f"r{number}")]))
+            for number in range(50)
         ]
         await asyncio.sleep(0)
         for task in tasks:
@@ -177,7 +178,7 @@ async def test_a_settlement_is_written_although_its_caller_was_cancelled(
 
 async def test_closing_writes_what_waits(open_ledger: OpenLedger) -> None:
     ledger = open_ledger()
-    tasks = [asyncio.create_task(ledger.settle([settled_row(f"r{n}")])) for n in range(100)]
+    tasks = [asyncio.ensure_future(ledger.settle([settled_row(f"r{n}")])) for n in range(100)]
     await asyncio.sleep(0)
     await ledger.aclose()
     await asyncio.gather(*tasks)
