@@ -58,9 +58,10 @@ class ActivePolicy:
         """Calls on their way to an answer by this policy: its backends must stay open for them."""
         self._routes = compile_routes(policy)
         self._templates: dict[Hashable, ClaimTemplate] = {}
-        self._of_backends: dict[str, ClaimTemplate] = {}
-        self._of_models: dict[str, ClaimTemplate] = {}
+        self._of_backends = dict[str, ClaimTemplate]()
+        self._of_models = dict[str, ClaimTemplate]()
         self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}
+        self._priorities = {name: plan.priority for name, plan in policy.plans.items()}
         self._named = {route.name: route for route in policy.routes}
         self.paths = {one.path: name for name, one in policy.models.items() if one.path}
         """Route that the policy names -> its model."""
@@ -84,13 +85,11 @@ class ActivePolicy:
         """Whether a request may give its call any."""
         self.hedges = any(route.hedge for route in policy.routes)
         """Whether slow calls of any route are asked of a second backend as well."""
+        models = policy.models.items()
         self._serving = {
-            name: tuple(backends[backend] for backend in model.backends)
-            for name, model in policy.models.items()
+            name: tuple(backends[backend] for backend in model.backends) for name, model in models
         }
-        self._part_tokens = {
-            name: model.tokens_per.by_kind() for name, model in policy.models.items()
-        }
+        self._part_tokens = {name: model.tokens_per.by_kind() for name, model in models}
         self.caller_regions = caller_regions(policy.regions)
         """Where callers are; None where no proxy says so."""
         self.demands = Demands(policy, self._serving)
@@ -273,8 +272,7 @@ class ActivePolicy:
 
     def priority(self, principal: Principal, preferences: Preferences) -> Priority:
         """The plan's priority, or the lower one that the caller asked for."""
-        plan = self.policy.plans.get(principal.plan)
-        own: Priority = "normal" if plan is None else plan.priority
+        own = self._priorities.get(principal.plan, "normal")
         asked = preferences.priority or own
         return asked if RANK[asked] < RANK[own] else own
 
@@ -293,7 +291,9 @@ class ActivePolicy:
         """Routes one call by the state of this instant; ``queued`` where it waits already.
         ``whenever``: backends that may not be asked just now are quoted too."""
         spec = self.policy.models[call.model]
-        priority = self.priority(principal, preferences)
+        priority = self._priorities.get(principal.plan, "normal")
+        if preferences.priority is not None:
+            priority = self.priority(principal, preferences)
         route = self._routes.match(
             model=call.model,
             task=spec.task,
@@ -309,11 +309,10 @@ class ActivePolicy:
         )
         model, user, parts = call.model, principal.user, preferences.parts
         rank = RANK[priority] if preferences.tags is None else preferences.rank(priority)
-        ahead = None if queued is None else queued.at
-        candidates = [
-            candidate_of(one, model, now, ahead and ahead(one), user, rank, parts)
-            for one in self._usables.get((model, route.name)) or self._usable(model, route)
-        ]
+        candidates: list[Candidate] = []
+        for one in self._usables.get((model, route.name)) or self._usable(model, route):
+            ahead = None if queued is None else queued.at(one)
+            candidates.append(candidate_of(one, model, now, ahead, user, rank, parts))
         if preferences.session:
             candidates = self._in_session(candidates, call, (user, preferences.session), now)
         if whenever:
@@ -397,6 +396,5 @@ def _in_order(serving: tuple[LiveBackend, ...], use: tuple[str, ...]) -> tuple[L
 
 
 def _bounded(route: Route, max_price: int) -> Route:
-    own = route.max_price
-    ceiling = max_price if own is None else min(max_price, own)
+    ceiling = min(max_price, max_price if route.max_price is None else route.max_price)
     return msgspec.structs.replace(route, max_price=ceiling)

@@ -39,9 +39,7 @@ class CallMetrics:
     """The children of one (model, backend) pair, looked up once so that a call pays no look-up."""
 
     def __init__(self, owner: Metrics, model: str, backend: str) -> None:
-        self._owner = owner
-        self._pair = (model, backend)
-        self._outcomes: dict[str, Count] = {}
+        self.ended = _Outcomes(owner, model, backend)
         self.seconds = owner.seconds.of((model, backend))
         self.cost = owner.cost.of((model, backend))
         self.held = owner.holds.held.of((model, backend))
@@ -50,12 +48,30 @@ class CallMetrics:
         self.gpu = owner.gpu.of((model, backend))
         self.cold = owner.cold.of((model, backend))
 
-    def ended(self, outcome: str) -> None:
-        """Counts a call."""
-        child = self._outcomes.get(outcome)
-        if child is None:
-            child = self._outcomes[outcome] = self._owner.calls.of((*self._pair, outcome))
-        child.value += 1
+
+class _Outcomes(dict[str, Count]):
+    """Outcome -> how many calls ended so; each made when it is first asked for. A call that finds
+    its own enters no function."""
+
+    def __init__(self, owner: Metrics, model: str, backend: str) -> None:
+        super().__init__()
+        self._owner, self._pair = owner, (model, backend)
+
+    def __missing__(self, outcome: str) -> Count:
+        found = self[outcome] = self._owner.calls.of((*self._pair, outcome))
+        return found
+
+
+class _Pairs(dict[tuple[str, str], CallMetrics]):
+    """(model, backend) -> what is counted of these calls; made as the outcomes are."""
+
+    def __init__(self, owner: Metrics) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def __missing__(self, pair: tuple[str, str]) -> CallMetrics:
+        found = self[pair] = CallMetrics(self._owner, *pair)
+        return found
 
 
 class HoldMetrics:
@@ -170,14 +186,8 @@ class Metrics:
             registry=registry,
         )
         self.notices = NoticeMetrics(registry)
-        self._pairs: dict[tuple[str, str], CallMetrics] = {}
-
-    def pair(self, model: str, backend: str) -> CallMetrics:
-        """What is counted of the calls of one model at one backend."""
-        found = self._pairs.get((model, backend))
-        if found is None:
-            found = self._pairs[model, backend] = CallMetrics(self, model, backend)
-        return found
+        self.pairs: dict[tuple[str, str], CallMetrics] = _Pairs(self)
+        """(model, backend) -> what is counted of these calls, asked or not."""
 
     def observe(self, readings: Callable[[], Iterable[Reading]]) -> None:
         """Adds gauges that are read when somebody asks."""

@@ -26,11 +26,14 @@ def candidate_of(
     already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it would go
     before."""
     learned, workers, adapter = backend.learned, backend.workers, backend.adapter
-    cold, in_force = learned.cold, backend.charged.in_force()
+    cold, tariff = learned.cold, backend.charged.tariff
+    in_force = backend.charged.in_force() if tariff.varies else tariff.constant
     price = None if in_force is None else in_force.price
     common, capabilities = backend.spec.common, adapter.capabilities
     own = slots = backend.concurrency.slots()
-    in_flight = backend.queue.ahead_of(rank, backend.in_flight) if ahead is None else ahead
+    in_flight = backend.in_flight if ahead is None else ahead
+    if ahead is None and in_flight > backend.queue.running:
+        in_flight = backend.queue.ahead_of(rank, in_flight)
     if (line := backend.line).told:
         slots = line.computes(now) if slots is None else slots
         in_flight += line.others(now)
@@ -60,7 +63,7 @@ def candidate_of(
         common.max_run,
         blocked,
         backend.concurrency.most_waiting(own),
-        learned.more_input(model, parts),
+        learned.more_input(model, parts) if learned.inputs else 0,
         last_resort,
         in_force,
         None if cold is None else cold.p50,

@@ -33,7 +33,6 @@ class Learned:
 
     __slots__ = (
         "_answers",
-        "_inputs",
         "_own_share",
         "_prior",
         "_rates",
@@ -44,6 +43,7 @@ class Learned:
         "conversations",
         "depth",
         "gaps",
+        "inputs",
         "used",
         "warm",
     )
@@ -64,7 +64,8 @@ class Learned:
         """Rounds of calls that are sent ahead."""
         self._prior = RunTime.prior(common.expect)
         self._runs: dict[str, RunTime] = {}
-        self._inputs: dict[str, LearnedInputs] = {}
+        self.inputs: dict[str, LearnedInputs] = {}
+        """Of models whose calls had more input than was held for; nearly none do."""
         self._rates: dict[str, float] = {}
         self._answers: dict[str, AnswerTimes] = {}
         self._readings: dict[str, PromptReading] = {}
@@ -147,12 +148,12 @@ class Learned:
 
     def more_input(self, model: str, parts: InputParts) -> int:
         """Tokens of input to hold for a call of the model beside what is declared."""
-        learned = self._inputs.get(model)
+        learned = self.inputs.get(model)
         return 0 if learned is None else learned.tokens(parts)
 
     def observe_input(self, model: str, parts: InputParts, held: int, used: int) -> None:
         """A call for whose input ``held`` tokens were held had ``used`` of them, which is more."""
-        self._inputs.setdefault(model, LearnedInputs()).learn(parts, held, used)
+        self.inputs.setdefault(model, LearnedInputs()).learn(parts, held, used)
 
     def kept(self, model: str, conversation: Hashable, now: float, most: int) -> KeptPrefix:
         """What should be there of a conversation, as far as the engine's own counts bear it out.

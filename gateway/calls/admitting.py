@@ -100,8 +100,9 @@ class Admitting:
         for a while where others hold more than they will probably cost. Raises ApiError 402 or
         429 where there is no room, and StorageUnavailable."""
         template, newest = _own_limits(active, state, state.received_at), self._newest
-        if self._slow_clients.any():
-            await self._slow_clients.check(template)
+        waiting = self._slow_clients
+        if waiting.held or waiting.busy:  # else there is nothing that could leave it no room
+            await waiting.check(template)
         refused = await self._try(active, state, template, quotes)
         left = quotes
         if refused is not None:

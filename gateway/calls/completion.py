@@ -340,8 +340,8 @@ class Completion:
     def _count(self, state: CallState, ending: Ending) -> None:
         row = ending.row
         elapsed = self._clock.monotonic() - state.received
-        pair = self._metrics.pair(row.model, row.backend)
-        pair.ended(row.outcome)
+        pair = self._metrics.pairs[row.model, row.backend]
+        pair.ended[row.outcome].value += 1
         pair.seconds.observe(elapsed)
         if row.cost_nano:
             pair.cost.value += row.cost_nano / 1e9

@@ -31,12 +31,8 @@ class SlowClients:
         """Bytes by the id of the key."""
         self.total = 0
         self._shared = shared
-        self._busy: Counter[str] = Counter()
+        self.busy: Counter[str] = Counter()
         """Uploads and answers by the scope that limits how many calls there are at once."""
-
-    def any(self) -> bool:
-        """Something waits: else there is nothing that could leave a call no room."""
-        return bool(self.held or self._busy)
 
     def upload(self, template: ClaimTemplate) -> Upload:
         """A body that begins to come; of one key, with its limits."""
@@ -47,7 +43,7 @@ class SlowClients:
         """While an answer of so many bytes goes to its client, whose call has ended."""
         scopes = _concurrent(claims)
         self.add(key_id, size)
-        self._busy.update(claim.scope for claim in scopes)
+        self.busy.update(claim.scope for claim in scopes)
         try:
             yield
         finally:
@@ -59,17 +55,17 @@ class SlowClients:
         leaves it no room."""
         if self.held[template.principal.key_id] > self.per_key:
             raise _too_much_of_a_key(self.per_key)
-        scopes = [claim for claim in _concurrent(template.counted) if self._busy[claim.scope]]
+        scopes = [claim for claim in _concurrent(template.counted) if self.busy[claim.scope]]
         if scopes:
-            await self._check_room(scopes, [self._busy[claim.scope] + 1 for claim in scopes])
+            await self._check_room(scopes, [self.busy[claim.scope] + 1 for claim in scopes])
 
     async def take(self, template: ClaimTemplate) -> list[Claim]:
         """An upload counts as a call from now on, until its scopes are given back. Raises ApiError
         429 where there is no room for it."""
         scopes = _concurrent(template.counted)
-        self._busy.update(claim.scope for claim in scopes)
+        self.busy.update(claim.scope for claim in scopes)
         try:
-            await self._check_room(scopes, [self._busy[claim.scope] for claim in scopes])
+            await self._check_room(scopes, [self.busy[claim.scope] for claim in scopes])
         except BaseException:
             self.give_back(scopes)
             raise
@@ -78,7 +74,7 @@ class SlowClients:
     def give_back(self, scopes: Iterable[Claim]) -> None:
         """An upload or an answer has ended."""
         for claim in scopes:
-            _lower(self._busy, claim.scope, 1)
+            _lower(self.busy, claim.scope, 1)
 
     def add(self, key_id: str, size: int) -> None:
         """So many bytes more, or less."""

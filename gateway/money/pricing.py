@@ -95,7 +95,10 @@ def charge(price: Price | None, usage: Usage) -> int:
     if price.per_hour is not None:
         total += _share_of_hour(price.per_hour, microseconds(usage.gpu_s))
     if price.per_million_input is not None or price.per_million_output is not None:
-        total += _for_tokens(price, usage)
+        if usage.parts is None:
+            total += _for_text(price, usage.input_tokens or 0, usage.output_tokens or 0)
+        else:
+            total += -(-sum(rate * tokens for _, tokens, rate in split(price, usage)) // _MILLION)
     if usage.images is not None and price.per_image is not None:
         total += rate_of(price, usage.image).nano * usage.images
     if usage.audio_s is not None and price.per_audio_second is not None:
@@ -271,13 +274,6 @@ def _share_of_hour(rate: int, us: int) -> int:
 
 def _for_text(price: Price, given: int, made: int) -> int:
     exact = (price.per_million_input or 0) * given + (price.per_million_output or 0) * made
-    return -(-exact // _MILLION)
-
-
-def _for_tokens(price: Price, usage: Usage) -> int:
-    if usage.parts is None:
-        return _for_text(price, usage.input_tokens or 0, usage.output_tokens or 0)
-    exact = sum(rate * tokens for _, tokens, rate in split(price, usage))
     return -(-exact // _MILLION)
 
 

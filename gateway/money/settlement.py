@@ -33,7 +33,7 @@ from gateway.storage.base import (
     SharedStore,
     StorageUnavailable,
 )
-from gateway.storage.claims import holds_rest
+from gateway.storage.claims import CallClaims, holds_rest
 from gateway.types import NANO, Unit
 
 log = logging.getLogger("spillgate")
@@ -124,7 +124,8 @@ class Settler:
         under ids of its own beside that. ``opened``: the row is durable already. Raises
         StorageUnavailable only when it is not: then nothing is charged, unless the row was written
         all the same."""
-        claimed = claims if claims else None  # a call's claims are counted in Python
+        # A call's claims are counted in Python, and are made where there are limits alone.
+        claimed = claims if type(claims) is CallClaims or claims else None
         if claimed is not None:
             self.spending.by_key[rows[0].key_id] = claimed
         if opened:

@@ -294,7 +294,8 @@ def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
     if price is None:
         return Quote(candidate.name, delay, FREE, True, False, high, seen=candidate)
     images, audio_s = question.images, question.audio_s
-    if (images or audio_s) and sold_by_tokens(price, question.task):
+    media = price.per_image is not None or price.per_audio_second is not None
+    if media and sold_by_tokens(price, question.task):
         images, audio_s = 0, 0.0
     expected = Expectation(
         run.mean,

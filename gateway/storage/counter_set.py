@@ -35,9 +35,11 @@ class CounterSet:
         "of_money",
         "others",
         "own_takes",
+        "paid",
         "rates",
         "shown",
         "stood_at",
+        "timed",
         "totals",
         "undated",
     )
@@ -71,6 +73,8 @@ class CounterSet:
         """Of the totals."""
         self.money = sum(claim.unit == "nano_usd" for claim, _ in dated)
         """How many these are."""
+        self.paid, self.timed = self.totals[: self.money], self.totals[self.money :]
+        """The totals of money, and those of device time."""
         ours = {id(one) for _, one in dated}
         self.others = [
             (one, claim)
@@ -79,7 +83,7 @@ class CounterSet:
         ]
         """Of other units, and of rolling windows."""
         self.of_money: list[Total | Rolling] = [
-            *self.totals[: self.money],
+            *self.paid,
             *(one for one, claim in self.others if claim.unit == "nano_usd"),
         ]
         """Of all kinds of windows."""
@@ -197,7 +201,10 @@ class CounterSet:
 
     def statuses(self, now: int) -> tuple[LimitStatus, ...]:
         """Of the rates that are told."""
-        return tuple([rate.status(claim, now) for rate, claim in self.shown])
+        statuses = []
+        for rate, claim in self.shown:  # a comprehension is a function of its own
+            statuses.append(rate.status(claim, now))
+        return tuple(statuses)
 
     def extend(self, takes: Takes, unit: Unit, more: int, now: int) -> bool:
         """Holds more of a unit, in each scope or in none."""
@@ -224,16 +231,14 @@ class CounterSet:
         """The call has ended and used so much. Returns the nano-dollars that lie past a limit."""
         nano_usd, gpu_us = actual.get("nano_usd", 0), actual.get("gpu_us", 0)
         past = self._settle_others(takes, marks, actual) if self.others else 0
-        money = self.money
-        for total, limit, take in zip(self.totals, self.limits, takes):  # noqa: B905
+        for total, limit, take in zip(self.paid, self.limits, takes):  # noqa: B905
             total.held -= take
-            if money > 0:
-                money -= 1
-                spent = total.spent = total.spent + nano_usd
-                if spent > limit:
-                    past = max(past, min(spent - limit, nano_usd))
-            else:
-                total.spent += gpu_us
+            spent = total.spent = total.spent + nano_usd
+            if spent > limit:
+                past = max(past, min(spent - limit, nano_usd))
+        for total, take in zip(self.timed, takes[self.money :]):  # noqa: B905
+            total.held -= take
+            total.spent += gpu_us
         for gauge, _, one in self.gauges:
             gauge.alive -= one
         return past

@@ -31,10 +31,10 @@ def histogram(metrics: Metrics, name: str, **labels: str) -> dict[str, float]:
 
 def test_a_call_that_ended_is_counted_by_model_backend_and_outcome() -> None:
     metrics = Metrics()
-    pair = metrics.pair("minilm", "home")
-    pair.ended("success")
-    pair.ended("success")
-    pair.ended("error")
+    pair = metrics.pairs["minilm", "home"]
+    pair.ended["success"].value += 1
+    pair.ended["success"].value += 1
+    pair.ended["error"].value += 1
     samples = scraped(metrics)["spillgate_calls"].samples
     counted = {s.labels["outcome"]: s.value for s in samples if s.name.endswith("_total")}
     assert counted == {"success": 2.0, "error": 1.0}
@@ -46,7 +46,7 @@ def test_a_call_that_ended_is_counted_by_model_backend_and_outcome() -> None:
 def test_a_value_on_a_bound_belongs_to_its_bucket(value: float, below: float, at: str) -> None:
     """As Prometheus has it: ``le`` means less or equal."""
     metrics = Metrics()
-    metrics.pair("m", "b").seconds.observe(value)
+    metrics.pairs["m", "b"].seconds.observe(value)
     found = histogram(metrics, "spillgate_call_seconds", model="m", backend="b")
     assert found[at] == below
     assert found["+Inf"] == found["count"] == 1.0
@@ -56,7 +56,7 @@ def test_a_value_on_a_bound_belongs_to_its_bucket(value: float, below: float, at
 @given(values=st.lists(st.floats(min_value=0, max_value=1000), max_size=50))
 def test_buckets_only_rise_and_the_last_holds_everything(values: list[float]) -> None:
     metrics = Metrics()
-    pair = metrics.pair("m", "b")
+    pair = metrics.pairs["m", "b"]
     for value in values:
         pair.seconds.observe(value)
     found = histogram(metrics, "spillgate_call_seconds", model="m", backend="b")
@@ -70,7 +70,7 @@ def test_buckets_only_rise_and_the_last_holds_everything(values: list[float]) ->
 
 def test_every_family_has_a_help_and_a_type_and_stands_once() -> None:
     metrics = Metrics()
-    metrics.pair("m", "b").ended("success")
+    metrics.pairs["m", "b"].ended["success"].value += 1
     metrics.refused.labels("rate_limited").inc()
     text = metrics.render().decode()
     helped = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
@@ -95,7 +95,7 @@ def test_gauges_of_one_name_are_one_family_however_many_backends_there_are() -> 
 def test_a_name_with_quotes_and_line_breaks_cannot_forge_a_sample() -> None:
     metrics = Metrics()
     name = 'm"} 1\nforged{x="'
-    metrics.pair(name, "b").ended("success")
+    metrics.pairs[name, "b"].ended["success"].value += 1
     families = scraped(metrics)
     assert "forged" not in families
     assert families["spillgate_calls"].samples[0].labels["model"] == name

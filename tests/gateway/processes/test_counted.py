@@ -30,8 +30,8 @@ def process(gauges: dict[str, float], *seconds: float) -> Metrics:
     """One that has ended so many calls, and reads so much."""
     metrics = Metrics()
     for value in seconds:
-        pair = metrics.pair("m", "b")
-        pair.ended("success")
+        pair = metrics.pairs["m", "b"]
+        pair.ended["success"].value += 1
         pair.seconds.observe(value)
         metrics.refused.labels("rate_limited").inc()
     metrics.observe(lambda: [(name, "Read", {}, value) for name, value in gauges.items()])
@@ -85,7 +85,7 @@ def test_no_counter_falls_whoever_ends(steps: list[tuple[str, int]]) -> None:
     before: Values = {}
     for step, at in steps:
         if step == "count":
-            processes[at].pair("m", "b").ended("success")
+            processes[at].pairs["m", "b"].ended["success"].value += 1
             processes[at].overhead.observe(0.001)
         else:
             ended = [without_gauges([*ended, counted(processes[at].registry)])]

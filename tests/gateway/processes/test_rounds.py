@@ -100,7 +100,7 @@ async def test_what_one_counted_that_is_gone_is_told_by_who_remains(clock: FakeC
     for process, calls in ((1, 3), (2, 4)):
         metrics = Metrics()
         for _ in range(calls):
-            metrics.pair("m", "b").ended("success")
+            metrics.pairs["m", "b"].ended["success"].value += 1
         machine.rounds.tell(process, Tells(0, "metrics", counted(metrics.registry)))
     machine.end(2)
     machine.ask(1, "metrics")
