@@ -48,12 +48,14 @@ async def test_an_upload_is_a_call_in_progress_once_it_is_large() -> None:
     known, limited = clients(), template(at_once=1)
     with known.upload(limited) as first, known.upload(limited) as second:
         await first.grow(SMALL)
-        assert not (known.held or known.busy), "what any connection may hold counts for nothing"
+        assert (known.held, known.busy) == ({}, {}), (
+            "what any connection may hold counts for nothing"
+        )
         await first.grow(1)
         await second.grow(SMALL)
         assert await code_of(second.grow(1)) == "concurrency_limit_exceeded"
         assert await code_of(known.check(limited)) == "concurrency_limit_exceeded"
-    assert not (known.held or known.busy)
+    assert (known.held, known.busy) == ({}, {})
     await known.check(limited)
 
 
@@ -63,7 +65,7 @@ async def test_of_uploads_that_come_at_once_as_many_are_taken_as_there_is_room_f
         uploads = [stack.enter_context(known.upload(limited)) for _ in range(5)]
         codes = await asyncio.gather(*(code_of(upload.grow(LARGE)) for upload in uploads))
         assert sorted(codes) == ["", "", *["concurrency_limit_exceeded"] * 3]
-    assert not (known.held or known.busy)
+    assert (known.held, known.busy) == ({}, {})
 
 
 async def test_an_answer_is_a_call_in_progress_until_it_was_taken() -> None:
@@ -127,7 +129,7 @@ def test_whatever_came_and_went_nothing_is_left(uploads: list[tuple[str, list[in
                     if await code_of(upload.grow(size)):
                         break
             assert known.total == sum(known.held.values())
-        assert not (known.held or known.busy)
+        assert (known.held, known.busy) == ({}, {})
         assert known.total == 0
 
     asyncio.run(come_and_go())
