@@ -8,8 +8,8 @@ are made by other tenants.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterable, Mapping
+from math import ceil
 from types import MappingProxyType
 
 from gateway.money.scopes import (
@@ -107,28 +107,26 @@ def rate_limit_headers(answer: Admitted | Refused) -> list[tuple[bytes, bytes]]:
     again.
     """
     statuses = answer.statuses if isinstance(answer, Admitted) else (answer.status,)
-    policies: list[str] = []
-    states: list[str] = []
+    policies: list[bytes] = []
+    states: list[bytes] = []
     for status in statuses:
         item = _policy_item(status.claim)
         if item is not None:
             policies.append(item[1])
-            states.append(f"{item[0]};r={status.remaining};t={math.ceil(status.reset_s)}")
+            states.append(b"%b;r=%d;t=%d" % (item[0], status.remaining, ceil(status.reset_s)))
     if not policies:
         return []
-    return [
-        (b"ratelimit-policy", ", ".join(policies).encode()),
-        (b"ratelimit", ", ".join(states).encode()),
-    ]
+    return [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states))]
 
 
 @functools.lru_cache(maxsize=4096)
-def _policy_item(claim: Claim) -> tuple[str, str] | None:
+def _policy_item(claim: Claim) -> tuple[bytes, bytes] | None:
     """Its name, and all of it; None of a claim that is not shown to the caller."""
     if claim.unit != "requests" or not is_callers_own(claim):
         return None
     name = f'"{claim.scope.partition(":")[0]}-{claim.window}"'
-    return name, f"{name};q={claim.limit};w={RATE_US[claim.window] // MICRO}"
+    item = f"{name};q={claim.limit};w={RATE_US[claim.window] // MICRO}"
+    return name.encode(), item.encode()
 
 
 def left_header(statuses: Iterable[LimitStatus]) -> list[tuple[bytes, bytes]]:
@@ -147,7 +145,7 @@ def _left_item(status: LimitStatus) -> str:
     claim = status.claim
     scope, unit = claim.scope.partition(":")[0], unit_name(claim.unit)
     left, limit = amount_text(claim.unit, status.likely), amount_text(claim.unit, claim.limit)
-    reset = math.ceil(status.reset_s)
+    reset = ceil(status.reset_s)
     return f'{scope};unit={unit};window="{claim.window}";left={left};limit={limit};t={reset}'
 
 

@@ -228,8 +228,10 @@ def _sum(
         total += _for_time(price.per_second, us)
     if price.per_hour is not None:
         total += _share_of_hour(price.per_hour, round(exec_s * MICRO))
-    if price.per_million_input is not None or price.per_million_output is not None:
-        total += _for_text(price, given, expected.output_tokens)
+    by_input, by_output = price.per_million_input, price.per_million_output
+    if by_input is not None or by_output is not None:  # as ``_for_text`` has it
+        exact = (by_input or 0) * given + (by_output or 0) * expected.output_tokens
+        total += -(-exact // _MILLION)
     if price.per_image is not None:
         total += rate_of(price, expected.image).nano * images
     if price.per_audio_second is not None:

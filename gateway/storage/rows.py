@@ -64,9 +64,9 @@ def encode_settled(row: LedgerRow) -> Encoded:
     """All but what is held, which is given back."""
     values = list(msgspec.structs.astuple(row))
     del values[_CLAIMS : _CLAIMS + len(_HELD)]
-    values[_STARTED] = round(row.started_at * MICRO)
+    values[_STARTED] = int(row.started_at * MICRO + 0.5)  # round() costs several times as much
     if row.ended_at is not None:
-        values[_ENDED] = round(row.ended_at * MICRO)
+        values[_ENDED] = int(row.ended_at * MICRO + 0.5)
     values[_TAGS] = _to_json(row.tags).decode() if row.tags else "{}"
     values[_STREAM] = int(row.stream)
     values[_HISTORY] = "" if row.history is None else _to_json(row.history).decode()
