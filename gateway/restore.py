@@ -44,12 +44,24 @@ async def restore(gateway: Gateway) -> None:
 async def fill(gateway: Gateway, policy: Policy) -> None:
     """Counters know what the ledger knows, and what calls on their way hold, by the limits in
     force, and those of ``policy``: one that a reload has added counts what its window has seen.
-    Raises StorageUnavailable."""
-    # Settlements that waited come first: they are in the ledger's sums already, and what a store
+    Raises StorageUnavailable, also while calls that have ended wait for the ledger: nobody knows
+    what they would have claimed by limits that came later."""
+    async with gateway.settler.stands_still():
+        if gateway.settler.lacks_rows:
+            raise StorageUnavailable("calls that have ended wait to be written into the ledger")
+        await _fill(gateway, policy)
+
+
+async def refill(gateway: Gateway) -> None:
+    """The same for a store that has lost its memory, by the limits in force: it holds what waits to
+    be written. Raises StorageUnavailable."""
+    async with gateway.settler.stands_still():
+        await _fill(gateway, gateway.active.policy)
+
+
+async def _fill(gateway: Gateway, policy: Policy) -> None:
+    # Settlements that waited came first: they are in the ledger's sums already, and what a store
     # counts after it was filled is added to them.
-    await gateway.settler.retry()
-    if gateway.settler.lacks_rows:
-        raise StorageUnavailable("calls that have ended wait to be written into the ledger")
     for reinstate in gateway.holders:
         await reinstate()
     await gateway.shared.restore(await _spent(gateway, policy))
@@ -94,7 +106,7 @@ class Refill:
 
     async def _run(self, gateway: Gateway) -> None:
         try:
-            await fill(gateway, gateway.active.policy)
+            await refill(gateway)
             log.warning("the shared store had lost its memory; it was filled from the ledger")
         except StorageUnavailable as unavailable:
             log.error("the shared store could not be filled from the ledger: %s", unavailable)

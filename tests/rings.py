@@ -72,6 +72,7 @@ OUTER = (
     "gateway/storage/postgres",
     "gateway/storage/redis/test_catch_up.py",
     "gateway/storage/redis/test_client.py",
+    "gateway/storage/redis/test_emptied_while_late.py",
     "gateway/storage/redis/test_groups.py",
     "gateway/storage/redis/test_store.py",
     "gateway/storage/rented",

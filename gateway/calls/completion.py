@@ -23,7 +23,8 @@ from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import CallMetrics, Metrics
 from gateway.money.estimates import by_tokens
-from gateway.money.settlement import Part, Settler
+from gateway.money.late_rows import Part
+from gateway.money.settlement import Settler
 from gateway.storage.base import (
     LedgerRow,
     MaybeWritten,

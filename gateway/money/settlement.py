@@ -11,8 +11,15 @@ import contextlib
 import functools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
+from typing import Any
 
 import msgspec
 
@@ -22,6 +29,7 @@ from gateway.holds.line import RoomLines
 from gateway.holds.usual_costs import UsualCosts
 from gateway.metrics import Metrics
 from gateway.money.counted import charged_of
+from gateway.money.late_rows import LateRows, Part
 from gateway.money.spending import Spending
 from gateway.money.text import usd
 from gateway.storage.base import (
@@ -40,17 +48,14 @@ log = logging.getLogger("spillgate")
 
 _RETRY_EVERY_S = 1.0
 _RECOVER_EVERY_S = 5.0
+_HELD_AGAIN_S = 86_400.0
+"""How long a shared store that lost its memory holds what waits for its row: a gateway that dies
+meanwhile leaves an open row to others, who settle it."""
+_LOOK_S = 0.01
 
 
 Step = Callable[[], Awaitable[None]]
 """Gives one store its part of a settlement. Raises StorageUnavailable where that takes none."""
-
-
-class Part(NamedTuple):
-    """What is held under an id of its own, and the rows of what was used of it."""
-
-    hold: Hold
-    rows: Sequence[LedgerRow]
 
 
 def held_beside(row: LedgerRow) -> tuple[Hold, ...]:
@@ -76,6 +81,12 @@ class Settler:
         self._metrics = metrics
         self._kept = kept
         self._late: deque[Step] = deque()
+        self._late_rows: list[LateRows] = []
+        self._under_way = 0
+        """Settlements that have begun, and whose stores have not answered."""
+        self._goes_on: asyncio.Event | None = None
+        """While none begins: when they may."""
+        self._stilling = asyncio.Lock()
         self._refuse_until = 0.0
         self._retrying = asyncio.Lock()
         self.spending = Spending()
@@ -97,8 +108,7 @@ class Settler:
     @property
     def lacks_rows(self) -> bool:
         """Whether rows of calls that have ended wait for the ledger, whose sums lack them."""
-        settle = self._ledger.settle
-        return any(isinstance(one, functools.partial) and one.func == settle for one in self._late)
+        return bool(self._late_rows)
 
     def check(self) -> None:
         """Raises StorageUnavailable while the ledger is known not to write; one call a second
@@ -135,30 +145,40 @@ class Settler:
     async def _settle_opened(
         self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim] | None, beside: Sequence[Part]
     ) -> None:
-        if claims is not None:
-            await self.spend(rows[0].id, claims, rows)
-        for hold, used in beside:
-            await self.spend(hold.id, hold.claims, used)
+        if self._goes_on is not None:
+            await self._goes_on.wait()
+        self._under_way += 1
         try:
+            if claims is not None:
+                await self.spend(rows[0].id, claims, rows)
+            for hold, used in beside:
+                await self.spend(hold.id, hold.claims, used)
             await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; settlement of %s waits", unavailable, rows[0].id)
-            self._keep(functools.partial(self._ledger.settle, rows))
+            self._keep_rows(rows, claims, beside)
+        finally:
+            self._under_way -= 1
 
     async def _settle_unopened(
         self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim] | None, beside: Sequence[Part]
     ) -> None:
         """The row comes first: what has none is not charged. One that may have been written is
         written again until that is certain."""
+        if self._goes_on is not None:
+            await self._goes_on.wait()
+        self._under_way += 1
         try:
             await self._ledger.settle(rows)
+            await self._spend(rows, claims, beside)
         except StorageUnavailable as unavailable:
             in_doubt = isinstance(unavailable, MaybeWritten)
             if in_doubt:
-                self._keep(functools.partial(self._ledger.settle, rows))
+                self._keep_rows(rows, claims, beside)
             await self._spend(rows, claims, beside, counted=in_doubt)
             raise
-        await self._spend(rows, claims, beside)
+        finally:
+            self._under_way -= 1
 
     async def _spend(
         self,
@@ -210,18 +230,71 @@ class Settler:
             usd(past_nano),
         )
 
+    def _keep_rows(
+        self, rows: Sequence[LedgerRow], claims: Sequence[Claim] | None, beside: Sequence[Part]
+    ) -> None:
+        own = [] if claims is None else [Part(Hold(rows[0].id, tuple(claims)), rows)]
+        late = LateRows(rows, [*own, *beside])
+        self._late_rows.append(late)
+        self._keep(functools.partial(self._write_late, late))
+
+    async def _write_late(self, late: LateRows) -> None:
+        await self._ledger.settle(late.rows)
+        self._late_rows.remove(late)
+        if late.is_held_again:
+            for hold, used in late.parts:
+                await self.spend(hold.id, hold.claims, used)
+
     def _keep(self, late: Step) -> None:
         self._metrics.unsettled.inc()
         self._late.append(late)
 
+    # --- a shared store that has lost its memory ----------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def stands_still(self) -> AsyncIterator[None]:
+        """Every settlement is in both stores, or among those that wait, and none begins: what the
+        ledger's sums have is known."""
+        async with self._stilling:
+            goes_on = self._goes_on = asyncio.Event()
+            try:
+                while self._under_way:
+                    await self._clock.sleep(_LOOK_S)
+                async with self._retrying:
+                    await self._try_each()
+                    yield
+            finally:
+                self._goes_on = None
+                goes_on.set()
+
+    async def reinstate(self) -> None:
+        """Holds what waits to be written, of which the ledger's sums know nothing: nothing of it
+        changes in a store that knows it. Raises StorageUnavailable."""
+        for late in tuple(self._late_rows):
+            for hold in late.amounts():
+                late.is_held_again = True
+                await self._shared.reinstate(hold.id, hold.claims, _HELD_AGAIN_S)
+
+    # --- for ever -----------------------------------------------------------------------------
+
     async def run(self) -> None:
         """Tries late settlements again, for ever, and settles what other gateways left when they
         died. Both stores take a settlement only once."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._watch_shared())
+            both.create_task(self._try_late())
+
+    async def _watch_shared(self) -> None:
+        """By itself: a ledger that hangs must not keep it from what it has to tell."""
+        while True:
+            await self._clock.sleep(_RETRY_EVERY_S)
+            await self._look_at_shared()
+
+    async def _try_late(self) -> None:
         recover_at = self._clock.monotonic() + _RECOVER_EVERY_S
         while True:
             await self._clock.sleep(_RETRY_EVERY_S)
             await self.retry()
-            await self._look_at_shared()
             if self._clock.monotonic() >= recover_at and not self._ledger.failing:
                 await self._recover_others()
                 recover_at = self._clock.monotonic() + _RECOVER_EVERY_S
@@ -245,12 +318,15 @@ class Settler:
     async def retry(self) -> None:
         """One pass over what waits; stops at the first that is refused again."""
         async with self._retrying:
-            for _ in range(len(self._late)):
-                try:
-                    await self._late[0]()
-                except StorageUnavailable:
-                    return
-                self._late.popleft()
+            await self._try_each()
+
+    async def _try_each(self) -> None:
+        for _ in range(len(self._late)):
+            try:
+                await self._late[0]()
+            except StorageUnavailable:
+                return
+            self._late.popleft()
 
     async def recover(self) -> int:
         """Settles what dead gateways left open, as ``interrupted``, at the amount held: nobody

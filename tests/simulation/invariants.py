@@ -234,7 +234,7 @@ def _miscounted(world: World) -> Iterator[str]:
     gateway died while nobody knew whether its row was written. But never less than the rows."""
     rows = tuple(world.ledger.settled.values())
     sums = _sums(rows)
-    less = _sums(row for row in rows if row.outcome == "interrupted" or _was_forgotten(world, row))
+    less = _sums(row for row in rows if row.outcome == "interrupted")
     more = _sums(_as_settled(world, row) for row in rows if _was_under_way(world, row))
     for scope, nano in (*_died_in_doubt(world), *_begun_again(world)):
         more[scope] += nano
@@ -279,20 +279,6 @@ def _was_under_way(world: World, row: LedgerRow) -> bool:
     ended = row.ended_at or 0.0
     filled = any(ended <= at <= ended + _SETTLES_S for at in world.fills)
     return filled or any(begin <= ended < end for begin, end in _silences(world, 5.0))
-
-
-def _was_forgotten(world: World, row: LedgerRow) -> bool:
-    """It was settled in the shared store, which forgot it while its row waited for the ledger."""
-    forgot = [one.at_s for one in world.faults if one.what == "shared forgets"]
-    ended_s = (row.ended_at or 0.0) - EPOCH
-    waits = [
-        (one.at_s, one.at_s + one.lasts_s) for one in world.faults if one.what.startswith("ledger")
-    ]
-    return any(
-        begin <= at <= end and begin - _SETTLES_S <= ended_s <= at
-        for begin, end in waits
-        for at in forgot
-    )
 
 
 def _silences(world: World, after_s: float) -> list[tuple[float, float]]:

@@ -31,11 +31,14 @@ class SharedServer:
         self._clock = clock
         self.settled: dict[str, int] = {}
         """Nano-dollars that each id was settled at, first."""
+        self.memory = 0
+        """How often it has forgotten everything."""
         self.forgets()
 
     def forgets(self) -> None:
         """Its memory is empty, and stays unknown until somebody has filled it."""
         self.store = MemorySharedStore(self._clock)
+        self.memory += 1
         self.is_known = False
 
 
@@ -53,13 +56,18 @@ class SharedLink:
         self._shared = shared
         self._link = Link(shared.server, process, timeout_s)
         self._emptied = emptied
+        self._filled = 0
+        """The memory that this process has filled."""
+
+    def _knows(self) -> bool:
+        return self._shared.is_known and self._shared.memory == self._filled
 
     async def admit(
         self, hold_id: str, claims: Sequence[Claim], ttl_s: float
     ) -> Admitted | Refused:
         def work() -> tuple[Admitted | Refused, bool]:
             shared = self._shared
-            return at_once(shared.store.admit(hold_id, claims, ttl_s)), shared.is_known
+            return at_once(shared.store.admit(hold_id, claims, ttl_s)), self._knows()
 
         def undo() -> None:
             at_once(self._shared.store.release(hold_id))
@@ -90,6 +98,9 @@ class SharedLink:
 
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         def work() -> int:
+            if not self._shared.is_known:
+                at_once(self._shared.store.release(hold_id))
+                return 0
             self._shared.settled.setdefault(hold_id, actual.get("nano_usd", 0))
             return at_once(self._shared.store.settle(hold_id, claims, actual))
 
@@ -101,11 +112,12 @@ class SharedLink:
     async def restore(self, spent: Iterable[Counted]) -> None:
         sums = list(spent)
 
-        def work() -> None:
+        def work() -> int:
             at_once(self._shared.store.restore(sums))
             self._shared.is_known = True
+            return self._shared.memory
 
-        await self._link.ask(work)
+        self._filled = await self._link.ask(work)
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         return await self._ask(lambda store: store.statuses(claims))
@@ -114,7 +126,7 @@ class SharedLink:
         return await self._ask(lambda store: store.spent(claims))
 
     async def ping(self) -> None:
-        if not await self._link.ask(lambda: self._shared.is_known):
+        if not await self._link.ask(self._knows):
             self._emptied()
 
     @property

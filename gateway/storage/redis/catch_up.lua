@@ -23,7 +23,7 @@ end
 
 -- -> {restored, living gateways}; the id is the gateway's.
 function operations.beat()
-  return cmsgpack.pack({redis.call('EXISTS', restored_key), sign(id)})
+  return cmsgpack.pack({restored(), sign(id)})
 end
 
 -- -> 1: the gateway ends.
@@ -54,7 +54,7 @@ function operations.catch_up()
     for _, more in ipairs(missed[6]) do as(more[1], {more[2], more[3]}, 'extend') end
     redis.call('SET', done, '', 'PX', 3660000)
   end
-  return cmsgpack.pack({redis.call('EXISTS', restored_key), living, past})
+  return cmsgpack.pack({restored(), living, past})
 end
 
 -- On a node that is giving our slot away, what is missing is said to be elsewhere: then nothing has

@@ -17,7 +17,8 @@
 --   alive:SCOPE:WINDOW               a sorted set: hold id -> when it expires
 --   hold:ID                          MessagePack: what the hold took, to give it back
 --   ended:ID                         the hold was settled; kept for an hour
---   restored:LEDGER                  what that ledger knows was counted since the server began
+--   restored:LEDGER                  what that ledger knows was counted since the server began: a number
+--                                    that is another one whenever the server has lost its memory
 --
 -- All numbers are integers below 2^53, which Lua's doubles hold exactly.
 
@@ -27,6 +28,12 @@ local operation, now, id = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local input = cmsgpack.unpack(ARGV[4])
 local windows = ARGV[6] ~= '' and cmsgpack.unpack(ARGV[6]) or {}
 local of_ledger, restored_key = 'of:' .. ARGV[5], prefix .. 'restored:' .. ARGV[5]
+
+-- 0 before what the ledger knows is counted. A gateway of an earlier version has written no number.
+local function restored()
+  local number = redis.call('GET', restored_key)
+  return number and (tonumber(number) or 1) or 0
+end
 
 if now == 0 then
   local time = redis.call('TIME')

@@ -42,7 +42,7 @@ function operations.admit()
   local claims, ttl = input[1], input[2]
   sweep()
   if alive(id) then return cmsgpack.pack({-1}) end
-  local restored = redis.call('EXISTS', restored_key)
+  local known = restored()
   local entries = {}
   for index, claim in ipairs(claims) do
     local entry, kind = open(claim)
@@ -50,12 +50,12 @@ function operations.admit()
     if not kind.fits(entry) then
       local remaining, reset, held, back = kind.status(entry)
       return cmsgpack.pack({
-        0, restored, index - 1, remaining, reset, held or 0, back or 0, kind.retry(entry),
+        0, known, index - 1, remaining, reset, held or 0, back or 0, kind.retry(entry),
       })
     end
     entries[index] = entry
   end
-  local reply = {1, restored}
+  local reply = {1, known}
   for index, entry in ipairs(entries) do
     kind_of(entry).take(entry, ttl)
     if entry.unit == 'requests' then
@@ -124,9 +124,17 @@ function operations.extend()
   return 1
 end
 
+-- Before the ledger's sums are here, nothing is counted beside them: what has a row is among them,
+-- and whoever waits for its row will hold it again.
+local function settle_unknown()
+  if alive(id) then expire(id) end
+  return text(0)
+end
+
 -- {claims, {unit -> actual}} -> the nano-dollars that lie past a limit; 0 when the id was settled
 -- before.
 function operations.settle()
+  if ARGV[5] ~= '' and restored() == 0 then return settle_unknown() end
   local claims, actual = input[1], input[2]
   local ended, past = prefix .. 'ended:' .. id, 0
   if alive(id) then
@@ -155,9 +163,11 @@ function operations.release()
   return 1
 end
 
--- {{claim...}, last}, whose take is what the ledger knows of the current window, or of the step ``at``
--- of a rolling one; last: all is there now. What is counted of this ledger may be less, on a server that has lost its memory or for a
--- limit that is new, or more, while a settlement is on its way to the ledger.
+-- {{claim...}, number} -> which memory this is. A claim's take is what the ledger knows of the current
+-- window, or of the step ``at`` of a rolling one. With a number all is there now, and it is that of this
+-- memory, if that has none; an earlier version gives true and false. What is counted of this ledger may
+-- be less, on a server that has lost its memory or for a limit that is new, or more, while a settlement
+-- is on its way to the ledger.
 function operations.restore()
   for _, claim in ipairs(input[1]) do
     local entry, kind = open(claim)
@@ -171,15 +181,17 @@ function operations.restore()
       kind.spend(entry, claim.take - known)
     end
   end
-  if input[2] then
-    redis.call('SET', restored_key, '', 'PX', 400 * 86400 * 1000)
+  local number = input[2] == true and 1 or input[2] or 0
+  if number > 0 then
+    if restored() > 0 then number = restored() end
+    redis.call('SET', restored_key, text(number), 'PX', 400 * 86400 * 1000)
   end
-  return 1
+  return text(restored())
 end
 
--- -> 1 while what this ledger knows is counted, else 0: the server has lost its memory.
+-- -> which memory this is in which what the ledger knows is counted; 0: the server has lost it.
 function operations.known()
-  return redis.call('EXISTS', restored_key)
+  return text(restored())
 end
 
 -- {claim...} -> {(remaining, reset, held, surplus)...}

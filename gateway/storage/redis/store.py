@@ -80,6 +80,9 @@ know the script, and to one that is not the primary any more."""
 _FILL_S = 2.0
 """The longest that one step of filling the counters may take: no call waits for it, and it is on a
 connection of its own."""
+_OTHERS_S = 2.5
+"""How long others may take to find out that the server has lost its memory, by a ping a second, and
+to tell it what they alone know."""
 _RECENT_S = 5.0
 """How long an end of a hold is remembered: a replica that takes over may not have heard of it."""
 
@@ -93,9 +96,11 @@ class RedisSharedStore:
     ``ledger``   names the ledger whose sums this gateway restores: its own, or the one that it
                  shares with others. What several ledgers know adds up.
     ``emptied``  called when an admission or a ping finds that the server has lost its memory since
-                 the last ``restore``: time to call ``restore`` again. Called on each of them until
-                 then, so it should only start the work; the admission raises StorageUnavailable,
-                 for what was spent is not known. Left out: it is admitted. The same holds when
+                 the last ``restore`` by this gateway, whoever else has called it: time to call
+                 ``restore`` again. Called on each of them until then, so it should only start the
+                 work; the admission raises StorageUnavailable, for what was spent is not known, and
+                 where there are other gateways it does so for some seconds more: what calls hold
+                 there, each of them has to tell. Left out: it is admitted. The same holds when
                  another server has taken over, which may lack the last writes.
     ``gateway``  names this process among those that are alive.
     """
@@ -125,6 +130,11 @@ class RedisSharedStore:
         """Servers that have taken over, and may lack what was written last."""
         self._known_of = 0
         """Of these: how many there had been when the counters were restored."""
+        self._memory = 0
+        """The number of the memory that this gateway has filled; 0 before it has filled any."""
+        self._gateways = 0
+        """Those that are alive, as it was last told."""
+        self._incomplete_until = 0.0
         self._ended: deque[tuple[float, Settled | str]] = deque()
         self._now_us = now_us
         self._windows = WindowTable(lambda: now_us() / MICRO or (clock or SystemClock()).time())
@@ -150,11 +160,10 @@ class RedisSharedStore:
             raise
         if found[0] < 0:
             raise ValueError(f"{hold_id!r} is held already")
-        if (not found[1] or self._uncertain) and self._emptied is not None:
-            self._emptied()
+        if self._emptied is not None and (why := self._lacks(found[1])):
             if found[0]:
                 self._undo(undo)
-            raise StorageUnavailable("the shared store was emptied; it is filled from the ledger")
+            raise StorageUnavailable(f"the shared store was emptied; {why}")
         return _admitted(found, claims) if found[0] else _refused(found, claims)
 
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
@@ -173,7 +182,7 @@ class RedisSharedStore:
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         reply = await self._run(b"settle", hold_id, _encode((tuple(claims), actual)), claims)
         self._remember(Settled(hold_id, tuple(claims), actual))
-        return int(reply) if isinstance(reply, (bytes, int)) else 0
+        return _number(reply)
 
     async def release(self, hold_id: str) -> None:
         await self._run(b"release", hold_id, b"\x90")
@@ -185,16 +194,20 @@ class RedisSharedStore:
             for one in spent
             if one.unit in TOTALS
         ]
-        replacements = self._replacements
+        replacements, memory = self._replacements, 0
         if self._uncertain:
             await self._repeat()
+        number = secrets.randbits(50) + 2
         # Short scripts, since each one stops the server; the last one says that all is there.
         for start in range(0, max(1, len(totals)), _AT_ONCE):
             part = totals[start : start + _AT_ONCE]
             last = start + _AT_ONCE >= len(totals)
-            body = _encode((part, last))
-            await self._run(b"restore", "", body, part, link=self._filling)
+            body = _encode((part, number if last else 0))
+            memory = _number(await self._run(b"restore", "", body, part, link=self._filling))
         self._known_of = replacements
+        if self._memory and memory != self._memory and self._gateways > 1:
+            self._incomplete_until = self._clock.monotonic() + _OTHERS_S
+        self._memory = memory
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         if not claims:
@@ -215,16 +228,18 @@ class RedisSharedStore:
         )
 
     async def ping(self) -> None:
-        self._look(int(await self._run(b"known", "", b"\x90") != 0))
+        self._look(_number(await self._run(b"known", "", b"\x90")))
 
     async def beat(self) -> Alive:
-        restored, gateways = _numbers(await self._run(b"beat", self._gateway, b"\x90"))
-        self._look(restored)
+        memory, gateways = _numbers(await self._run(b"beat", self._gateway, b"\x90"))
+        if memory == self._memory:  # one that is new has not heard of the others yet
+            self._gateways = gateways
+        self._look(memory)
         return Alive(gateways)
 
     async def catch_up(self, missed: CatchUp) -> Alive:
-        restored, gateways, past_nano = await self._tell(missed)
-        self._look(restored)
+        memory, gateways, past_nano = await self._tell(missed)
+        self._look(memory)
         return Alive(gateways, past_nano)
 
     async def _tell(self, missed: CatchUp) -> list[int]:
@@ -260,9 +275,20 @@ class RedisSharedStore:
     def _uncertain(self) -> bool:
         return self._known_of < self._replacements
 
-    def _look(self, restored: int) -> None:
-        if (not restored or self._uncertain) and self._emptied is not None:
+    def _look(self, memory: int) -> None:
+        if (memory != self._memory or self._uncertain) and self._emptied is not None:
             self._emptied()
+
+    def _lacks(self, memory: int) -> str:
+        """What a memory lacks that was asked; empty where it lacks nothing."""
+        if memory != self._memory or self._uncertain:
+            self._look(memory)
+            return "it is filled from the ledger"
+        if self._incomplete_until:
+            if self._clock.monotonic() < self._incomplete_until:
+                return "other gateways tell it what calls hold there"
+            self._incomplete_until = 0.0
+        return ""
 
     def _remember(self, end: Settled | str) -> None:
         now = self._clock.monotonic()
@@ -333,6 +359,10 @@ def _primary(place: str | Address | Primary) -> Primary:
     if isinstance(place, str):
         place = parse_address(place)
     return FixedPrimary(place) if isinstance(place, Address) else place
+
+
+def _number(reply: Reply) -> int:
+    return int(reply) if isinstance(reply, (bytes, int)) else 0
 
 
 def _numbers(reply: Reply) -> list[int]:
