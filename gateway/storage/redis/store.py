@@ -275,13 +275,16 @@ class RedisSharedStore:
     def _uncertain(self) -> bool:
         return self._known_of < self._replacements
 
+    def _is_filled(self, memory: int) -> bool:
+        return memory != 0 and memory == self._memory and not self._uncertain
+
     def _look(self, memory: int) -> None:
-        if (memory != self._memory or self._uncertain) and self._emptied is not None:
+        if self._emptied is not None and not self._is_filled(memory):
             self._emptied()
 
     def _lacks(self, memory: int) -> str:
         """What a memory lacks that was asked; empty where it lacks nothing."""
-        if memory != self._memory or self._uncertain:
+        if not self._is_filled(memory):
             self._look(memory)
             return "it is filled from the ledger"
         if self._incomplete_until:
