@@ -2,7 +2,8 @@
 
 What a gateway that dies leaves behind at each await:
 
-    say what is next   nothing was sent, which nobody can know: as in the middle of what is next
+    say what is next   nothing was sent, which nobody can know: as in the middle of what is next;
+                       what costs nothing to run is run meanwhile, where nobody has died with it
     submit             the platform may have it, and nobody knows its name: it is not sent again
     keep the handle    the same, for as long as the store takes
     poll               whoever takes the job over asks by the handle
@@ -30,9 +31,10 @@ from adapters.types import Handle, Reply, Usage
 from adapters.types import JobState as AtPlatform
 from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
-from gateway.clock import Clock, Timer
+from gateway.clock import Clock
 from gateway.dialects.asking import ask, is_understood
 from gateway.jobs.large import LargeBodies
+from gateway.jobs.meanwhile import meanwhile
 from gateway.jobs.records import (
     JobAnswer,
     JobSpent,
@@ -42,6 +44,8 @@ from gateway.jobs.records import (
     to_text,
 )
 from gateway.jobs.spent import spent_of
+from gateway.jobs.time_limit import TimeLimit
+from gateway.jobs.unkept import UnkeptAnswers
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import JobStore, MovedJob, StoredJob
 from gateway.storage.jobs.states import JobState
@@ -54,7 +58,6 @@ _POLL_EVERY_S = 0.5
 _STORE_AGAIN_S = 1.0
 _STOP_S = 10.0
 """The longest that a platform is waited for that is told to stop a job, or names one late."""
-_GRACE_S = 1.0
 _OF_THE_QUESTION = frozenset(
     (FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.AMBIGUOUS)
 )
@@ -73,10 +76,19 @@ class JobRun:
     """A ``Durable``: a job on the lease that ``job`` was given by."""
 
     def __init__(
-        self, job: StoredJob, store: JobStore, clock: Clock, large: LargeBodies | None = None
+        self,
+        job: StoredJob,
+        store: JobStore,
+        clock: Clock,
+        large: LargeBodies | None = None,
+        unkept: UnkeptAnswers | None = None,
+        begins: Callable[[], None] | None = None,
     ) -> None:
-        """``large``: where what is large lies, where there is a place for it."""
+        """``large``: where what is large lies, where there is a place for it. ``unkept``: those of
+        all that run here. ``begins`` is called when it waits for no backend any more."""
         self.large = large
+        self._unkept = unkept or UnkeptAnswers()
+        self._begins = begins
         self.job = job
         self.attempt = read_attempt(job.attempt)
         self.state: CallState | None = None
@@ -153,13 +165,17 @@ class JobRun:
         if not self.begun.is_set():
             self.begun.set()
             self._begun_at = self._clock.monotonic()
+            if self._begins is not None:
+                self._begins()
         if self._answer is not None:
             return self._answer.reply()
         try:
-            with _TimeLimit(self._clock, self.state, attempt, self.most_run_s):
+            with TimeLimit(self._clock, self.state, attempt, self.most_run_s):
                 reply = await self._asked(attempt)
             reply = attempt.backend.redactor.over(reply)
-            await self._keep(await self._answer_of(reply))
+            counts = self.state is not None and self.state.at_backend is not None
+            with self._unkept.waiting(attempt, reply, counts_there=counts):
+                await self._keep(await self._answer_of(reply))
         except JobLost:
             self._leave_at_once()
         except BackendError:  # what is asked next, there as well, is another attempt
@@ -204,6 +220,11 @@ class JobRun:
 
     async def _begin(self, attempt: Attempt, to: JobState, *, handed: bool) -> None:
         """Raises StorageUnavailable: then nothing is sent; and JobLost."""
+        record = self._said(attempt, handed=handed)
+        self._moved(to, await self._store.move(self.job.id, self.job.epoch, to, attempt=record))
+
+    def _said(self, attempt: Attempt, *, handed: bool) -> str:
+        """What is next."""
         self.attempt = msgspec.structs.replace(
             self.attempt,
             backend=attempt.backend.name,
@@ -211,8 +232,7 @@ class JobRun:
             handle=None,
             spent=self.spent,
         )
-        record = to_text(self.attempt)
-        self._moved(to, await self._store.move(self.job.id, self.job.epoch, to, attempt=record))
+        return to_text(self.attempt)
 
     def _moved(self, to: JobState, moved: MovedJob | None) -> None:
         """The store has it there, and says since when it runs. Raises JobLost where it has not."""
@@ -224,7 +244,23 @@ class JobRun:
     # --- what the gateway runs by itself ------------------------------------------------------
 
     async def _invoked(self, adapter: Backend, attempt: Attempt) -> Reply:
-        await self._begin(attempt, "running", handed=attempt.quote.paid)
+        if attempt.quote.paid or self.job.epoch > 1:
+            await self._begin(attempt, "running", handed=attempt.quote.paid)
+            return await self._replied(adapter, attempt)
+        saying = self._say_meanwhile(self._said(attempt, handed=False))
+        return await meanwhile(saying, self._replied(adapter, attempt))
+
+    async def _say_meanwhile(self, record: str) -> None:
+        """Raises JobLost, and then stops what runs."""
+        move = functools.partial(self._store.move, attempt=record)
+        try:
+            moved = await self._surely(lambda: move(self.job.id, self.job.epoch, "running"))
+        except JobLost:
+            self.stop("handed_over")
+            raise
+        self._moved("running", moved)
+
+    async def _replied(self, adapter: Backend, attempt: Attempt) -> Reply:
         reply = await ask(adapter, attempt.call, attempt.output_bound)
         if reply.rest is None:
             return reply
@@ -360,34 +396,3 @@ class JobRun:
             else:
                 if self.job.epoch == epoch:  # else the lease was renewed meanwhile
                     raise JobLost
-
-
-class _TimeLimit:
-    """Stops a job that runs for longer than its backend's ``max_run``, or its caller's bound."""
-
-    def __init__(
-        self, clock: Clock, state: CallState | None, attempt: Attempt, most_run_s: float
-    ) -> None:
-        self._clock = clock
-        self._state = state
-        self._attempt = attempt
-        self._most_run_s = most_run_s
-        self._timer: Timer | None = None
-
-    def __enter__(self) -> None:
-        self._look()
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _look(self) -> None:
-        state = self._state
-        if state is None or state.attempt is not self._attempt:
-            return
-        own_end = self._attempt.begins_at + self._most_run_s
-        left_s = min(state.must_end_at + _GRACE_S, own_end) - self._clock.monotonic()
-        if left_s <= 0:
-            state.stop("timeout")
-        else:
-            self._timer = self._clock.call_later(left_s, self._look)

@@ -21,6 +21,8 @@ from gateway.jobs.renewals import LEASE_S
 from gateway.jobs.rounds import LeaseRounds
 from gateway.jobs.run import JobRun
 from gateway.jobs.turns import JobTurns
+from gateway.jobs.unkept import UnkeptAnswers
+from gateway.planning.line import HIGHEST
 from gateway.storage.base import LedgerRow, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import LOWEST, JobStore, StoredJob
 from gateway.tasks import BackgroundTasks
@@ -33,8 +35,11 @@ _AT_ONCE = 64
 _BEHIND = 2
 """Jobs of a model that wait at its backends: no worker is idle while the next one is fetched."""
 _FETCH_S = 0.1
-"""Within which the store has given the next ones: where runs are shorter, more of them wait there,
-up to as many as a look takes."""
+_FETCH_MOST_S = 2.0
+"""Within which the store gives the next ones, at the least and at the most: where runs are shorter,
+more of them wait there, up to as many as a look takes."""
+_FORGETS = 0.9
+"""Of how long a look took, at each later one."""
 _UNBOUNDED = 32
 """Jobs that may be on their way to a backend which states no bound."""
 _DRAIN_S = 25.0
@@ -75,7 +80,12 @@ class JobWorker:
         """Keys whose jobs have to wait -> until when, in monotonic seconds."""
         self._waiting: dict[str, int] = {}
         """Model -> jobs of it that wait, at the least, as far as is known."""
+        self._looks_above: set[str] = set()
+        """Models of which jobs may wait that are of a higher rank than those that wait here."""
         self._count_at = 0.0
+        self._fetch_s = _FETCH_S
+        """In which the store gives the next jobs, by how long the slowest of late looks took."""
+        self._unkept = UnkeptAnswers()
         self._rounds = LeaseRounds(
             name=name,
             what="jobs",
@@ -107,44 +117,57 @@ class JobWorker:
         await self._rounds.look()
 
     async def _work(self) -> None:
+        begun = self._clock.monotonic()
         try:
-            await self._count()
+            if begun >= self._count_at:
+                await self._take()  # to count takes a while, and slots must not wait for that
+                await self._count()
             await self._take()
         finally:
             self._canceled.clear()
+            slowest = max(self._clock.monotonic() - begun, self._fetch_s * _FORGETS)
+            self._fetch_s = min(max(slowest, _FETCH_S), _FETCH_MOST_S)
 
     # --- what waits ---------------------------------------------------------------------------
 
     async def _count(self) -> None:
         """What waits, and what others have left, now and then: to look at all jobs for each one
         that ends would cost more than the jobs."""
-        now = self._clock.monotonic()
-        if now < self._count_at:
-            return
-        self._count_at = now + _COUNT_EVERY_S
+        self._count_at = self._clock.monotonic() + _COUNT_EVERY_S
         self._begin(await self._store.take_over(self._name, _AT_ONCE, LEASE_S))
         self._waiting = await self._store.queued()
+        self._looks_above = set(self._waiting)
 
     async def _take(self) -> None:
         full = self._full_now()
         for model in sorted(self._waiting):
             for least_rank in self._ranks(model):
-                most = min(self._waiting[model], self._room(model, least_rank), _AT_ONCE)
-                if most > 0 and not self._rounds.is_over:
+                room = self._room(model, least_rank)
+                most = min(self._waiting[model], room, _AT_ONCE)
+                if most > 0 and not self._rounds.is_over and self._is_worth(model, room):
                     taken = await self._store.take(
                         self._name, model, most, LEASE_S, full, least_rank, self._owed(model)
                     )
                     self._waiting[model] -= len(taken)
+                    if least_rank > LOWEST and not taken:
+                        self._looks_above.discard(model)
                     self._begin(taken)
 
     def _ranks(self, model: str) -> tuple[int, ...]:
-        """By which jobs are taken, one after another: lines of batches that wait at a backend keep
-        no other job from it."""
-        lines = any(
-            run.job.model == model and run.job.rank == LOWEST and not run.begun.is_set()
-            for run in self._runs.values()
+        """By which jobs are taken, one after another: those that wait at a backend keep no job of a
+        higher rank from it. Whether there are such jobs is asked now and then, and of lines of
+        batches always."""
+        least = min(
+            (
+                run.job.rank
+                for run in self._runs.values()
+                if run.job.model == model and not run.begun.is_set()
+            ),
+            default=HIGHEST,
         )
-        return (0, LOWEST) if lines else (LOWEST,)
+        if least < HIGHEST and (least == LOWEST or model in self._looks_above):
+            return least + 1, LOWEST
+        return (LOWEST,)
 
     def _room(self, model: str, least_rank: int) -> int:
         """Jobs of the model, of this rank and above, that may be taken now. One that the policy has
@@ -153,17 +176,30 @@ class JobWorker:
         spec = active.policy.models.get(model)
         if spec is None:
             return _AT_ONCE
-        free = _BEHIND
+        free = self._ahead(model)
         for name in spec.backends:
             backend = active.backends[name]
             slots = backend.slots
             free += _UNBOUNDED if slots is None else max(0, slots - backend.in_flight)
-            run_s = max(backend.learned.run_time(model).mean, 0.001)
-            free += min(_AT_ONCE, int((slots or 0) * _FETCH_S / run_s))
         return free - sum(
             run.job.model == model and run.job.rank >= least_rank and not run.begun.is_set()
             for run in self._runs.values()
         )
+
+    def _ahead(self, model: str) -> int:
+        """Jobs that may wait at the model's backends: as many as begin while more are fetched."""
+        active, ahead = self._active(), _BEHIND
+        for name in active.policy.models[model].backends:
+            backend = active.backends[name]
+            run_s = max(backend.learned.run_time(model).mean, 0.001)
+            ahead += min(_AT_ONCE, int((backend.slots or 0) * self._fetch_s / run_s))
+        return ahead
+
+    def _is_worth(self, model: str, room: int) -> bool:
+        """To fetch a few costs as much as to fetch many; those that wait here last until then."""
+        if room >= self._waiting[model] or model not in self._active().policy.models:
+            return True
+        return 2 * room >= self._ahead(model)
 
     def _owed(self, model: str) -> dict[tuple[int, str], float]:
         now = self._clock.monotonic()
@@ -197,7 +233,7 @@ class JobWorker:
                 new.append(job)
         self._turns.taken(new, self._each_s)
         for job in new:
-            run = self._runs[job.id] = JobRun(job, self._store, self._clock, self.large)
+            run = self._runs[job.id] = self._run_of(job)
             if self._rounds.is_over:
                 run.leave()
             if job.id in self._canceled:
@@ -205,6 +241,10 @@ class JobWorker:
             if job.canceling or run.stopped:
                 self._rounds.renew_soon()  # one that a platform has is stopped at the next look
             run.task = self._tasks.run(self._see_through(run))
+
+    def _run_of(self, job: StoredJob) -> JobRun:
+        store, clock, unkept = self._store, self._clock, self._unkept
+        return JobRun(job, store, clock, self.large, unkept=unkept, begins=self.wake)
 
     def _begun_late(self, run: JobRun, job: StoredJob) -> None:
         """The lease of a job that runs here was over before it was renewed: it goes on, unless

@@ -24,7 +24,9 @@ C = TypeVar("C")
 """A call that waits; hashable, and in the line once."""
 
 NORMAL = 1
-"""The rank of a call of normal priority; 0 is low, 2 is high."""
+"""The rank of a call of normal priority; 0 is low."""
+HIGHEST = 2
+"""That of a call of high priority."""
 LINES = -1
 """That of a batch's lines, which are behind all others, late or not, and have no turn of theirs."""
 _STARVES_AFTER = 5
