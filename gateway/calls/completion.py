@@ -22,8 +22,8 @@ from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.metrics import CallMetrics, Metrics
+from gateway.money.counted import Part
 from gateway.money.estimates import by_tokens
-from gateway.money.late_rows import Part
 from gateway.money.settlement import Settler
 from gateway.storage.base import (
     LedgerRow,

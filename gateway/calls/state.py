@@ -25,9 +25,8 @@ from gateway.calls.ending import Ending, StopCause
 from gateway.calls.history import FailedAttempt
 from gateway.dialects.output_bound import bounded
 from gateway.money.charge_records import charged_alone
-from gateway.money.counted import charged_of
+from gateway.money.counted import Part, charged_of
 from gateway.money.estimates import by_tokens
-from gateway.money.late_rows import Part
 from gateway.money.tariffs import PriceInForce
 from gateway.preferences import Preferences
 from gateway.routing.codes import ReasonCode

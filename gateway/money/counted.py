@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from gateway.money.scopes import (
     ACCOUNT,
@@ -20,7 +21,8 @@ from gateway.money.scopes import (
 )
 from gateway.policy.model import Policy
 from gateway.policy.sections.limits import Bounds
-from gateway.storage.base import LedgerRow
+from gateway.storage.base import Hold, LedgerRow
+from gateway.storage.claims import holds_rest, with_take
 from gateway.storage.counters import TOTALS
 from gateway.storage.spent import Side, Spent
 from gateway.types import TOKEN_TAG, Limit, Principal, Unit
@@ -120,3 +122,32 @@ def _of_policy(policy: Policy) -> Iterator[tuple[str, tuple[Limit, ...]]]:
         yield from ((kind, bounds.flat()) for kind, bounds in scopes if bounds is not None)
     for kind, _, limits in policy.limits.parts():
         yield kind, limits.flat()
+
+
+class Part(NamedTuple):
+    """What is held under an id of its own, and the rows of what was used of it."""
+
+    hold: Hold
+    rows: Sequence[LedgerRow]
+
+
+class LateRows:
+    """Rows that the ledger has not taken yet. The shared store counts what they were charged; where
+    it has lost its memory it holds that instead, until there are rows."""
+
+    def __init__(self, rows: Sequence[LedgerRow], parts: Sequence[Part]) -> None:
+        self.rows = rows
+        self.parts = parts
+        self.is_held_again = False
+
+    def amounts(self) -> Iterator[Hold]:
+        """What is held again, by its id."""
+        for hold, used in self.parts:
+            charged = charged_of(used, holds_rest(hold.claims))
+            claims = [
+                with_take(claim, charged[claim.unit])
+                for claim in hold.claims
+                if claim.unit in TOTALS and charged.get(claim.unit, 0) > 0
+            ]
+            if claims:
+                yield Hold(hold.id, tuple(claims))

@@ -28,8 +28,7 @@ from gateway.holds.full import FullLimits
 from gateway.holds.line import RoomLines
 from gateway.holds.usual_costs import UsualCosts
 from gateway.metrics import Metrics
-from gateway.money.counted import charged_of
-from gateway.money.late_rows import LateRows, Part
+from gateway.money.counted import LateRows, Part, charged_of
 from gateway.money.spending import Spending
 from gateway.money.text import usd
 from gateway.storage.base import (

@@ -10,7 +10,7 @@ import msgspec
 from adapters.types import Usage
 from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
-from gateway.money.late_rows import Part
+from gateway.money.counted import Part
 from gateway.money.limits import backend_claims, warm_pool_claims
 from gateway.money.pricing import Estimate, Expectation, estimate
 from gateway.money.scopes import ACCOUNT
