@@ -9,23 +9,33 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def meanwhile(saying: Coroutine[Any, Any, None], work: Awaitable[T]) -> T:
-    """What ``work`` gives, or raises, once it is said too; whoever breaks it off waits for
-    neither. Raises what ``saying`` does."""
-    said = asyncio.ensure_future(saying)
-    try:
-        found = await work
-    except asyncio.CancelledError:
-        said.cancel()
-        said.add_done_callback(_is_over)
-        raise
-    except Exception:
-        await said
-        raise
-    await said
-    return found
+class Meanwhile:
+    """What is being written down of one job, which may be nothing."""
+
+    def __init__(self) -> None:
+        self._said: asyncio.Future[None] | None = None
+
+    async def during(self, work: Awaitable[T], saying: Coroutine[Any, Any, None]) -> T:
+        """What ``work`` gives, perhaps before it is said; raises what it does once it is, but for
+        whoever breaks it off."""
+        self._said = asyncio.ensure_future(saying)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            self._said.cancel()
+            self._said.add_done_callback(_is_over)
+            raise
+        except Exception:
+            await self.is_said()
+            raise
+
+    async def is_said(self) -> None:
+        """Waits for it. Raises what it does."""
+        said, self._said = self._said, None
+        if said is not None:
+            await said
 
 
-def _is_over(said: asyncio.Task[None]) -> None:
+def _is_over(said: asyncio.Future[None]) -> None:
     if not said.cancelled():
         said.exception()  # nobody else asks for it

@@ -34,7 +34,7 @@ from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.dialects.asking import ask, is_understood
 from gateway.jobs.large import LargeBodies
-from gateway.jobs.meanwhile import meanwhile
+from gateway.jobs.meanwhile import Meanwhile
 from gateway.jobs.records import (
     JobAnswer,
     JobSpent,
@@ -89,6 +89,7 @@ class JobRun:
         self.large = large
         self._unkept = unkept or UnkeptAnswers()
         self._begins = begins
+        self._meanwhile = Meanwhile()
         self.job = job
         self.attempt = read_attempt(job.attempt)
         self.state: CallState | None = None
@@ -175,6 +176,7 @@ class JobRun:
             reply = attempt.backend.redactor.over(reply)
             counts = self.state is not None and self.state.at_backend is not None
             with self._unkept.waiting(attempt, reply, counts_there=counts):
+                await self._meanwhile.is_said()
                 await self._keep(await self._answer_of(reply))
         except JobLost:
             self._leave_at_once()
@@ -248,7 +250,7 @@ class JobRun:
             await self._begin(attempt, "running", handed=attempt.quote.paid)
             return await self._replied(adapter, attempt)
         saying = self._say_meanwhile(self._said(attempt, handed=False))
-        return await meanwhile(saying, self._replied(adapter, attempt))
+        return await self._meanwhile.during(self._replied(adapter, attempt), saying)
 
     async def _say_meanwhile(self, record: str) -> None:
         """Raises JobLost, and then stops what runs."""

@@ -31,13 +31,13 @@ class UnkeptAnswers:
         self._answers += 1
         self._bytes += size
         try:
-            if self._has_room and not counts_there:
+            if self.room_for(self._answers, self._bytes) and not counts_there:
                 attempt.backend.hand_over(attempt.lease)
             yield
         finally:
             self._answers -= 1
             self._bytes -= size
 
-    @property
-    def _has_room(self) -> bool:
-        return self._answers <= self._most and self._bytes <= self._most_bytes
+    def room_for(self, answers: int, size: int) -> bool:
+        """Whether so many, and bytes of them, may wait without their slots."""
+        return answers <= self._most and size <= self._most_bytes

@@ -108,6 +108,7 @@ def built(
     text: str = POLICY,
     shared: SharedStore | None = None,
     client: MessageClient | None = None,
+    jobs: type[SqlJobs] = SqlJobs,
 ) -> Gateway:
     def make(spec: BackendSpec) -> Backend:
         if spec.name == "cloud":
@@ -129,7 +130,7 @@ def built(
         load=lambda: read(text, {"SECRET": SECRET}),
         random_source=random.Random(7),
         kept_workers=FileKept(folder / "kept-workers.json"),
-        jobs=SqlJobs(statements()),
+        jobs=jobs(statements()),
         streams=SqlStreams(statements()),
         outbox=None if client is None else SqlOutbox(statements()),
         client=lambda: client or PlayedClient(),
@@ -144,10 +145,11 @@ async def with_jobs(
     text: str = POLICY,
     shared: SharedStore | None = None,
     client: MessageClient | None = None,
+    jobs: type[SqlJobs] = SqlJobs,
 ) -> AsyncIterator[JobsGateway]:
     """Started as the real one is, and ended in good order."""
     platform = platform or FakePlatform(clock)
-    async with running(built(folder, clock, platform, text, shared, client)) as inner:
+    async with running(built(folder, clock, platform, text, shared, client, jobs)) as inner:
         yield JobsGateway(inner, clock, platform)
 
 
