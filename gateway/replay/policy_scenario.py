@@ -93,7 +93,14 @@ def _price(prices: Mapping[str, DatedPrices], spec: BackendSpec, now: float) -> 
 
 
 def _slots(spec: BackendSpec) -> int:
-    return machine_slots(spec) or spec.common.concurrency or 1
+    return slots_of(spec) or spec.common.concurrency or 1
+
+
+def slots_of(spec: BackendSpec) -> int | None:
+    """Calls that run at once by what its kind is told: one each worker that the gateway starts at
+    most, or as many as an endpoint takes; None where nothing says so."""
+    slots = getattr(spec.settings, "slots", None)
+    return machine_slots(spec) or (slots if isinstance(slots, int) else None)
 
 
 def machine_slots(spec: BackendSpec) -> int | None:

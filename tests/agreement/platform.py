@@ -4,13 +4,10 @@ that passes."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -92,18 +89,3 @@ class StandIn:
         if request.method == "PATCH":
             self.pool.keep((await request.json())["workers"]["min"])
         return JSONResponse({"workers": {"min": self.pool.minimum, "max": 100}})
-
-
-@contextlib.asynccontextmanager
-async def served(stand_in: StandIn, port: int) -> AsyncIterator[None]:
-    """Over HTTP at 127.0.0.1, until the end."""
-    config = uvicorn.Config(stand_in.application(), port=port, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving

@@ -14,7 +14,8 @@ from gateway.policy.reader import read_policy_text
 from gateway.replay.traffic import Arrival, Traffic
 from gateway.replay.virtual.played import Assumed, play
 from gateway.types import NANO
-from tests.agreement.platform import StandIn, served
+from tests.agreement.machines import served
+from tests.agreement.platform import StandIn
 from tests.live import LiveGateway, free_port
 
 CONFIG = """
@@ -91,7 +92,7 @@ async def live(folder: Path, traffic: Traffic, setting: Setting, seed: int) -> t
     text = setting.text(port)
     gateway = LiveGateway(folder, text, env={"RUNPOD_API_KEY": _KEY})
     stand_in = StandIn(_policy(text).backends["burst"], seed)
-    async with served(stand_in, port):
+    async with served(stand_in.application(), port):
         await asyncio.to_thread(gateway.start)
         try:
             began = time.monotonic()

@@ -4,22 +4,25 @@ long as it was recorded to run."""
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 import msgspec
 
 from adapters.base import Backend, Scalable, Warmable
 from adapters.errors import BackendError, FailureClass
-from adapters.types import Call, Capabilities, Probe, Reply, Usage
+from adapters.types import Call, Capabilities, Chunk, Probe, Reply, Usage
 from gateway.backends.current_price import CurrentPrice
 from gateway.clock import Clock
 from gateway.money.pricing import charge
 from gateway.policy.model import BackendSpec
-from gateway.replay.policy_scenario import machine_slots, start_samples
+from gateway.replay.policy_scenario import slots_of, start_samples
 from gateway.replay.traffic import Arrival
 from gateway.replay.virtual.machines import Machine
 from gateway.replay.virtual.measured import Measured
+from gateway.replay.virtual.runs import Run, RunningCall
+from gateway.replay.virtual.second_runs import SecondRuns
 from gateway.replay.virtual.workers import TakenWorker, WorkerPool
 
 _IDLE_S = 60.0
@@ -28,16 +31,7 @@ ROUND_TRIP_S = 0.05
 """Until a platform has answered a question about its workers, or has been told of them."""
 _PING = Arrival(0.0, 0.1)
 """The cheapest real call."""
-
-
-class RunningCall(msgspec.Struct):
-    """A call on its way: what was recorded of it, and what becomes of it."""
-
-    arrival: Arrival
-    began: float | None = None
-    """When it has begun to run, by the clock."""
-    cold: bool = False
-    """It has waited for a start."""
+_WORD, _DONE = Chunk(b"data: {}\n\n"), Chunk(b"data: [DONE]\n\n", "done")
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -48,6 +42,9 @@ class Surroundings(msgspec.Struct, frozen=True):
     measured: Measured
     calls: Mapping[str, RunningCall]
     """Those on their way, by their ids."""
+    second_runs: SecondRuns
+    streams: bool
+    """Whether it matters when a stream's first token comes: else its answer is whole."""
     begins: float
     """The instant of the recording at which the clock began."""
 
@@ -65,32 +62,78 @@ class _Simulated:
     async def start(self) -> None:
         """There is nothing to open."""
 
-    def _call(self, call: Call) -> RunningCall:
-        return self._around.calls[call.id]
-
     def _recorded(self, instant: float) -> float:
         """The clock's instant in the recording."""
         return self._around.begins + instant
 
-    async def _run(self, one: RunningCall, sent: float, deadline: float) -> Usage:
-        """For as long as it was recorded to. Raises BackendError where nobody waits so long."""
-        now = self._around.clock.monotonic()
-        one.began = now
-        arrival = one.arrival
-        left_s = deadline - now
-        await asyncio.sleep(min(arrival.runs_s, max(left_s, 0.0)))
-        if arrival.runs_s > left_s:
+    async def invoke(self, call: Call) -> Reply:
+        """Raises BackendError where no worker came, or it ran for too long."""
+        one = self._around.calls[call.id]
+        if call.stream and self._around.streams:
+            return Reply(chunks=self._pieces(one, call.id, call.deadline))
+        return Reply(body=b"{}", usage=await self._serve(one, call.id, call.deadline))
+
+    async def _serve(self, one: RunningCall, name: str, deadline: float) -> Usage:
+        run, place = await self._begin(one, name, deadline)
+        try:
+            await self._until(one, run, run.runs_s, deadline)
+        finally:
+            used = self._end(run, place)
+        return used
+
+    async def _pieces(
+        self, one: RunningCall, name: str, deadline: float
+    ) -> AsyncGenerator[Chunk, None]:
+        run, place = await self._begin(one, name, deadline)
+        try:
+            await self._until(one, run, run.first_token_s, deadline)
+            yield _WORD
+            await self._until(one, run, run.runs_s, deadline)
+        finally:
+            used = self._end(run, place)
+        yield Chunk(b"", "usage", used)
+        yield _DONE
+
+    async def _begin(
+        self, one: RunningCall, name: str, deadline: float
+    ) -> tuple[Run, TakenWorker | None]:
+        """When there is a place for it, which it has then."""
+        around = self._around
+        sent = around.clock.monotonic()
+        place = await self._take(deadline)
+        cold = place is not None and place.fresh
+        run = Run(one.arrival, one.arrival.runs_s, sent, around.clock.monotonic(), cold)
+        one.begin(name, around.second_runs, run)
+        return run, place
+
+    async def _until(self, one: RunningCall, run: Run, seconds: float, deadline: float) -> None:
+        """So many seconds after the run began. Raises BackendError where nobody waits so long."""
+        clock = self._around.clock
+        left_s = min(run.began + seconds, deadline) - clock.monotonic()
+        await asyncio.sleep(max(left_s, 0.0))
+        if run.began + seconds > deadline:
+            one.runs.remove(run)
             raise BackendError(FailureClass.TIMEOUT, "The call ran for too long.")
-        waited_s, read = now - sent, max(arrival.tokens - arrival.output, 0)
-        return Usage(
-            input_tokens=read,
-            output_tokens=arrival.output,
-            queue_s=0.0 if one.cold else waited_s,
-            cold_s=waited_s if one.cold else 0.0,
-            exec_s=arrival.runs_s,
-            gpu_s=arrival.runs_s,
-            reported=True,
-        )
+
+    def _end(self, run: Run, place: TakenWorker | None) -> Usage:
+        """The place is free, and what was used of it is billed, however the run ended."""
+        now = self._around.clock.monotonic()
+        used = run.used(now)
+        self._leave(run, place, now)
+        price = self.charged.price
+        if price is not None and not price.reserved:
+            # A start is billed by itself, from its own beginning.
+            alone = msgspec.structs.replace(used, cold_s=0.0) if run.cold else used
+            self._around.measured.run(run.arrival.at, charge(price, alone))
+        return used if place is None else msgspec.structs.replace(used, worker=place.name)
+
+    async def _take(self, deadline: float) -> TakenWorker | None:
+        """A place for a call; the worker, where those have names. Raises BackendError."""
+        raise NotImplementedError
+
+    def _leave(self, run: Run, place: TakenWorker | None, now: float) -> None:
+        """The place is free."""
+        raise NotImplementedError
 
 
 class SimulatedMachine(_Simulated):
@@ -105,18 +148,11 @@ class SimulatedMachine(_Simulated):
         """Calls that it runs at once."""
         return self.machine.slots
 
-    async def invoke(self, call: Call) -> Reply:
-        """Raises BackendError where it ran for too long."""
-        one, sent = self._call(call), self._around.clock.monotonic()
+    async def _take(self, deadline: float) -> None:
         await self.machine.take()
-        try:
-            used = await self._run(one, sent, call.deadline)
-        finally:
-            self.machine.give_back()
-        price = self.charged.price
-        if price is not None and not price.reserved:
-            self._around.measured.run(one.arrival.at, charge(price, used))
-        return Reply(body=b"{}", usage=used)
+
+    def _leave(self, run: Run, place: TakenWorker | None, now: float) -> None:
+        self.machine.give_back()
 
     async def probe(self) -> Probe:
         """It is well."""
@@ -129,57 +165,45 @@ class SimulatedMachine(_Simulated):
 class SimulatedPlatform(_Simulated):
     """One that scales from zero."""
 
-    slots = None
-
     def __init__(self, capabilities: Capabilities, around: Surroundings, spec: BackendSpec) -> None:
         super().__init__(capabilities, around)
         cold, idle_s = spec.common.cold_start, spec.common.idle_timeout
         assert cold is not None
+        self.slots = slots_of(spec)
+        """Calls that it runs at once, where its kind was told so."""
         self.pool = WorkerPool(
             start_samples(cold),
             _IDLE_S if idle_s is None else idle_s,
             around.clock,
             around.draw,
             self._spent,
+            math.inf if self.slots is None else self.slots,
         )
 
     def _spent(self, did: str, begin: float, end: float) -> None:
         measured = self._around.measured
         measured.worker(did, self._recorded(begin), self._recorded(end), self.charged.price)
 
-    async def invoke(self, call: Call) -> Reply:
-        """Raises BackendError where no worker came, or it ran for too long."""
-        return Reply(body=b"{}", usage=await self._serve(self._call(call), call.deadline))
-
-    async def _serve(self, one: RunningCall, deadline: float) -> Usage:
-        clock, pool = self._around.clock, self.pool
-        sent = clock.monotonic()
-        taken = pool.take() or await self._wait(deadline)
-        one.cold = taken.fresh
-        began = clock.monotonic()
-        try:
-            used = await self._run(one, sent, deadline)
-        finally:
-            pool.give_back(taken)
-            ended = clock.monotonic()
-            self._spent("run", began, ended)
-        # The start is billed by itself, from its own beginning.
-        alone = msgspec.structs.replace(used, cold_s=0.0)
-        self._around.measured.run(one.arrival.at, charge(self.charged.price, alone))
-        return msgspec.structs.replace(used, worker=f"worker-{taken.number}")
-
-    async def _wait(self, deadline: float) -> TakenWorker:
+    async def _take(self, deadline: float) -> TakenWorker:
+        taken = self.pool.take()
+        if taken is not None:
+            return taken
         try:
             async with asyncio.timeout_at(deadline):
                 return await self.pool.wait()
         except TimeoutError:
             raise BackendError(FailureClass.NOT_STARTED, "No worker came in time.") from None
 
+    def _leave(self, run: Run, place: TakenWorker | None, now: float) -> None:
+        assert place is not None
+        self.pool.give_back(place)
+        self._spent("run", run.began, now)
+
     async def ping(self) -> Usage:
         """Wakes a worker, or keeps it awake."""
         now = self._around.clock.monotonic()
         one = RunningCall(msgspec.structs.replace(_PING, at=self._recorded(now)))
-        return await self._serve(one, float("inf"))
+        return await self._serve(one, "ping", float("inf"))
 
     async def probe(self) -> Probe:
         """As many workers as are up."""
@@ -216,7 +240,7 @@ def simulated(
     """One like ``real``, of which nothing is asked but what it takes. ``slots``: other ones than
     the policy's."""
     if spec.common.cold_start is None:
-        found = machine_slots(spec) if slots is None else slots
+        found = slots_of(spec) if slots is None else slots
         return SimulatedMachine(real.capabilities, around, found)
     if isinstance(real, Scalable):
         return TellablePlatform(real.capabilities, around, spec)

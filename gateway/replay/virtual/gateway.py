@@ -8,6 +8,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
+from gateway.hedging.hedging import hedge_calls
 from gateway.metrics import Metrics
 from gateway.money.settlement import Settler
 from gateway.policy.model import Policy
@@ -50,6 +51,7 @@ class VirtualGateway:
             random_source=draw,
             slow_clients=slow,
         )
+        hedge_calls(self.dispatcher, ledger, clock, metrics)
         live = {
             name: LiveBackend(
                 spec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from gateway.calls.state import CallState
 from gateway.policy.sections.price import Price
 from gateway.replay.outcome import POINTS, Course, Outcome, quantiles
 from gateway.replay.surges import Surges
@@ -55,6 +56,7 @@ class Measured:
         self._nano = [0.0] * POINTS
         self._cold, self._late = [0] * POINTS, [0] * POINTS
         self._waits: list[float] = []
+        self._answers: list[float] = []
         self._count: Counter[str] = Counter()
         self._overflow_s = 0.0
         self._overflow_nano = self._charged_nano = 0.0
@@ -64,6 +66,8 @@ class Measured:
         """Those that got no answer, by the error's code."""
         self.backends: Counter[str] = Counter()
         """Those that were answered, by where."""
+        self.hedged = self.hedges_won = 0
+        """Judged calls that a second backend was asked for, and those that it answered."""
         self.by_part: defaultdict[str, float] = defaultdict(float)
         """US dollars that platforms bill for what was judged, by what for."""
 
@@ -94,6 +98,23 @@ class Measured:
         if self._surges.at(came):
             count["surge_calls"] += 1
             count["surge_late"] += late
+
+    def answered(self, came: float, seconds: float) -> None:
+        """It took so long until a call had its answer, or the first token of a stream."""
+        if self.is_judged(came):
+            self._answers.append(seconds)
+
+    def went(self, state: CallState, code: str) -> None:
+        """A judged call is over; ``code``: of the error, where it was not answered."""
+        self.reasons[state.reason] += 1
+        if code:
+            self.refused[code] += 1
+        elif state.backend is not None:
+            self.backends[state.backend.name] += 1
+        won = state.reason == "HEDGE" and not code
+        if won or any(one.hedge for one in state.tried):
+            self.hedged += 1
+            self.hedges_won += won
 
     def worker(self, did: str, begin: float, end: float, price: Price | None) -> None:
         """A worker of a platform did something for so long: started, ran or idled."""
@@ -128,6 +149,11 @@ class Measured:
     def charged_usd(self) -> float:
         """What the gateway's ledger has for what the platforms bill."""
         return self._charged_nano / NANO
+
+    @property
+    def answer_s(self) -> tuple[float, float, float]:
+        """Seconds until half, 95 % and 99 % of those that had one had their answer."""
+        return quantiles(sorted(self._answers))
 
     def outcome(self, reserved_per_hour: float, reserved: int) -> Outcome:
         """Beside so many reserved workers, which cost so much together."""

@@ -8,6 +8,7 @@ longest. A worker ends when it has idled for long enough and is not one of the l
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,6 +23,11 @@ class TakenWorker(NamedTuple):
     number: int
     fresh: bool
     """It has just started."""
+
+    @property
+    def name(self) -> str:
+        """As a platform would have it."""
+        return f"worker-{self.number}"
 
 
 SpentOn = Callable[[str, float, float], None]
@@ -38,13 +44,15 @@ class WorkerPool:
         clock: Clock,
         draw: random.Random,
         spent: SpentOn,
+        most: float = math.inf,
     ) -> None:
-        """``starts``: equally likely seconds of a start."""
+        """``starts``: equally likely seconds of a start; ``most``: workers that there may be."""
         self._starts = starts
         self._idle_s = idle_s
         self._clock = clock
         self._draw = draw
         self._spent = spent
+        self._most = most
         self._idle: deque[tuple[float, int]] = deque()
         """Since when, and which; the longest first."""
         self._starting: dict[int, tuple[float, Timer]] = {}
@@ -66,6 +74,10 @@ class WorkerPool:
         return len(self._starting)
 
     @property
+    def _may_start(self) -> bool:
+        return self.up + len(self._starting) < self._most
+
+    @property
     def waiting(self) -> int:
         """Calls without a worker."""
         return sum(not one.done() for one in self._waiting)
@@ -84,7 +96,7 @@ class WorkerPool:
         start. Cancelled, it has none."""
         found: asyncio.Future[TakenWorker] = asyncio.get_running_loop().create_future()
         self._waiting.append(found)
-        if len(self._starting) < len(self._waiting):
+        if len(self._starting) < len(self._waiting) and self._may_start:
             self._start()
         try:
             return await found
@@ -102,7 +114,7 @@ class WorkerPool:
         """So many at least, from now on; what starts beyond that and is not waited for is called
         off."""
         self.minimum = minimum
-        while self.up + len(self._starting) < minimum:
+        while self.up + len(self._starting) < minimum and self._may_start:
             self._start()
         wanted = max(minimum - self.up, len(self._waiting))
         while len(self._starting) > wanted:

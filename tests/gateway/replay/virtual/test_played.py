@@ -128,6 +128,19 @@ def test_a_plan_starts_workers_for_calls_that_wait_at_the_gateway() -> None:
     assert with_plan.slo_attainment > 0.98 > without.slo_attainment
 
 
+@pytest.mark.parametrize("kind", ["http", "modal"])
+def test_an_endpoint_runs_as_many_calls_at_once_as_its_kind_is_told(kind: str) -> None:
+    endpoint = {
+        "http": 'kind: http, base_url: "http://127.0.0.1:1", openai: true',
+        "modal": 'kind: modal, app: a, function: f, token_id: "${KEY}", token_secret: "${KEY}", '
+        "openai: true, cold_start: {p50: 0.01s, p95: 0.01s}",
+    }[kind]
+    head = HEAD.replace('kind: local, app: "a.py:app", workers: 2', f"{endpoint}, slots: 2")
+    home = "routes: [{name: all, use: [home]}]\n"
+    found = played(home, [Arrival(0.0, 10.0) for _ in range(4)], head=head)
+    assert found.answer_s[2] == pytest.approx(20.0, abs=0.1)
+
+
 def test_a_seed_gives_one_result() -> None:
     calls = [Arrival(0.7 * n, 3.0) for n in range(60)]
     head = HEAD.replace("p50: 4s, p95: 4s", "p50: 4s, p95: 9s")
