@@ -21,7 +21,7 @@ from gateway.replay.policy_scenario import slots_of, start_samples
 from gateway.replay.traffic import Arrival
 from gateway.replay.virtual.machines import Machine
 from gateway.replay.virtual.measured import Measured
-from gateway.replay.virtual.runs import Run, RunningCall
+from gateway.replay.virtual.runs import CallRun, RunningCall
 from gateway.replay.virtual.second_runs import SecondRuns
 from gateway.replay.virtual.workers import TakenWorker, WorkerPool
 
@@ -96,17 +96,17 @@ class _Simulated:
 
     async def _begin(
         self, one: RunningCall, name: str, deadline: float
-    ) -> tuple[Run, TakenWorker | None]:
+    ) -> tuple[CallRun, TakenWorker | None]:
         """When there is a place for it, which it has then."""
         around = self._around
         sent = around.clock.monotonic()
         place = await self._take(deadline)
         cold = place is not None and place.fresh
-        run = Run(one.arrival, one.arrival.runs_s, sent, around.clock.monotonic(), cold)
+        run = CallRun(one.arrival, one.arrival.runs_s, sent, around.clock.monotonic(), cold)
         one.begin(name, around.second_runs, run)
         return run, place
 
-    async def _until(self, one: RunningCall, run: Run, seconds: float, deadline: float) -> None:
+    async def _until(self, one: RunningCall, run: CallRun, seconds: float, deadline: float) -> None:
         """So many seconds after the run began. Raises BackendError where nobody waits so long."""
         clock = self._around.clock
         left_s = min(run.began + seconds, deadline) - clock.monotonic()
@@ -115,7 +115,7 @@ class _Simulated:
             one.runs.remove(run)
             raise BackendError(FailureClass.TIMEOUT, "The call ran for too long.")
 
-    def _end(self, run: Run, place: TakenWorker | None) -> Usage:
+    def _end(self, run: CallRun, place: TakenWorker | None) -> Usage:
         """The place is free, and what was used of it is billed, however the run ended."""
         now = self._around.clock.monotonic()
         used = run.used(now)
@@ -131,7 +131,7 @@ class _Simulated:
         """A place for a call; the worker, where those have names. Raises BackendError."""
         raise NotImplementedError
 
-    def _leave(self, run: Run, place: TakenWorker | None, now: float) -> None:
+    def _leave(self, run: CallRun, place: TakenWorker | None, now: float) -> None:
         """The place is free."""
         raise NotImplementedError
 
@@ -151,7 +151,7 @@ class SimulatedMachine(_Simulated):
     async def _take(self, deadline: float) -> None:
         await self.machine.take()
 
-    def _leave(self, run: Run, place: TakenWorker | None, now: float) -> None:
+    def _leave(self, run: CallRun, place: TakenWorker | None, now: float) -> None:
         self.machine.give_back()
 
     async def probe(self) -> Probe:
@@ -194,7 +194,7 @@ class SimulatedPlatform(_Simulated):
         except TimeoutError:
             raise BackendError(FailureClass.NOT_STARTED, "No worker came in time.") from None
 
-    def _leave(self, run: Run, place: TakenWorker | None, now: float) -> None:
+    def _leave(self, run: CallRun, place: TakenWorker | None, now: float) -> None:
         assert place is not None
         self.pool.give_back(place)
         self._spent("run", run.began, now)

@@ -13,7 +13,7 @@ _EXACTLY_S = 1e-6
 """By less than that a run that is over may seem to be not."""
 
 
-class Run(msgspec.Struct, eq=False, gc=False):
+class CallRun(msgspec.Struct, eq=False, gc=False):
     """At one backend, from the instant at which a worker has it. Monotonic seconds."""
 
     arrival: Arrival
@@ -56,11 +56,11 @@ class RunningCall:
 
     def __init__(self, arrival: Arrival) -> None:
         self.arrival = arrival
-        self.runs: list[Run] = []
+        self.runs: list[CallRun] = []
         """That have begun and have not failed, in turn."""
         self._asked = 0
 
-    def begin(self, name: str, second_runs: SecondRuns, run: Run) -> None:
+    def begin(self, name: str, second_runs: SecondRuns, run: CallRun) -> None:
         """One more, of the call that is named so: the first takes what was recorded."""
         if self._asked:
             run.runs_s = second_runs.seconds(self.arrival, f"{name}/{self._asked}")
