@@ -43,11 +43,13 @@ from gateway.opening.stores import (
     open_instances,
     open_kept,
     open_keys,
+    open_last_files,
     open_ledger,
     open_outbox,
     open_shared,
     open_statements,
 )
+from gateway.policies.last_files import LastFiles
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places
 from gateway.preflight.startable import check_startable
@@ -142,6 +144,7 @@ def build_gateway(
     jobs: JobStore | None = None,
     stored: StoredWork | None = None,
     policies: PolicyStore | None = None,
+    last_files: LastFiles | None = None,
     streams: StreamStore | None = None,
     responses: ResponseStore | None = None,
     bound: MakeBound | None = None,
@@ -179,6 +182,8 @@ def build_gateway(
         use=use,
         policies=policies or MemoryPolicies(clock.time),
     )
+    if last_files is not None:
+        gateway.policies.last_files = last_files
     gateway.hedges = hedge_calls(dispatcher, ledger, clock, metrics)
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
@@ -328,6 +333,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         outbox=open_outbox(policy),
         jobs=SqlJobs(open_statements(policy, JOBS_AT_ONCE)[0]),
         policies=SqlPolicies(statements),
+        last_files=open_last_files(policy),
         stored=StoredWork(
             FilePlaces(SqlFiles(open_statements(policy)[0]), open_contents(policy, clock)),
             SqlBatches(open_statements(policy)[0]),

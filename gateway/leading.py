@@ -18,7 +18,7 @@ from gateway.bills.kept_bills import FILE, KeptBills
 from gateway.bills.watch import BillWatch
 from gateway.metrics import Reading
 from gateway.money.idle_books import IdleBooks
-from gateway.planning.coming import ComingCalls
+from gateway.planning.coming import ComingCalls, JobsInLine
 from gateway.policy.sections.commitments import Commitment
 from gateway.policy.sections.reserve import Reserve
 from gateway.reserve.advised import advised_by
@@ -198,6 +198,7 @@ class _Term:
             lead=Lead(gateway.shared, gateway.clock),
             clock=gateway.clock,
             coming=lambda within_s: _scheduled(gateway, within_s),
+            jobs=lambda: _jobs_in_line(gateway),
         )
         gateway.dispatcher.entering.begun = plans.begun
         return plans
@@ -205,6 +206,10 @@ class _Term:
 
 def _scheduled(gateway: Gateway, within_s: float) -> Sequence[ComingCalls]:
     return () if gateway.schedules is None else gateway.schedules.ahead.within(within_s)
+
+
+def _jobs_in_line(gateway: Gateway) -> Sequence[JobsInLine]:
+    return () if gateway.jobs is None else gateway.jobs.line.waiting()
 
 
 class _PastDays:

@@ -139,7 +139,7 @@ class JobWorker:
         self._looks_above = set(self._waiting)
 
     async def _take(self) -> None:
-        full = self._full_now()
+        full = self.full_now()
         for model in sorted(self._waiting):
             for least_rank in self._ranks(model):
                 room = self._room(model, least_rank)
@@ -217,7 +217,8 @@ class JobWorker:
     def _is_full(self, key_id: str, until: float) -> None:
         self._full[key_id] = until
 
-    def _full_now(self) -> set[str]:
+    def full_now(self) -> set[str]:
+        """Keys whose jobs have to wait."""
         now = self._clock.monotonic()
         self._full = {key: until for key, until in self._full.items() if until > now}
         return set(self._full)

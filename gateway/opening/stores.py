@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.clock import Clock, SystemClock
+from gateway.opening.last_files_on_disk import FILE as FILES
+from gateway.opening.last_files_on_disk import LastFilesOnDisk
+from gateway.policies.last_files import LastFiles
 from gateway.policy.model import Policy
 from gateway.preflight.startable import keys_file
 from gateway.restore import Refill
@@ -84,6 +87,11 @@ def open_ledger(policy: Policy) -> Ledger:
 def open_policies(policy: Policy) -> PolicyStore:
     """Those that were in force, in the policy's ledger; its store is asked later."""
     return SqlPolicies(open_statements(policy)[0])
+
+
+def open_last_files(policy: Policy) -> LastFiles:
+    """What the policy's files said last, in its data folder."""
+    return LastFilesOnDisk(Path(policy.server.data) / FILES)
 
 
 def open_outbox(policy: Policy) -> Outbox:

@@ -13,6 +13,7 @@ PlanReason = Literal[
     "none",  # no worker is worth its price
     "call_waits",  # so many calls wait for a worker, and starts race for them
     "scheduled",  # a schedule begins calls by the time that a start takes
+    "jobs_wait",  # so many jobs must run at once, so that those in line end in time
     "start_ahead",  # one more will probably be needed when it has started
     "needed_soon",  # those that are up will probably be needed before others could start
     "lingers",  # they were needed a moment ago
@@ -55,14 +56,20 @@ def minimum_of(
         return Minimum(started, _starts_because(seen), held)
     if lingering > held:
         return Minimum(lingering, "lingers", held)
-    because: PlanReason = "scheduled" if seen.coming else "needed_soon"
-    return Minimum(held, because if held else "none", held)
+    return Minimum(held, _known(seen) or "needed_soon" if held else "none", held)
 
 
 def _starts_because(seen: Seen) -> PlanReason:
-    if seen.waiting:
+    if seen.waiting > seen.backlog:
         return "call_waits"
-    return "scheduled" if seen.coming else "start_ahead"
+    return _known(seen) or "start_ahead"
+
+
+def _known(seen: Seen) -> PlanReason | None:
+    """What is known to come, if anything is."""
+    if seen.coming:
+        return "scheduled"
+    return "jobs_wait" if seen.backlog else None
 
 
 def together(minima: Sequence[Minimum], bounds: PlanBounds) -> Minimum:

@@ -47,6 +47,11 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     """Workers that are up, at work or idle, reserved ones among them."""
     coming: int = 0
     """Calls beside those of ``load`` that are known to begin before a start is over."""
+    jobs: int = 0
+    """Of the calls at work, jobs: their workers have the next jobs."""
+    backlog: int = 0
+    """More of them that must be at work at once, so that those that wait in the store end in time.
+    """
 
 
 class Capacity(msgspec.Struct, frozen=True, gc=False):
@@ -127,10 +132,11 @@ class Planner:
         at_work = seen.load - seen.waiting
         self._wanted = max(start, at_work, min(self._wanted, hold))
         reserved = self._baseline.look(now, self._wanted)
-        if seen.coming:
+        known = seen.coming + seen.backlog
+        if known:
             # Nobody doubts that they come, so that it is not weighed whether they will.
-            start = max(start, at_work + seen.coming)
-            hold = max(hold, at_work + seen.coming)
+            start = max(start, at_work + known)
+            hold = max(hold, at_work + known)
         starting = max(0, start - seen.ready)
         short = min(seen.waiting, max(0, seen.load - seen.ready))
         if short and self._in_time:

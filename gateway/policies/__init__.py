@@ -2,6 +2,6 @@
 shares the ledger.
 
 ``changes`` puts another policy in force and keeps that it is, ``followed`` as one of several
-processes does; ``earlier`` says to which one a
+processes does; ``last_files`` is what the files said last, ``earlier`` says to which policy a
 roll-back returns, ``differences`` what sets two policies apart, ``told`` how a change is told.
 """

@@ -2,7 +2,8 @@
 
 Whose word counts: what the files say, until a policy is applied over them by an administrator;
 that one then, in every gateway whose files say the same and that shares the ledger, and after
-every restart, until the files say something else.
+every restart, until the files say something else. Then it is overruled, also where they say again
+what they said before: by what was in force last.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple, Protocol
 from gateway.clock import Clock
 from gateway.policies.differences import check_versions
 from gateway.policies.earlier import before
+from gateway.policies.last_files import FilesTaken, LastFiles, MemoryLastFiles
 from gateway.policy.model import Policy
 from gateway.policy.syntax.problems import PolicyError
 from gateway.storage.base import StorageUnavailable
@@ -44,6 +46,8 @@ class ChangesPolicies(Protocol):
 
     store: PolicyStore
     read: Read
+    last_files: LastFiles
+    """What is known of them from before the start."""
 
     async def begin(self, files: Policy) -> Policy:
         """At the start: the policy to serve, which is what was applied over these very files, or
@@ -86,6 +90,8 @@ class PolicyChanges:
         self, store: PolicyStore, *, in_force: Callable[[], Policy], put: Put, read: Read
     ) -> None:
         self.store = store
+        self.last_files: LastFiles = MemoryLastFiles()
+        """Who serves for real has those on a disk."""
         self._in_force = in_force
         self._put = put
         self.read = read
@@ -107,6 +113,7 @@ class PolicyChanges:
         applied = await self._applied(files)
         if applied is not None:
             await self._note(applied, self._change("start", applied, By()))
+        self._remember()
         return files if applied is None else applied
 
     async def reload(self, files: Policy, by: By) -> None:
@@ -125,8 +132,28 @@ class PolicyChanges:
     async def taken(self, files: Policy, by: By) -> None:
         """The files were read, and what is to be in force is."""
         self._file = files.version
+        self._remember()
         policy = self._in_force()
         await self._keep_when_possible(policy, self._change("reload", policy, by))
+
+    def _remember(self) -> None:
+        """From when on the files say what they do."""
+        last = self.last_files.read()
+        if last is not None and last.version == self._file:
+            return
+        try:
+            self.last_files.write(FilesTaken(self._file, self._seen))
+        except OSError as error:
+            log.error(
+                "what the files say cannot be written down: %s; should they change back while no "
+                "gateway runs, what was applied over them is in force again",
+                error,
+            )
+
+    def _is_overruled(self, change: PolicyChange) -> bool:
+        """Whether the files have said something else since."""
+        last = self.last_files.read()
+        return last is not None and last.version != self._file and change.number <= last.seen
 
     # --- an administrator -----------------------------------------------------------------------
 
@@ -245,7 +272,7 @@ class PolicyChanges:
         Raises StorageUnavailable."""
         newest = await self.store.newest(files.version)
         self._seen = 0 if newest is None else newest.number
-        if newest is None or newest.what.version == files.version:
+        if newest is None or newest.what.version == files.version or self._is_overruled(newest):
             return files
         policy = await self._of(newest)
         if policy is not None:

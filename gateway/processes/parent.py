@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.policies.changes import By, PolicyChanges
+from gateway.policies.last_files import LastFiles
 from gateway.policy.model import Policy
 from gateway.policy.syntax.problems import Mark, PolicyError, problem_at
 from gateway.processes.affairs import Affairs
@@ -71,6 +72,7 @@ class Shared(msgspec.Struct, frozen=True):
     inherited: tuple[int, ...]
     """Descriptors that they hold open, and have no other use for."""
     policies: PolicyStore
+    last_files: LastFiles
     acted: Callable[[str, str, str, Sequence[str]], Awaitable[None]]
     """Records an act, by which signal, the policy in force then, and why nothing was changed."""
 
@@ -105,7 +107,7 @@ class Parent:
         self.policies = PolicyChanges(
             shared.policies, in_force=self._in_force, put=self._put, read=self._read
         )
-        self.policies.look_every_s = LOOK_EVERY_S
+        self.policies.last_files, self.policies.look_every_s = shared.last_files, LOOK_EVERY_S
         self._lacking = asyncio.Event()
         self._restarts = Restarts()
         self._pause_s = 0.0
@@ -134,8 +136,7 @@ class Parent:
     async def _begin(self) -> bool:
         """One alone first: it makes what is missing, and settles what an earlier start left."""
         shared = self._shared
-        policy = await self.policies.begin(self._in_force())
-        if policy is not self._in_force():
+        if (policy := await self.policies.begin(self._in_force())) is not self._in_force():
             policy, copy = shared.snapshots.write(policy.document, shared.loader.anew)
             self._serve_from(policy, copy)
         self._folders = await shared.hosts.adopt(policy)

@@ -31,7 +31,7 @@ def seen_by(
 ) -> tuple[Seen, int]:
     """(What is there for the models, what of that is no worker of the backend: slots of reserved
     ones, and calls at other platforms)."""
-    load = overdue = waiting = elsewhere = 0
+    load = overdue = waiting = jobs = elsewhere = 0
     promised: dict[str, dict[str, float]] = {model: {} for model in pool}  # seconds, by route
     for state in calls:
         model, attempt = state.call.model, state.attempt
@@ -47,8 +47,11 @@ def seen_by(
             overdue += 1
         if attempt is None:
             waiting += 1
+        elif state.durable is not None:
+            jobs += 1
     at_home = sum(_capacity(one, now) for one in _others(active, pool, backend))
-    return Seen(load, overdue, waiting, at_home + _up_at(backend, elsewhere, now)), at_home
+    ready = at_home + _up_at(backend, elsewhere, now)
+    return Seen(load, overdue, waiting, ready, jobs=jobs), at_home
 
 
 def _up_at(backend: LiveBackend, elsewhere: int, now: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.money.text import iso
-from gateway.planning.coming import ComingLook
+from gateway.planning.coming import ComingLook, JobsLook
 from gateway.warm.planned import PlanLook
 from gateway.warm.plans import BackendPlan
 
@@ -39,6 +39,19 @@ def _look(look: PlanLook) -> dict[str, Any]:
         "because": look.minimum.because,
         "coming": seen.coming,
         "scheduled": [_coming(one) for one in look.coming],
+        "jobs_at_work": seen.jobs,
+        "backlog": seen.backlog,
+        "jobs": [_jobs(one) for one in look.jobs],
+    }
+
+
+def _jobs(look: JobsLook) -> dict[str, Any]:
+    return {
+        "model": look.model,
+        "jobs": look.jobs,
+        "first_deadline": iso(look.deadline, "seconds"),
+        "run_seconds": round(look.run_s, 3),
+        "at_once": look.at_once,
     }
 
 

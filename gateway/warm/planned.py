@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,7 +11,14 @@ from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.money.pricing import second_rate
 from gateway.planning.baseline import BaselineRule
-from gateway.planning.coming import ComingCalls, ComingLook, seen_coming
+from gateway.planning.coming import (
+    ComingCalls,
+    ComingLook,
+    JobsInLine,
+    JobsLook,
+    seen_coming,
+    seen_jobs,
+)
 from gateway.planning.minimum import Minimum, minimum_of
 from gateway.planning.planner import Capacity, Planner, PlanRule, Seen
 from gateway.planning.starts import StartSamples
@@ -33,6 +40,18 @@ class PlanLook(msgspec.Struct, frozen=True):
     minimum: Minimum
     coming: tuple[ComingLook, ...] = ()
     """Of ``seen.coming``, by what begins them."""
+    jobs: tuple[JobsLook, ...] = ()
+    """That wait in the store, by their models."""
+
+
+class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known at a look beside the calls that are there, of any models."""
+
+    now_at: float
+    """Seconds since the epoch."""
+    coming: Sequence[ComingCalls] = ()
+    """Calls that begin before a start is over."""
+    jobs: Sequence[JobsInLine] = ()
 
 
 class PlannedModels:
@@ -52,18 +71,18 @@ class PlannedModels:
         seen: Seen,
         at_home: int,
         now: float,
-        coming: Iterable[ComingCalls] = (),
+        known: Foreseen,
     ) -> PlanLook:
-        """What there should be until the next look. ``now``: monotonic seconds; ``coming``: calls
-        of any models that begin before a start is over."""
-        known = tuple(
-            seen_coming(one, backend.learned.run_time(one.model).mean)
-            for one in coming
-            if one.model in self.pool
-        )
-        if known:
-            at_once = sum(one.at_once for one in known)
-            seen = msgspec.structs.replace(seen, coming=at_once)
+        """What there should be until the next look. ``now``: monotonic seconds."""
+        coming = self._coming(backend, known) if known.coming else ()
+        jobs = self._jobs(backend, known) if known.jobs else ()
+        if coming or jobs:
+            at_once = sum(one.at_once for one in jobs)
+            seen = msgspec.structs.replace(
+                seen,
+                coming=sum(one.at_once for one in coming),
+                backlog=max(0, at_once - seen.jobs),
+            )
         if now - self._learned_at >= _LEARN_EVERY_S:
             self._learned_at = now
             self.planner.learn_starts(_starts(backend))
@@ -76,7 +95,25 @@ class PlannedModels:
             lingering=self._lingering(now),
         )
         self._held.append((now, minimum.held))
-        return PlanLook(self._models, seen, at_home, capacity, minimum, known)
+        return PlanLook(self._models, seen, at_home, capacity, minimum, coming, jobs)
+
+    def _coming(self, backend: LiveBackend, known: Foreseen) -> tuple[ComingLook, ...]:
+        return tuple(
+            seen_coming(one, backend.learned.run_time(one.model).mean)
+            for one in known.coming
+            if one.model in self.pool
+        )
+
+    def _jobs(self, backend: LiveBackend, known: Foreseen) -> tuple[JobsLook, ...]:
+        cold = backend.learned.cold
+        start_s = 0.0 if cold is None else cold.p50
+        looks = (
+            seen_jobs(
+                model, known.jobs, backend.learned.run_time(model).mean, start_s, known.now_at
+            )
+            for model in self._models
+        )
+        return tuple(one for one in looks if one is not None)
 
     def _lingering(self, now: float) -> int:
         held = self._held

@@ -10,13 +10,13 @@ from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.calls.state import CallState
 from gateway.clock import Clock
-from gateway.planning.coming import ComingCalls
+from gateway.planning.coming import ComingCalls, JobsInLine
 from gateway.planning.minimum import NOTHING, Minimum, PlanBounds, together
 from gateway.policy.hours import within
 from gateway.policy.model import WarmRule
 from gateway.warm.demand import Pool, pools_of, seen_by
 from gateway.warm.lead import Lead
-from gateway.warm.planned import PlanLook, PlannedModels, plan_rule
+from gateway.warm.planned import Foreseen, PlanLook, PlannedModels, plan_rule
 
 _ORDERED_S = 1.5
 """From a look until the platform has been told: one may be told a second after the last time."""
@@ -43,12 +43,14 @@ class WorkerPlans:
         lead: Lead,
         clock: Clock,
         coming: Callable[[float], Sequence[ComingCalls]] = lambda within_s: (),
+        jobs: Callable[[], Sequence[JobsInLine]] = tuple,
     ) -> None:
         """``calls``: those on their way, as they come and go; ``coming``: those that begin within
-        so many seconds, as far as that is known."""
+        so many seconds, as far as that is known; ``jobs``: that wait in the store."""
         self._active = active
         self._calls = calls
         self._coming = coming
+        self._jobs = jobs
         self._clock = clock
         self.lead = lead
         self._planned: dict[tuple[str, Pool], PlannedModels] = {}
@@ -85,10 +87,11 @@ class WorkerPlans:
     def _look_at(self, active: ActivePolicy, backend: LiveBackend, rule: WarmRule) -> BackendPlan:
         now, now_at = self._clock.monotonic(), self._clock.time()
         coming = self._coming(_lead_s(backend))
+        known = Foreseen(now_at=now_at, coming=coming, jobs=self._jobs())
         looks = []
         for models in self._models(active, backend, now):
             seen, at_home = seen_by(active, backend, models.pool, self._calls, now)
-            looks.append(models.look(backend, seen, at_home, now, coming))
+            looks.append(models.look(backend, seen, at_home, now, known))
         minimum = NOTHING
         if within(rule.hours, now_at, rule.ahead):
             bounds = PlanBounds(rule.spare, max(rule.most, rule.spare))

@@ -21,6 +21,7 @@ from gateway.calls.dispatcher import Answer
 from gateway.calls.state import CallState
 from gateway.clock import FakeClock
 from gateway.key_requests import issue, read_request
+from gateway.opening.last_files_on_disk import LastFilesOnDisk
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import Kinds, read_policy_text
 from gateway.policy.sections.keys import KeySettings
@@ -247,6 +248,7 @@ def _built(
         random_source=random.Random(7),
         kept_workers=FileKept(folder / "kept-workers.json"),
         policies=policies,
+        last_files=LastFilesOnDisk(folder / "policy-files.json"),
         responses=SqlResponses(
             SqliteStatements(folder / "ledger.db", now_us=lambda: round(clock.time() * MICRO))
         ),

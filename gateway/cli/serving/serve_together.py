@@ -24,7 +24,7 @@ from gateway.cli.serving.serving_lock import HeldLocks
 from gateway.clock import SystemClock
 from gateway.keys.signals import SignalledActs
 from gateway.log_lines import LineWriter, writer_to
-from gateway.opening.stores import open_keys, open_policies
+from gateway.opening.stores import open_keys, open_last_files, open_policies
 from gateway.policy.model import BackendSpec, Policy
 from gateway.preflight.listening import check_ports_are_free
 from gateway.processes.child import ParentLink
@@ -83,6 +83,7 @@ def serve_all(config: Path, count: int, beside_others: bool) -> int:
             counts=counts,
             inherited=locks.descriptors,
             policies=open_policies(policy),
+            last_files=open_last_files(policy),
             acted=SignalledActs(keys, clock).record,
         )
         return uvloop.run(Parent(count, command, shared, clock, locks.ends).run(say))

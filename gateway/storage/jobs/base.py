@@ -108,6 +108,15 @@ class KnownJob(msgspec.Struct, frozen=True):
     digest: str
 
 
+class WaitingJobs(msgspec.Struct, frozen=True):
+    """Jobs that may begin now and that nobody has, of about the same deadline."""
+
+    model: str
+    jobs: int
+    deadline: float
+    """Of the first of them."""
+
+
 class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs are listed: newest first, those before ``before`` in that order."""
 
@@ -156,6 +165,11 @@ class JobStore(Protocol):
 
     async def queued(self) -> dict[str, int]:
         """Model -> jobs that may begin now."""
+        ...
+
+    async def waiting(self, full: Collection[str] = ()) -> list[WaitingJobs]:
+        """The same by their deadlines too, of which those are together that are within a factor of
+        two from now; without those that are past it, and without those of the keys in ``full``."""
         ...
 
     async def take(

@@ -19,6 +19,7 @@ from gateway.storage.jobs.base import (
     MovedJob,
     NewJob,
     StoredJob,
+    WaitingJobs,
 )
 from gateway.storage.jobs.states import JobState
 from gateway.storage.outbox import Message
@@ -67,6 +68,10 @@ class SqlJobs(SqlTables):
 
     async def queued(self) -> dict[str, int]:
         return dict(map(tuple, await self._one(statements.QUEUED)))
+
+    async def waiting(self, full: Collection[str] = ()) -> list[WaitingJobs]:
+        found = await self._one(statements.waiting(full))
+        return [WaitingJobs(model, int(jobs), first / MICRO) for model, jobs, first in found]
 
     async def take(
         self,

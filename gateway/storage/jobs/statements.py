@@ -32,6 +32,9 @@ _NEW_TEXTS = "id, model, task, key_id, caller, idempotency, digest, webhook, req
 _NEW_WHOLE = "rank, created_at, deadline_at, keep_us"
 _MINE = f"id = ? AND epoch = ? AND {_ALIVE}"
 _TAKEN_BY_OTHERS = 4
+_SLICES = 15
+"""Of the time until a deadline, each twice as long as the one before, from a minute on: the last
+ends after eleven days."""
 _TOLD = (
     "INSERT INTO job_events (job, at, kind, data) "
     "SELECT CAST(? AS TEXT), {now}, CAST(? AS TEXT), CAST(? AS TEXT) WHERE "
@@ -132,6 +135,19 @@ QUEUED: Statement = (
     "GROUP BY model",
     (),
 )
+
+
+def waiting(full: Collection[str]) -> Statement:
+    keys = sorted(full)
+    others = f" AND key_id NOT IN ({marks(keys)})" if keys else ""
+    left = "deadline_at - {now}"
+    slices = " ".join(f"WHEN {left} < {us(60 * 2**n)} THEN {n}" for n in range(_SLICES))
+    sql = (
+        f"SELECT model, COUNT(*), MIN(deadline_at) FROM jobs WHERE {_ALIVE} AND state = 'queued' "  # noqa: S608
+        f"AND worker = '' AND cancel = 0 AND due_at <= {{now}} AND deadline_at > {{now}}{others} "
+        f"GROUP BY model, CASE {slices} ELSE {_SLICES} END ORDER BY 3"
+    )
+    return sql, tuple(keys)
 
 
 def take(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -235,3 +236,74 @@ webhooks:
     assert "whsec_" not in policy.document
     again = read(policy.document, secrets)
     assert (again.version, again.document) == (policy.version, policy.document)
+
+
+FIRST, SECOND, APPLIED, LATER = (POLICY, SLOWEST, SLOWER, SLOWER.replace("slo: 30s", "slo: 50s"))
+"""What the files say, and what is applied over them."""
+ORDERS = {
+    "applied, restarted": (["apply", "restart"], APPLIED),
+    "applied, edited, reloaded": (["apply", "edit", "reload"], SECOND),
+    "applied, edited, restarted": (["apply", "edit", "restart"], SECOND),
+    "an edit that was never taken": (["apply", "edit", "revert", "restart"], APPLIED),
+    "an edit and back, reloaded": (["apply", "edit", "reload", "revert", "reload"], FIRST),
+    "an edit reloaded, back while down": (["apply", "edit", "reload", "revert", "restart"], FIRST),
+    "an edit and back, each while down": (["apply", "edit", "restart", "revert", "restart"], FIRST),
+    "the same, and once more": (
+        ["apply", "edit", "restart", "revert", "restart", "restart"],
+        FIRST,
+    ),
+    "an edit that is served twice, and back": (
+        ["apply", "edit", "restart", "restart", "revert", "restart"],
+        FIRST,
+    ),
+    "applied over the edit, and back": (
+        ["apply", "edit", "restart", "apply_later", "restart", "revert", "restart"],
+        FIRST,
+    ),
+    "over the edit, back, and there again": (
+        ["edit", "reload", "apply_later", "revert", "restart", "edit", "restart"],
+        SECOND,
+    ),
+    "back, and applied again": (
+        ["apply", "edit", "restart", "revert", "restart", "apply", "restart"],
+        APPLIED,
+    ),
+    "applied, rolled back, restarted": (["apply", "roll_back", "restart"], FIRST),
+    "applied elsewhere meanwhile, and back": (
+        ["apply", "edit", "restart", "elsewhere", "restart", "revert", "restart"],
+        LATER,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+async def test_what_was_overruled_by_changed_files_does_not_return_with_these(
+    name: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """But what others have applied over them since holds here as it does there."""
+    steps, expected = ORDERS[name]
+    store, files = MemoryPolicies(clock.time), FIRST
+    async with serving(tmp_path / "other", clock, store) as other:
+        pending, left = serving(tmp_path / "one", clock, store, files), steps[:]
+        while left:
+            async with pending as gateway:
+                policies = gateway.inner.policies
+                while left and (step := left.pop(0)) != "restart":
+                    if step in ("edit", "revert"):
+                        files = SECOND if step == "edit" else FIRST
+                        gateway.inner.load_policy = partial(read, files)
+                    elif step == "reload":
+                        await gateway.inner.reload()
+                    elif step == "roll_back":
+                        await policies.roll_back("", ROOT)
+                    elif step == "elsewhere":
+                        await other.inner.policies.apply(read(LATER), ROOT)
+                    else:
+                        applied = APPLIED if step == "apply" else LATER
+                        await policies.apply(read(applied), ROOT)
+                found = in_force(gateway)
+            pending = serving(tmp_path / "one", clock, store, files)
+        if steps[-1] == "restart":
+            async with pending as gateway:
+                found = in_force(gateway)
+    assert found == read(expected).version

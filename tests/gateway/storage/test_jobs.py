@@ -168,6 +168,34 @@ async def test_a_key_that_is_full_waits_alone(open_books: OpenBooks) -> None:
         assert await books.jobs.queued() == {"chat": 1}
 
 
+async def test_those_that_wait_are_counted_by_model_and_deadline(
+    open_books: OpenBooks, clock: FakeClock
+) -> None:
+    """Those of about the same time together, and none that nobody may begin."""
+    async with open_books() as books:
+        jobs, now = books.jobs, clock.time()
+        await accept(jobs, "job_1", "job_2", deadline=now + 100.0)
+        await accept(jobs, "job_3", deadline=now + 90.0)
+        await accept(jobs, "job_4", deadline=now + 86_400.0)
+        await accept(jobs, "job_5", deadline=now + 100.0, model="infer")
+        await accept(jobs, "job_6", deadline=now + 100.0, key_id="key_bob")
+        await accept(jobs, "job_7", deadline=now - 1.0)
+        await accept(jobs, "job_8", deadline=now + 100.0, rank=2)
+        taken = await take(jobs, most=1)
+        assert [one.id for one in taken] == ["job_8"]
+        await accept(jobs, "job_9", deadline=now + 100.0)
+        await jobs.cancel("job_9")
+
+        found = await jobs.waiting({"key_bob"})
+
+        assert [(one.model, one.jobs, one.deadline) for one in found] == [
+            ("chat", 3, now + 90.0),
+            ("infer", 1, now + 100.0),
+            ("chat", 1, now + 86_400.0),
+        ]
+        assert sum(one.jobs for one in await jobs.waiting()) == 6
+
+
 async def test_what_is_put_back_waits_for_its_pause(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
