@@ -43,6 +43,22 @@ class Clock(Protocol):
         ...
 
 
+Push = Callable[[bytes, int | None], bool]
+"""Takes the bytes of a piece of an answer and about how many tokens it holds, None: one an event;
+False where it cannot now, and has taken nothing."""
+
+
+@runtime_checkable
+class Pushing(Protocol):
+    """Chunks of a stream that can be passed on in the instant in which they come."""
+
+    def push_to(self, take: Push) -> None:
+        """From now on a chunk of kind ``data`` that tells no usage is given to ``take``, for as
+        long as somebody waits for the next chunk. One that was taken is not given to whoever
+        waits, who goes on waiting; all others are, in their order."""
+        ...
+
+
 class Backend(Protocol):
     """One backend, from start to close, on one event loop.
 

@@ -21,7 +21,7 @@ class WholeEvents:
     """Feeds on bytes, gives those of the events that are whole. What is not whole waits, and is
     looked at once, so that a large event takes no longer than its size."""
 
-    __slots__ = ("_fresh", "_max_event", "_parts", "_size", "_tail")
+    __slots__ = ("_fresh", "_max_event", "_parts", "_size", "_tail", "waits")
 
     def __init__(self, max_event: int = MAX_EVENT) -> None:
         self._max_event = max_event
@@ -29,12 +29,18 @@ class WholeEvents:
         self._size = 0
         self._tail = b""
         self._fresh = True
+        self.waits = True
+        """Part of an event has come, or a byte order mark may yet come."""
 
     def feed(self, data: bytes) -> bytes:
         """The events that ``data`` completes, as they came. Raises MALFORMED for one that is larger
         than ``max_event`` bytes."""
-        if self._fresh:
-            data = self._without_mark(data)
+        if self.waits:
+            if self._fresh:
+                data = self._without_mark(data)
+            self.waits = self._fresh
+        elif data.endswith(b"\n\n"):
+            return data
         if self._parts:
             # A boundary may have begun in what came before.
             ahead = self._tail + data
@@ -60,6 +66,7 @@ class WholeEvents:
         return data.removeprefix(BOM)
 
     def _keep(self, data: bytes, ahead: bytes) -> None:
+        self.waits = True
         self._parts.append(data)
         self._size += len(data)
         self._tail = ahead[1 - _LONGEST_BOUNDARY :]

@@ -215,6 +215,9 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._quiet > MAX_QUIET:
             self.fail(malformed(_UNREADABLE, detail="its head or trailer is too large"))
+        elif self._body is not None and self._body.tell() and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the socket is closed, which ends some bodies and cuts the others."""
@@ -265,9 +268,7 @@ class HttpConnection(asyncio.Protocol):
             if not data:
                 return
         if self._body is not None:
-            if self._body.feed(data) and not self._paused:
-                self._paused = True
-                self._transport.pause_reading()
+            self._body.feed(data)
             return
         self._parts.append(data)
         self._size += len(data)

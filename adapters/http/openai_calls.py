@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from adapters.base import Clock
+from adapters.base import Clock, Push
 from adapters.errors import BackendError, malformed, takes_no
 from adapters.http.answers import check_output, usage_of_answer, with_usage_told
 from adapters.http.api import Api
@@ -167,7 +167,17 @@ class OpenAICalls:
 class EventStream(ReadyChunks):
     """The chunks of one streamed answer."""
 
-    __slots__ = ("_begun", "_body", "_clock", "_reader", "_secrets", "_started", "_worker")
+    __slots__ = (
+        "_begun",
+        "_body",
+        "_clock",
+        "_reader",
+        "_secrets",
+        "_started",
+        "_take",
+        "_worker",
+    )
+    _take: Push
 
     def __init__(
         self,
@@ -205,17 +215,42 @@ class EventStream(ReadyChunks):
                 if not data:
                     if (news := body.news()) is not None:  # a future: a piece takes no coroutine
                         await news
+                        if self._has_news():
+                            continue
                     data = body.arrived()
             except BackendError:
                 self._ended = True
                 raise
             self._begun = b""
             if data:
-                self._ready.extend(reader.feed(data))
-                if reader.done:
-                    self._finish()
+                self._read(data)
             else:
                 self._close()
+
+    def push_to(self, take: Push) -> None:
+        """As ``base.Pushing`` says."""
+        self._take = take
+        self._body.push_to(self._push)
+
+    def _push(self, data: bytes) -> bool:
+        """Whether whoever waits for the next chunk may go on waiting."""
+        tokens = self._reader.plain(data)
+        if tokens and self._take(data, tokens):
+            return True
+        self._read(data)
+        ready = self._ready
+        while ready and _is_pushed(ready[0]) and self._take(ready[0].data, ready[0].tokens):
+            ready.popleft()
+        return not self._has_news()
+
+    def _read(self, data: bytes) -> None:
+        self._ready.extend(self._reader.feed(data))
+        if self._reader.done:
+            self._finish()
+
+    def _has_news(self) -> bool:
+        """Something was pushed that is for whoever waits."""
+        return bool(self._ready) or self._ended or self._reader.error is not None
 
     def _let_go(self) -> None:
         self._body.close()
@@ -249,6 +284,10 @@ class EventStream(ReadyChunks):
         self._body.distrust()
         usage = None if error.usage is None else self._taken(error.usage)
         return cleaned(error, self._secrets, usage)
+
+
+def _is_pushed(chunk: Chunk) -> bool:
+    return chunk.kind == "data" and chunk.usage is None
 
 
 def append_field(body: bytes, field: bytes) -> bytes | None:

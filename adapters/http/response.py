@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -64,6 +65,7 @@ class Body:
         "_exchange",
         "_left",
         "_loop",
+        "_push",
         "_size",
         "_waiter",
         "headers",
@@ -80,6 +82,7 @@ class Body:
         self._size = 0
         self._ended = self._left = False
         self._error: BackendError | None = None
+        self._push: Callable[[bytes], bool] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -87,14 +90,25 @@ class Body:
         """The first value of a header; ``name`` in lower case."""
         return find_header(self.headers, name)
 
-    def feed(self, data: bytes) -> bool:
-        """Takes bytes from the connection; True once it should pause."""
-        if self._left:
-            return False
-        self._chunks.append(data)
-        self._size += len(data)
-        self._wake()
+    def feed(self, data: bytes) -> None:
+        """Takes bytes from the connection, which says by ``tell`` that these are all for now."""
+        if not self._left:
+            self._chunks.append(data)
+            self._size += len(data)
+
+    def tell(self) -> bool:
+        """The reader learns of what was fed; True once the connection should pause."""
+        waiter = self._waiter
+        if waiter is None or not self._chunks or waiter.done():
+            return self._size > HIGH_WATER
+        if self._push is None or not self._push(self._taken()):
+            waiter.set_result(None)
         return self._size > HIGH_WATER
+
+    def push_to(self, push: Callable[[bytes], bool]) -> None:
+        """From now on ``push`` is given what arrives while the reader waits; False where the reader
+        is to wake up, who finds none of it here."""
+        self._push = push
 
     def end(self, error: BackendError | None = None) -> None:
         """No more bytes will come; ``error`` where they broke off."""
@@ -122,16 +136,15 @@ class Body:
         return self._waiter
 
     def arrived(self) -> bytes:
-        """As ``read``, once ``news`` is None or done."""
+        """As ``read``, once ``news`` is None or done, and nothing was pushed."""
         chunks = self._chunks
         if not chunks:
             assert self._ended, "nothing has arrived"
             if self._error is not None:
                 raise self._error
             return b""
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        was_full, self._size = self._size > HIGH_WATER, 0
+        was_full = self._size > HIGH_WATER
+        data = self._taken()
         if was_full and not self._ended:
             self._exchange.resume()
         return data
@@ -176,6 +189,13 @@ class Body:
             self._chunks.clear()
             self._exchange.deadline = min(self._exchange.deadline, deadline)
             self._exchange.resume()
+
+    def _taken(self) -> bytes:
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._size = 0
+        return data
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

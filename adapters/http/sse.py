@@ -19,12 +19,13 @@ from typing import Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
-from adapters.http.answers import failure_in, failure_of, is_broken, no_answer
+from adapters.http.answers import failure_in, failure_of, no_answer
 from adapters.http.asked_choices import Choices
 from adapters.http.failures import UNREADABLE, read_if
 from adapters.http.odd_json import mended
+from adapters.http.plain_events import Choice, Event, KnownEvent, decode, known_event, plain_tokens
 from adapters.http.stated_usage import told, usage_in
-from adapters.http.token_counts import ONE_TOKEN, tokens_in_event, tokens_of_piece
+from adapters.http.token_counts import tokens_in_event
 from adapters.types import Chunk, Usage
 from adapters.whole_events import (
     MAX_EVENT,
@@ -37,68 +38,9 @@ from adapters.whole_events import (
 DONE = b"data: [DONE]\n\n"
 MAX_EARLY = 64
 """Events that hold nothing yet and wait for the first token; more than these begin the answer."""
+_LOOKS = 3
+"""Of so many events of a stream it is found out whether the next ones are like it."""
 _BROKE_OFF = "The backend's stream ended"
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _ToolCall(msgspec.Struct):
-    function: _Function | None = None
-
-    def tokens(self) -> int:
-        called = self.function
-        if called is None:
-            return 0
-        return tokens_of_piece(called.name) + tokens_of_piece(called.arguments)
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Choice(msgspec.Struct):
-    index: int = 0
-    delta: _Delta | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-    error: Any = None
-
-    def tokens(self) -> int:
-        """About how many tokens of answer its usual fields hold."""
-        delta = self.delta
-        if delta is None:
-            return tokens_of_piece(self.text)
-        made = tokens_of_piece(delta.content)
-        if delta.reasoning_content or delta.reasoning:
-            made += tokens_of_piece(delta.reasoning_content or delta.reasoning)
-        for called in delta.tool_calls or ():
-            made += called.tokens()
-        return made
-
-    def may_have_failed(self) -> bool:
-        return self.error is not None or is_broken(self.finish_reason)
-
-
-class _Event(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: Any = None
-    error: Any = None
-    object: str | None = None
-
-    def may_have_failed(self) -> bool:
-        """Whether it is worth a closer look."""
-        if self.error is not None or self.object == "error" or not self.choices:
-            return True
-        return any(map(_Choice.may_have_failed, self.choices))
-
-
-_decode = msgspec.json.Decoder(_Event).decode
 
 
 class EventReader:
@@ -112,6 +54,8 @@ class EventReader:
     __slots__ = (
         "_early",
         "_events",
+        "_known",
+        "_looks",
         "choices",
         "done",
         "error",
@@ -125,6 +69,8 @@ class EventReader:
         self.choices = Choices(asked)
         self._events = WholeEvents(max_event)
         self._early: list[Chunk] = []
+        self._known: KnownEvent | None = None
+        self._looks = _LOOKS
         self.openai = openai
         self.frames = False
         """An event with data has been passed on; in OpenAI's protocol, one with a token or the end
@@ -151,10 +97,24 @@ class EventReader:
             return self._each(whole)
         if not self.openai:
             return [Chunk(whole)]
-        tokens, events = _plain(whole, self.choices.begun)
+        tokens, events = plain_tokens(whole, self.choices.begun)
         if not events:
             return self._each(whole)
         return [Chunk(whole, tokens=None if tokens == events else tokens)]
+
+    def plain(self, data: bytes) -> int:
+        """How many tokens ``data`` holds where it is whole events of nothing but pieces of an
+        answer, which need not be fed; 0 where it is to be fed."""
+        if not (self.frames and self.openai) or self.error or self.done or self._events.waits:
+            return 0
+        known = self._known
+        if known is not None and known.is_like(data):
+            return 1
+        tokens, _ = plain_tokens(data, self.choices.begun)
+        if tokens == 1 and self._looks:
+            self._looks -= 1
+            self._known = known_event(data)
+        return tokens
 
     def end(self) -> list[Chunk]:
         """The stream has ended cleanly: what is left of it, and whether that was its end."""
@@ -229,7 +189,7 @@ class EventReader:
             self._break(_named_error(payload))
             return None
         try:
-            return self._read(event, payload, _decode(payload))
+            return self._read(event, payload, decode(payload))
         except UNREADABLE:
             return self._odd(event, payload)
 
@@ -244,7 +204,7 @@ class EventReader:
             return None
         return self._read(event, payload, _understood(value))
 
-    def _read(self, event: bytes, payload: bytes, parsed: _Event) -> Chunk | None:
+    def _read(self, event: bytes, payload: bytes, parsed: Event) -> Chunk | None:
         usage = None if parsed.usage is None else self._told(parsed.usage, payload)
         if parsed.may_have_failed():
             failure = failure_of(_value(payload), usage=usage)
@@ -285,36 +245,6 @@ class EventReader:
         if self.frames and error.failure is not FailureClass.TRUNCATED:
             error = BackendError(FailureClass.TRUNCATED, error.message, usage=error.usage)
         self.error = error
-
-
-def _plain(whole: bytes, begun: set[int]) -> tuple[int, int]:
-    """The tokens and the number of events that hold nothing but pieces of an answer; no events
-    where one of them holds more, or cannot be read. What choices they are of is added to
-    ``begun``."""
-    events = whole.split(b"\n\n")
-    if events.pop():
-        return 0, 0
-    tokens = 0
-    for event in events:
-        if not event.startswith(b"data: {"):
-            return 0, 0
-        try:
-            parsed = _decode(event[6:])
-        except UNREADABLE:
-            return 0, 0
-        if parsed.error is not None or parsed.usage is not None or not parsed.choices:
-            return 0, 0
-        for choice in parsed.choices:
-            if choice.finish_reason is not None or choice.error is not None:
-                return 0, 0
-            delta = choice.delta
-            text = None if delta is None else delta.content
-            made = 1 if text and len(text) <= ONE_TOKEN else choice.tokens()
-            if not made:
-                return 0, 0
-            begun.add(choice.index)
-            tokens += made
-    return tokens, len(events)
 
 
 def frame(payload: bytes) -> bytes:
@@ -366,13 +296,13 @@ def _utf8(data: bytes) -> bytes:
     return data.decode("utf-8", "replace").encode()
 
 
-def _understood(value: Any) -> _Event:
+def _understood(value: Any) -> Event:
     """What an event says whose fields are not all of the protocol's types."""
     if not isinstance(value, dict):
-        return _Event()
+        return Event()
     choices = value.get("choices")
     kind = value.get("object")
-    return _Event(
+    return Event(
         choices=[_choice_in(one) for one in choices] if isinstance(choices, list) else None,
         usage=value.get("usage"),
         error=value.get("error"),
@@ -380,11 +310,11 @@ def _understood(value: Any) -> _Event:
     )
 
 
-def _choice_in(value: Any) -> _Choice:
+def _choice_in(value: Any) -> Choice:
     if not isinstance(value, dict):
-        return _Choice()
+        return Choice()
     index, reason = value.get("index"), value.get("finish_reason")
-    return _Choice(
+    return Choice(
         index=index if isinstance(index, int) else 0,
         finish_reason=reason if isinstance(reason, str) else None,
         error=value.get("error"),

@@ -64,6 +64,10 @@ class TypedReader(EventReader):
             return []
         return [] if not whole or self.error or self.done else self._each(whole)
 
+    def plain(self, data: bytes) -> int:
+        """None of it is told without being fed."""
+        return 0
+
     def end(self) -> list[Chunk]:
         """The body has ended; without an end of the answer it was cut."""
         if not self.done and self.error is None:

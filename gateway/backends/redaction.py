@@ -97,10 +97,17 @@ class StreamRedactor:
 
     def __call__(self, data: bytes) -> bytes:
         """What may be passed on now; may be empty."""
-        if not self._held and (not data or data[-1] not in self._inner):
-            return self._redactor(data) if self._inner else data
+        if (whole := self.at_once(data)) is not None:
+            return whole
         ready, self._held = self._redactor.split(self._held + data)
         return ready
+
+    def at_once(self, data: bytes) -> bytes | None:
+        """The same where none of it waits for what follows, nor anything from before; else None,
+        and nothing was taken."""
+        if self._held or not data or data[-1] in self._inner:
+            return None
+        return self._redactor(data) if self._inner else data
 
     def rest(self) -> bytes:
         """When nothing more comes: what was held back and has become no secret."""

@@ -14,10 +14,11 @@ closed: whole, broken off by its backend, or left by its reader at whatever poin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any
 
+from adapters.base import Pushing
 from adapters.errors import BackendError, FailureClass
 from adapters.types import Chunk, Reply, Usage
 from gateway.calls.attempt import Attempt
@@ -49,6 +50,7 @@ class SettledStream:
         self._chunks = reply.chunks
         self._progress.covered = completion.paid_output(state, attempt)
         self._redact = attempt.backend.redactor.over_stream()
+        self._write: Callable[[bytes], bool]
         self._first: list[Chunk] = []
         """Up to the first token."""
         self._held: list[Chunk] = []
@@ -76,6 +78,14 @@ class SettledStream:
         """The pieces, once; a piece may be empty. Ends where the backend breaks off as well, and
         ``last`` says so then."""
         return self._pieces
+
+    def push_to(self, write: Callable[[bytes], bool]) -> None:
+        """From now on pieces that can be passed on in the instant in which they come are given to
+        ``write``, and the others alone to whoever reads; ``write`` says False where it cannot now.
+        """
+        if isinstance(self._chunks, Pushing):
+            self._write = write
+            self._chunks.push_to(self._push)
 
     @property
     def is_cut(self) -> bool:
@@ -130,11 +140,21 @@ class SettledStream:
         if chunk.kind != "data":
             self._held.append(chunk)
             return None
-        data = chunk.data
-        progress.events += events_in(data) if chunk.tokens is None else chunk.tokens
+        self._count(chunk.data, chunk.tokens)
+        return self._redact(chunk.data)
+
+    def _push(self, data: bytes, tokens: int | None) -> bool:
+        piece = self._redact.at_once(data)
+        if piece is None or not self._write(piece):
+            return False
+        self._count(data, tokens)
+        return True
+
+    def _count(self, data: bytes, tokens: int | None) -> None:
+        progress = self._progress
+        progress.events += events_in(data) if tokens is None else tokens
         if progress.events > progress.covered:
             progress.covered += self._completion.more_output(self._state, self._attempt)
-        return self._redact(data)
 
     # --- its end ------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
@@ -252,6 +252,17 @@ class RequestCycle:
         else:
             self._begin(message["status"], message.get("headers", ()))
 
+    def write_part(self, body: bytes) -> bool:
+        """Writes a part of an answer whose head is written, without waiting; False where ``send``
+        would wait, or has more to do: nothing is written then."""
+        connection = self._connection
+        if connection.flow.write_paused or not self._in_chunks or self._disconnected:
+            return False
+        if self.response_complete:
+            return False
+        connection.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        return True
+
     # --- the request -----------------------------------------------------------------------------
 
     def _wake(self) -> None:
@@ -362,3 +373,10 @@ class RequestCycle:
             self._connection.transport.write(body)
         elif head or body:
             self._connection.transport.write(head + body if head else body)
+
+
+def part_writer(send: Any) -> Callable[[bytes], bool] | None:
+    """How parts of an answer that goes by ``send`` are written without waiting: ``write_part``;
+    None where ``send`` is not a cycle's own, but somebody's who looks at what passes."""
+    cycle = getattr(send, "__self__", None)
+    return cycle.write_part if isinstance(cycle, RequestCycle) else None

@@ -19,6 +19,7 @@ from gateway.clock import Clock, Timer
 from gateway.policy.model import Policy
 from gateway.tasks import take_back_cancellation
 from gateway.types import ApiError
+from local_runtime.http.request_cycle import part_writer
 
 STREAM_HEADERS: list[Header] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -128,6 +129,8 @@ class Relay(msgspec.Struct, eq=False):
         async with stream:
             try:
                 await self._begin(stream, now)
+                if (write := part_writer(self._send)) is not None:
+                    stream.push_to(write)
                 async for piece in stream:
                     await self._send(
                         {"type": "http.response.body", "body": piece, "more_body": True}

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from adapters.base import Push
 from adapters.errors import BackendError, FailureClass
+from adapters.openai.backend import OpenAISettings
+from adapters.settings import Secret
 from adapters.types import Chunk, Reply, Usage
+from gateway.backends.redaction import Redactor
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
@@ -23,8 +27,41 @@ from tests.gateway.failing_stores import FailingLedger, FailingShared, Trouble
 WORD = Chunk(b"data: {}\n\n")
 DONE = Chunk(b"data: [DONE]\n\n", "done")
 LIMIT = 5_000_000_000
+KEY, URL = Secret("hush-hush"), "http://127.0.0.1:9"
 USED = Usage(exec_s=0.5, input_tokens=1, output_tokens=2, reported=True)
 WHOLE = (WORD, WORD, Chunk(b"", "usage", USED), DONE)
+
+
+class Pushes:
+    """Chunks that come while somebody waits for the next."""
+
+    def __init__(self, *chunks: Chunk) -> None:
+        self._chunks = list(chunks)
+        self._take: Push = lambda data, tokens: False
+
+    def push_to(self, take: Push) -> None:
+        self._take = take
+
+    def __aiter__(self) -> Pushes:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        while self._chunks:
+            chunk = self._chunks.pop(0)
+            if chunk.kind != "data" or not self._take(chunk.data, chunk.tokens):
+                return chunk
+        raise StopAsyncIteration
+
+
+class Written:
+    """What was passed on without being read."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def add(self, piece: bytes) -> bool:
+        self.pieces.append(piece)
+        return True
 
 
 class Counted:
@@ -34,8 +71,17 @@ class Counted:
         self.gateway = gateway
         self.trouble = trouble
 
+    async def pushed(self, *chunks: Chunk) -> tuple[CallState, SettledStream]:
+        """A stream that pushes; its first chunk is read before."""
+        return await self._asked(Reply(chunks=Pushes(*chunks)))
+
     async def begun(self, *told: Chunk | BackendError) -> tuple[CallState, SettledStream]:
-        self.gateway.fake("burst").tell(list(told))
+        return await self._asked(list(told))
+
+    async def _asked(
+        self, told: list[Chunk | BackendError] | Reply
+    ) -> tuple[CallState, SettledStream]:
+        self.gateway.fake("burst").tell(told)
         state = self.gateway.call_state("far", stream=True)
         stream = await self.gateway.ask(state)
         assert isinstance(stream, SettledStream)
@@ -257,3 +303,48 @@ async def test_a_second_cancellation_does_not_settle_a_stream_again(
             await task
         assert (await bench.settled_once()).outcome == "cancelled"
         assert state.ending is not None
+
+
+async def test_what_is_pushed_is_written_and_only_the_rest_is_read(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with counted(tmp_path, clock) as counted_:
+        state, stream = await counted_.pushed(*WHOLE)
+        written = Written()
+        stream.push_to(written.add)
+        async with stream:
+            read = [piece async for piece in stream]
+            last = stream.last(show_usage=False)
+
+        assert (read, written.pieces, last) == ([WORD.data], [WORD.data], DONE.data)
+        row = await counted_.settled_once()
+        assert (row.outcome, row.output_tokens) == ("success", USED.output_tokens)
+        assert state.ending is not None
+
+
+async def test_a_piece_that_cannot_be_written_is_read_and_counted_once(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with counted(tmp_path, clock) as counted_:
+        _, stream = await counted_.pushed(WORD, WORD, WORD)
+        takes = iter([False, True])
+        stream.push_to(lambda piece: next(takes))
+        pieces = aiter(stream)
+        assert [await anext(pieces), await anext(pieces)] == [WORD.data, WORD.data]
+        assert await anext(pieces, None) is None
+        assert stream._progress.events == 3
+        await stream.aclose()
+
+
+async def test_the_end_of_a_piece_with_which_a_secret_may_begin_is_held_back_when_pushed_too(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with counted(tmp_path, clock) as counted_:
+        _, stream = await counted_.pushed(WORD, Chunk(b"begun: hush"), Chunk(b"-hush\n\n"))
+        stream._redact = Redactor(OpenAISettings(base_url=URL, api_key=KEY)).over_stream()
+        written = Written()
+        stream.push_to(written.add)
+        read = [piece async for piece in stream]
+        assert written.pieces == []
+        assert b"".join(read) == WORD.data + b"begun: ***\n\n"
+        await stream.aclose()

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from gateway.clock import settle
+from local_runtime.http.request_cycle import part_writer
 from tests.local_runtime.http.wire import (
     ASK,
     BLOCK,
@@ -55,6 +56,40 @@ async def test_an_answer_that_its_app_calls_cut_has_no_last_chunk_and_ends_the_c
 
     assert wire.closed
     assert b"".join(wire.writes).endswith(b"7\r\na piece\r\n8\r\nan error\r\n")
+
+
+async def test_parts_are_written_without_waiting_where_nothing_has_to_be_waited_for() -> None:
+    told: list[bool] = []
+
+    async def writes(scope: Scope, receive: Receive, send: Send) -> None:
+        write = part_writer(send)
+        assert write is not None
+        told.append(write(b"before the head"))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        told.append(write(b"before the first part"))
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        told.append(write(b"two"))
+        connection.pause_writing()
+        told.append(write(b"to a client that is slow"))
+        connection.resume_writing()
+        await send({"type": "http.response.body", "body": b"three"})
+        told.append(write(b"after the end"))
+
+    wire, connection = Wire(), protocol(writes)
+    connection.connection_made(wire)
+    connection.data_received(ASK)
+    await settle()
+    connection.connection_lost(None)
+
+    assert told == [False, False, True, False, False]
+    assert wire.writes[-1] == b"5\r\nthree\r\n0\r\n\r\n"
+    assert wire.writes[-2] == b"3\r\ntwo\r\n"
+
+
+async def test_whoever_looks_at_what_is_sent_is_not_passed_by() -> None:
+    async def looks(message: Any) -> None: ...
+
+    assert part_writer(looks) is None
 
 
 @pytest.mark.parametrize("body", [b"short", b"longer than it says"])
