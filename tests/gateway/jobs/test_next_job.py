@@ -15,7 +15,6 @@ from gateway.storage.jobs.states import JobState
 from tests.gateway.jobs.gateways import POLICY, with_jobs
 from tests.waiting import until
 
-
 ONE_SLOT = POLICY.replace("slots: 1, price", "slots: 1, concurrency: 1, price")
 
 
