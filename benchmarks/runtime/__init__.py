@@ -2,6 +2,6 @@
 
 ``measure`` puts the ``contenders`` under the same load, each with the model of ``apps/``;
 ``alone`` and ``framed`` are the runtime by itself, ``inside`` what a call costs in its two socket
-loops, ``bodies`` what large ones cost between caller and worker; ``report`` holds it all against its
-targets.
+loops, ``bodies`` what large ones cost between caller and worker; ``report`` holds it all against
+its targets.
 """
