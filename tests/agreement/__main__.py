@@ -14,6 +14,7 @@ from tests.agreement.runs import Came, Setting, live, replayed
 from tests.agreement.slices import made_up, of_recording
 
 _PARTS = ("start", "run", "idle")
+_OTHERS = 5
 PLAN = "warm_pool: {burst: {plan: act, most: 60}}"
 
 
@@ -22,16 +23,32 @@ def main() -> None:
     setting = Setting(workers=options.workers, more=PLAN if options.plan else "")
     traffic = _traffic(options, setting)
     print(f"{traffic.name}: {len(traffic.arrivals)} calls in {traffic.judged_s:.0f} s")
-    with tempfile.TemporaryDirectory() as folder:
-        was, made = asyncio.run(live(Path(folder), traffic, setting, options.seed))
-    said = [replayed(made, setting, seed) for seed in range(options.seeds)]
     _row("", *_PARTS, "billed", "all in all", "charged", "in time", "at home")
-    _told("live", was)
-    for one in said:
-        _told("replay", one)
-    mean = statistics.fmean(one.usd for one in said)
-    kept = statistics.fmean(one.attainment for one in said)
-    print(f"cost {100 * (was.usd / mean - 1):+.1f} %, in time {100 * (was.attainment - kept):+.2f}")
+    found = [_pair(traffic, setting, options.seed + n) for n in range(options.times_live)]
+    costs = [was.usd / said.usd - 1 for was, said in found]
+    kept = [was.attainment - said.attainment for was, said in found]
+    print(f"live beside its replay: cost {_spread(costs)} %, in time {_spread(kept)} points")
+
+
+def _pair(traffic: Traffic, setting: Setting, seed: int) -> tuple[Came, Came]:
+    """What came of the calls, and what a replay of the same starts says; others beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        was, made = asyncio.run(live(Path(folder), traffic, setting, seed))
+    said = replayed(made, setting, seed)
+    _told(f"live {seed}", was)
+    _told("its replay", said)
+    others = [replayed(made, setting, seed + 1000 + n) for n in range(_OTHERS)]
+    usd = [one.usd for one in others]
+    print(
+        f"    of {_OTHERS} with other starts {min(usd):.4f} to {max(usd):.4f}, "
+        f"{statistics.fmean(usd):.4f} in the mean"
+    )
+    return was, said
+
+
+def _spread(shares: list[float]) -> str:
+    told = ", ".join(f"{100 * one:+.1f}" for one in shares)
+    return f"{told}: {100 * statistics.fmean(shares):+.1f} in the mean"
 
 
 def _options() -> argparse.Namespace:
@@ -43,7 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--plan", action="store_true", help="workers of the platform by plan")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=5, help="of the replay")
+    parser.add_argument("--times-live", type=int, default=3, help="each with a seed of its own")
     return parser.parse_args()
 
 

@@ -4,7 +4,6 @@ that passes."""
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections import Counter
 
@@ -16,6 +15,7 @@ from starlette.routing import Route
 from gateway.clock import SystemClock
 from gateway.policy.model import BackendSpec
 from gateway.replay.policy_scenario import start_samples
+from gateway.replay.virtual.backends import starts_of
 from gateway.replay.virtual.workers import WorkerPool
 
 
@@ -29,7 +29,7 @@ class StandIn:
         self.seconds: Counter[str] = Counter()
         """Of its workers, by what they did."""
         self.pool = WorkerPool(
-            start_samples(cold), idle_s, SystemClock(), random.Random(seed), self._spent
+            start_samples(cold), idle_s, SystemClock(), starts_of(spec.name, seed), self._spent
         )
         self._jobs = 0
 

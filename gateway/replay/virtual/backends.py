@@ -38,7 +38,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     """What all of them share."""
 
     clock: Clock
-    draw: random.Random
+    seed: int
+    """The same one draws the same starts of a backend, whatever else is drawn."""
     measured: Measured
     calls: Mapping[str, RunningCall]
     """Those on their way, by their ids."""
@@ -175,7 +176,7 @@ class SimulatedPlatform(_Simulated):
             start_samples(cold),
             _IDLE_S if idle_s is None else idle_s,
             around.clock,
-            around.draw,
+            starts_of(spec.name, around.seed),
             self._spent,
             math.inf if self.slots is None else self.slots,
         )
@@ -220,6 +221,11 @@ class SimulatedPlatform(_Simulated):
     async def aclose(self) -> None:
         """Its workers end."""
         self.pool.end()
+
+
+def starts_of(backend: str, seed: int) -> random.Random:
+    """What draws how long its workers start, one after another."""
+    return random.Random(f"{seed}/{backend}")
 
 
 class TellablePlatform(SimulatedPlatform):

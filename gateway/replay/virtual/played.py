@@ -118,7 +118,7 @@ class _Play:
         draw = random.Random(seed)
         around = Surroundings(
             self._clock,
-            draw,
+            seed,
             self._measured,
             self._running,
             SecondRuns(traffic.arrivals, seed),
