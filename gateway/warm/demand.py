@@ -32,18 +32,21 @@ def seen_by(
     """(What is there for the models, what of that is no worker of the backend: slots of reserved
     ones, and calls at other platforms)."""
     load = overdue = waiting = jobs = elsewhere = 0
-    promised: dict[str, dict[str, float]] = {model: {} for model in pool}  # seconds, by route
+    last_model = last_route = ""
+    late_from: float | None = None
+    """When a call must have come to be overdue, of the last model and route: the calls of one look
+    are many, and most of one kind. None where the model is another one's."""
     for state in calls:
-        model, attempt = state.call.model, state.attempt
-        if (by_route := promised.get(model)) is None:
+        model, route, attempt = state.call.model, state.route, state.attempt
+        if model is not last_model or route is not last_route:
+            last_model, last_route = model, route
+            late_from = now - active.slo(model, route) if model in pool else None
+        if late_from is None:
             if attempt is not None and attempt.backend is backend:
                 elsewhere += 1
             continue
         load += 1
-        route = state.route
-        if (slo_s := by_route.get(route)) is None:
-            slo_s = by_route[route] = active.slo(model, route)
-        if now - state.received >= slo_s:
+        if state.received <= late_from:
             overdue += 1
         if attempt is None:
             waiting += 1

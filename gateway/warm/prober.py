@@ -38,7 +38,9 @@ class Prober:
         now = self._clock.monotonic()
         backends = self._active().backends.values()
         due = [backend for backend in backends if self._is_due(backend, now)]
-        if due:
+        if len(due) == 1:
+            await self._probe(due[0])
+        elif due:
             await asyncio.gather(*(self._probe(backend) for backend in due))
 
     def _is_due(self, backend: LiveBackend, now: float) -> bool:

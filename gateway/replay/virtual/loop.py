@@ -26,21 +26,16 @@ class Due:
     """What is called in its turn, or at its instant. As ``asyncio.TimerHandle``, of which the loop
     makes some ten for each call of a recording."""
 
-    __slots__ = ("_args", "_at", "_callback", "_context", "_loop")
+    __slots__ = ("_at", "_loop", "args", "callback")
 
     def __init__(
-        self,
-        loop: VirtualLoop,
-        at: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: contextvars.Context | None,
+        self, loop: VirtualLoop, at: float, callback: Callable[..., object], args: tuple[Any, ...]
     ) -> None:
         self._loop = loop
         self._at = at
-        self._callback: Callable[..., object] | None = callback
-        self._args = args
-        self._context = context or contextvars.copy_context()
+        self.callback: Callable[..., object] | None = callback
+        """None once it was called off."""
+        self.args = args
 
     def when(self) -> float:
         """Seconds by the loop's time."""
@@ -48,30 +43,19 @@ class Due:
 
     def cancel(self) -> None:
         """It is not called any more."""
-        if self._callback is not None:
-            self._callback, self._args = None, ()
+        if self.callback is not None:
+            self.callback, self.args = None, ()
             self._loop.called_off += 1
 
     def cancelled(self) -> bool:
-        """It was called off, or has been called."""
-        return self._callback is None
-
-    def run(self) -> None:
-        """Its turn has come. What it fails of is the loop's to tell."""
-        callback = self._callback
-        if callback is None:
-            return
-        try:
-            self._context.run(callback, *self._args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self._loop.call_exception_handler({"message": f"{callback}", "exception": error})
+        """It was called off."""
+        return self.callback is None
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
     """Runs tasks in one thread, and nothing else: it reads no connection, and what is given to a
-    thread is done at once. Of two timers of one instant the one that was set first comes first."""
+    thread is done at once. Of two timers of one instant the one that was set first comes first.
+    All run in one context: nothing of a replay is of a single task."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -95,7 +79,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> Due:
         """Behind what is due now."""
-        due = Due(self, self._now, callback, args, context)
+        due = Due(self, self._now, callback, args)
         self._ready.append(due)
         return due
 
@@ -119,7 +103,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: contextvars.Context | None = None,
     ) -> Due:
         """At an instant."""
-        due = Due(self, when, callback, args, context)
+        due = Due(self, when, callback, args)
         heapq.heappush(self._timers, (when, next(self._number), due))
         return due
 
@@ -129,25 +113,34 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._is_running = True
         events._set_running_loop(self)
         try:
-            while not self._stops:
-                self._turn()
+            self._run()
         finally:
             self._is_running = self._stops = False
             events._set_running_loop(before)
 
-    def _turn(self) -> None:
+    def _run(self) -> None:
         ready = self._ready
-        if not ready:
-            self._leap()
-        for _ in range(len(ready)):
-            ready.popleft().run()
+        while not self._stops:
+            if not ready:
+                self._leap()
+            for _ in range(len(ready)):
+                due = ready.popleft()
+                callback = due.callback
+                if callback is None:
+                    continue
+                try:
+                    callback(*due.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.call_exception_handler({"message": f"{callback}", "exception": error})
 
     def _leap(self) -> None:
         """To the next instant at which something is due."""
         timers, ready = self._timers, self._ready
         if self.called_off > _MANY and 2 * self.called_off > len(timers):
             self._sort_out()
-        while timers and timers[0][2].cancelled():
+        while timers and timers[0][2].callback is None:
             heapq.heappop(timers)
         if not timers:
             raise RuntimeError("nothing is due any more, and somebody waits for it")
