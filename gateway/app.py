@@ -49,7 +49,6 @@ from gateway.opening.stores import (
     open_shared,
     open_statements,
 )
-from gateway.policies.last_files import LastFiles
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_with_places
 from gateway.preflight.startable import check_startable
@@ -144,7 +143,6 @@ def build_gateway(
     jobs: JobStore | None = None,
     stored: StoredWork | None = None,
     policies: PolicyStore | None = None,
-    last_files: LastFiles | None = None,
     streams: StreamStore | None = None,
     responses: ResponseStore | None = None,
     bound: MakeBound | None = None,
@@ -182,8 +180,6 @@ def build_gateway(
         use=use,
         policies=policies or MemoryPolicies(clock.time),
     )
-    if last_files is not None:
-        gateway.policies.last_files = last_files
     gateway.hedges = hedge_calls(dispatcher, ledger, clock, metrics)
     metrics.observe(functools.partial(readings, gateway))
     if outbox is not None:
@@ -333,7 +329,6 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         outbox=open_outbox(policy),
         jobs=SqlJobs(open_statements(policy, JOBS_AT_ONCE)[0]),
         policies=SqlPolicies(statements),
-        last_files=open_last_files(policy),
         stored=StoredWork(
             FilePlaces(SqlFiles(open_statements(policy)[0]), open_contents(policy, clock)),
             SqlBatches(open_statements(policy)[0]),
@@ -344,6 +339,7 @@ def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) 
         bound=None if among is None else among.bound,
         use=None if among is None else among.use,
     )
+    gateway.policies.last_files = open_last_files(policy)
     gateway.rented = open_instances(policy, statements)
     gateway.file_readers += [
         lambda: [FileRead(f"the secret {name}", file) for name, file in secrets.items()],

@@ -33,6 +33,7 @@ from gateway.tasks import BackgroundTasks
 from gateway.together import Leadership
 from gateway.warm.account import WarmAccount
 from gateway.warm.idle_tails import IdleTails
+from gateway.warm.jobs_in_line import JobLine
 from gateway.warm.keeper import WarmKeeper
 from gateway.warm.lead import Lead
 from gateway.warm.minimums import WorkerMinimums
@@ -198,7 +199,7 @@ class _Term:
             lead=Lead(gateway.shared, gateway.clock),
             clock=gateway.clock,
             coming=lambda within_s: _scheduled(gateway, within_s),
-            jobs=lambda: _jobs_in_line(gateway),
+            jobs=_jobs_in_line(gateway, self.tasks),
         )
         gateway.dispatcher.entering.begun = plans.begun
         return plans
@@ -208,8 +209,11 @@ def _scheduled(gateway: Gateway, within_s: float) -> Sequence[ComingCalls]:
     return () if gateway.schedules is None else gateway.schedules.ahead.within(within_s)
 
 
-def _jobs_in_line(gateway: Gateway) -> Sequence[JobsInLine]:
-    return () if gateway.jobs is None else gateway.jobs.line.waiting()
+def _jobs_in_line(gateway: Gateway, tasks: BackgroundTasks) -> Callable[[], Sequence[JobsInLine]]:
+    jobs = gateway.jobs
+    if jobs is None:
+        return tuple
+    return JobLine(jobs.store, jobs.worker.full_now, gateway.clock, tasks).waiting
 
 
 class _PastDays:

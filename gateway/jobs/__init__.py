@@ -10,6 +10,6 @@ job.
 the store, as many as there is room for, by ``turns``, in ``rounds`` that batches have as well,
 beside ``renewals`` of their leases; ``ending`` ends them, and says who is ``told``; ``deliveries``
 is what came of that. ``news`` tells who waits for one, ``views`` is what they are told;
-``foreseen`` says when a job should begin, and ``line`` how many wait, to whoever plans workers.
-``jobs`` puts it all together; ``following`` tells who follows one what happens to it.
+``foreseen`` says when a job should begin. ``jobs`` puts it all together; ``following`` tells who
+follows one what happens to it.
 """

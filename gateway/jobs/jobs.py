@@ -15,7 +15,6 @@ from gateway.clock import Clock
 from gateway.jobs.accepting import AskedJob, JobAcceptance
 from gateway.jobs.ending import JobEnding
 from gateway.jobs.foreseen import begins_in_s
-from gateway.jobs.line import JobLine
 from gateway.jobs.news import JobNews
 from gateway.jobs.one_lease import OneLease
 from gateway.jobs.records import read_answer, to_text
@@ -79,7 +78,6 @@ class Jobs:
             clock=clock,
             news=self.news,
         )
-        self.line = JobLine(store, self.worker.full_now, clock)
         self.acceptance = JobAcceptance(
             store=store, dispatcher=dispatcher, clock=clock, accepted=self.worker.wake
         )
@@ -95,7 +93,6 @@ class Jobs:
 
     async def aclose(self) -> None:
         """Hands jobs over to whoever comes next."""
-        await self.line.aclose()
         await self.worker.aclose()
 
     async def accept(self, asked: AskedJob) -> str:

@@ -7,7 +7,7 @@ the limits of the whole gateway, ``spares`` the seconds in which spare workers w
 what platforms were told to keep and takes it back; ``kept`` writes that down. ``idle_tails`` books
 the seconds for which a platform keeps a worker after its last call, where these are billed.
 ``plans`` looks twice a second at the backends whose workers are planned by the calls that come:
-``demand`` is what is seen of one, ``planned`` what follows from it; ``lead`` says which of several
-gateways may act on it. ``plan_reports`` tells a person of it, ``binding`` when calls
-are bound to a backend.
+``demand`` is what is seen of one, ``jobs_in_line`` the jobs that wait in the store, ``planned``
+what follows from both; ``lead`` says which of several gateways may act on it. ``plan_reports``
+tells a person of it, ``binding`` when calls are bound to a backend.
 """

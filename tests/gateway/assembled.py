@@ -248,12 +248,12 @@ def _built(
         random_source=random.Random(7),
         kept_workers=FileKept(folder / "kept-workers.json"),
         policies=policies,
-        last_files=LastFilesOnDisk(folder / "policy-files.json"),
         responses=SqlResponses(
             SqliteStatements(folder / "ledger.db", now_us=lambda: round(clock.time() * MICRO))
         ),
     )
     gateway.policies.read = read
+    gateway.policies.last_files = LastFilesOnDisk(folder / "policy-files.json")
     return gateway
 
 

@@ -18,14 +18,21 @@ _TIMES = 20.0
 class JobLine:
     """Of one gateway. Nothing is counted before somebody asks."""
 
-    def __init__(self, store: JobStore, full: Callable[[], Collection[str]], clock: Clock) -> None:
-        """``full``: keys whose jobs have to wait, so that no worker helps them."""
+    def __init__(
+        self,
+        store: JobStore,
+        full: Callable[[], Collection[str]],
+        clock: Clock,
+        tasks: BackgroundTasks,
+    ) -> None:
+        """``full``: keys whose jobs have to wait, so that no worker helps them; ``tasks``: in which
+        they are counted."""
         self._store = store
         self._full = full
         self._clock = clock
         self._known: Sequence[JobsInLine] = ()
         self._ask_at = 0.0
-        self._tasks = BackgroundTasks()
+        self._tasks = tasks
 
     def waiting(self) -> Sequence[JobsInLine]:
         """Those that may begin, as they were counted a moment ago; none while the store does not
@@ -45,7 +52,3 @@ class JobLine:
         finally:
             now = self._clock.monotonic()
             self._ask_at = now + max(_EVERY_S, _TIMES * (now - began))
-
-    async def aclose(self) -> None:
-        """Counts no more."""
-        await self._tasks.cancel()
