@@ -30,7 +30,7 @@ from gateway.keys.permitted import check_request
 from gateway.log_lines import REQUEST_ID
 from gateway.storage.base import StorageBusy, StorageUnavailable
 from gateway.storage.key_store import KeyStore
-from gateway.storage.writers import after_writer
+from gateway.storage.outage.writers import after_writer
 from gateway.tokens.using import check_token
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY

@@ -31,7 +31,7 @@ from gateway.money.usage_reports import refusal_of
 from gateway.service import Gateway
 from gateway.storage.base import ReportRefused
 from gateway.storage.calendar import zone_of
-from gateway.storage.writers import after_writer
+from gateway.storage.outage.writers import after_writer
 from gateway.types import ApiError, Role
 
 if TYPE_CHECKING:
