@@ -22,6 +22,7 @@ PASSES = """\
             proxy_set_header Connection "";
             proxy_buffering off;
             proxy_buffer_size 32k;
+            proxy_buffers 8 32k;
             client_body_buffer_size 512k;
         }}
     }}
