@@ -19,6 +19,8 @@ from gateway.types import ApiError, Principal
 
 MARK = b'"$file"'
 """Stands in every input that names a file."""
+SIGN = b"$"
+"""Of the mark. One byte is found in a large body fifty times as fast as a word, and few have it."""
 _KEY = "$file"
 _MOST = 64
 """Files that one input may name."""

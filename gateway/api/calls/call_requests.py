@@ -30,7 +30,7 @@ from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.clock import Clock, Timer
-from gateway.files.inputs import MARK, FileInputs
+from gateway.files.inputs import MARK, SIGN, FileInputs
 from gateway.money.inputs import TEXT_ALONE, InputParts
 from gateway.money.limits import is_own_budget, is_shown
 from gateway.policy.syntax.scalars import parse_nano_usd
@@ -263,7 +263,8 @@ async def _serve(
 ) -> CallState:
     """The call as it has ended."""
     inputs = gateway.file_inputs
-    if inputs is not None and parsed.body.find(MARK) >= 0 and parsed.content_type == JSON_TYPE:
+    find = parsed.body.find
+    if inputs is not None and find(SIGN) >= 0 <= find(MARK) and parsed.content_type == JSON_TYPE:
         parsed, preferences = await _with_files(gateway, inputs, context, parsed, preferences)
     active = gateway.active.of(context.principal.user)
     call = Call(
