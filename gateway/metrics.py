@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from local_runtime.counters import Count, Counters, Gauges, Histograms
-from local_runtime.counters import Counter as Counter
 from local_runtime.counters import Registry as Registry
+from local_runtime.counters import SeldomCounter as SeldomCounter
 
 _SECONDS = (
     0.001,
@@ -92,7 +92,7 @@ class HoldMetrics:
         self.settled = Counters(
             "spillgate_settled_usd", "Dollars that the same calls were charged", _PAIR, registry
         )
-        self.waited = Counter(
+        self.waited = SeldomCounter(
             "spillgate_room_waits",
             "Calls that waited until others gave back what they had held too much",
             ("result",),
@@ -104,19 +104,19 @@ class NoticeMetrics:
     """What is counted of those who are told of something."""
 
     def __init__(self, registry: Registry) -> None:
-        self.webhooks = Counter(
+        self.webhooks = SeldomCounter(
             "spillgate_webhooks",
             "Attempts to send a message to an endpoint of the policy",
             ("endpoint", "outcome"),
             registry=registry,
         )
-        self.dropped = Counter(
+        self.dropped = SeldomCounter(
             "spillgate_webhooks_dropped",
             "Messages that no attempt brought to their endpoint in time: 0, or something is lost",
             ("endpoint",),
             registry=registry,
         )
-        self.alerts = Counter(
+        self.alerts = SeldomCounter(
             "spillgate_budget_alerts",
             "Limits that were reached, each once in its window",
             ("scope", "step"),
@@ -151,36 +151,36 @@ class Metrics:
         )
         text = "Calls that waited for a worker"
         self.cold = Counters("spillgate_cold_starts", text, _PAIR, registry)
-        self.refused = Counter(
+        self.refused = SeldomCounter(
             "spillgate_refused",
             "Calls refused before a backend was asked",
             ("code",),
             registry=registry,
         )
-        self.failed_keys = Counter(
+        self.failed_keys = SeldomCounter(
             "spillgate_failed_keys",
             "Requests without a good key",
             ("reason",),
             registry=registry,
         )
-        self.failures = Counter(
+        self.failures = SeldomCounter(
             "spillgate_backend_failures",
             "Attempts that a backend failed",
             ("backend", "failure"),
             registry=registry,
         )
-        self.pings = Counter(
+        self.pings = SeldomCounter(
             "spillgate_pings", "Keep-warm pings", ("backend", "outcome"), registry=registry
         )
-        self.reloads = Counter(
+        self.reloads = SeldomCounter(
             "spillgate_policy_reloads", "Policy changes", ("result",), registry=registry
         )
-        self.unsettled = Counter(
+        self.unsettled = SeldomCounter(
             "spillgate_settlements_retried",
             "Settlements that a store did not take at once",
             registry=registry,
         )
-        self.past_caps = Counter(
+        self.past_caps = SeldomCounter(
             "spillgate_spent_past_caps_usd",
             "US dollars that calls were charged past a limit: 0, or a hold was too small",
             registry=registry,

@@ -32,6 +32,7 @@ class Registry:
         self._collectors: list[Collector] = []
 
     def register(self, collector: Collector) -> None:
+        """It is asked from now on."""
         self._collectors.append(collector)
 
     def collect(self) -> Iterator[Metric]:
@@ -92,7 +93,7 @@ class SeldomCount:
         self.value += amount
 
 
-class Counter:
+class SeldomCounter:
     """A counter a label set, for what happens seldom; without labels one, from the start."""
 
     def __init__(

@@ -25,7 +25,7 @@ from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
 from gateway.holds.line import LONGEST_S, RoomLines, WaitForRoom
 from gateway.holds.usual_costs import UsualCosts
-from gateway.metrics import Counter
+from gateway.metrics import SeldomCounter
 from gateway.money.limit_refusals import refusal
 from gateway.money.limits import is_callers_own
 from gateway.money.room import Room
@@ -70,7 +70,7 @@ class Admitting:
         spending: Spending,
         usual: UsualCosts,
         lines: RoomLines,
-        waits: Counter,
+        waits: SeldomCounter,
         reinstating: Sequence[Reinstate],
     ) -> None:
         """``held``: the calls that hold something; whoever settles one takes it out.

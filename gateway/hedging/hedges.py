@@ -14,7 +14,7 @@ from gateway.calls.attempt import Attempt
 from gateway.calls.state import CallState
 from gateway.hedging.answer_quantiles import AnswerQuantiles
 from gateway.hedging.rules import HedgeShare, may_hedge, second_choice
-from gateway.metrics import Counter, Registry
+from gateway.metrics import Registry, SeldomCounter
 from gateway.policy.sections.hedge import HedgeSettings
 from gateway.routing.router import Quote
 
@@ -35,7 +35,7 @@ class Hedges:
 
     def __init__(self, registry: Registry) -> None:
         """``registry`` gets a counter of them."""
-        self._counter = Counter(
+        self._counter = SeldomCounter(
             "spillgate_hedges",
             "Slow calls for which a second backend was asked, or should have been",
             ("backend", "result"),

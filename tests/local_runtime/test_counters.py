@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client import Counter as TheirCounter
 from prometheus_client import Gauge as TheirGauge
 
-from local_runtime.counters import Counter, Gauges, Registry
+from local_runtime.counters import Gauges, Registry, SeldomCounter
 
 _WHEN = re.compile(r"(_created\S*) \S+")
 """Both say since when they count, each of its own."""
@@ -21,7 +21,7 @@ def told(text: bytes) -> str:
 def test_a_seldom_count_is_told_as_by_the_library() -> None:
     ours, theirs = Registry(), CollectorRegistry()
     for made in (
-        Counter("spills", "Of a gate", ("gate", "way"), registry=ours),
+        SeldomCounter("spills", "Of a gate", ("gate", "way"), registry=ours),
         TheirCounter("spills", "Of a gate", ("gate", "way"), registry=theirs),
     ):
         made.labels("north", "down").inc()
@@ -32,7 +32,7 @@ def test_a_seldom_count_is_told_as_by_the_library() -> None:
 
 def test_a_count_without_labels_is_told_before_it_counts() -> None:
     ours, theirs = Registry(), CollectorRegistry()
-    count = Counter("floods", "None is good", registry=ours)
+    count = SeldomCounter("floods", "None is good", registry=ours)
     other = TheirCounter("floods", "None is good", registry=theirs)
     assert told(ours.text()) == told(generate_latest(theirs))
     count.inc()
