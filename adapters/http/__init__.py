@@ -8,11 +8,11 @@ it says it used, ``token_counts`` what a text is likely to be, ``plain_answers``
 servers answer, ``api`` the requests to one origin, ``backend`` what the adapters of one address
 have in common. Streams: ``sse`` reads the events of OpenAI's protocol, with as many choices as
 ``asked_choices`` counts, ``plain_events`` most of them at a glance, ``typed_events`` those of
-Anthropic's messages and OpenAI's responses, ``named_events`` those of
-platforms whose events have names; ``opened`` says what a body is by its
-first bytes, ``chunks`` makes a stream of chunks of events, ``passthrough`` passes a server's own
-bytes on. Shapes of calls: ``openai_calls`` for servers that speak OpenAI's protocol,
-``predictions`` for Cog's and Replicate's, ``outputs`` for envelopes around a model's JSON.
+Anthropic's messages and OpenAI's responses, ``named_events`` those of platforms whose events have
+names; ``opened`` says what a body is by its first bytes, ``chunks`` makes a stream of chunks of
+events, ``passthrough`` passes a server's own bytes on. Shapes of calls: ``openai_calls`` for
+servers that speak OpenAI's protocol, ``predictions`` for Cog's and Replicate's, ``outputs`` for
+envelopes around a model's JSON.
 """
 
 from adapters.http.api import EVENTS, Api, bearer

@@ -24,7 +24,7 @@ from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http import failures
 from adapters.http.failures import UNREADABLE, classify_error, clean, read_if, words_in
 from adapters.http.odd_json import mended
-from adapters.http.plain_answers import may_be_broken, plain_usage
+from adapters.http.plain_answers import BROKEN, may_be_broken, plain_usage
 from adapters.http.response import Response
 from adapters.http.stated_usage import read_usage, with_stated
 from adapters.http.token_counts import tokens_made
@@ -32,10 +32,6 @@ from adapters.images import image_kind
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
 
-_BROKEN = frozenset(("error", "abort", "insufficient_system_resource"))
-"""Reasons for which an answer ends in vLLM, SGLang, Mistral, OpenRouter and, the last, DeepSeek,
-when it is none (https://api-docs.deepseek.com/api/create-chat-completion,
-https://openrouter.ai/docs/api-reference/errors)."""
 _REFUSED = 400
 _EMPTY = re.compile(rb"\[\s*\]")
 _NOTHING = frozenset((b"null", b'""', b"{}", b"[]", b"false", b"0"))
@@ -192,7 +188,7 @@ def _complains(said: dict[str, Any]) -> bool:
 def is_broken(finish_reason: str | None) -> bool:
     """Whether a choice ended because the server failed: one that says so is no answer, or a cut
     one."""
-    return finish_reason in _BROKEN
+    return finish_reason in BROKEN
 
 
 def broken_choice(choices: Any) -> dict[str, Any] | None:

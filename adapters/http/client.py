@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass, is_closed, was_closed
-from adapters.http.connection import Exchange, HttpConnection
+from adapters.http.connection import JOINED, Exchange, HttpConnection
 from adapters.http.response import Body, Response
 from adapters.proxies import Proxy
 from adapters.round_trips import RoundTrips
@@ -161,7 +161,7 @@ class Client:
         """One exchange, answered whole. Raises BackendError; any status is an answer."""
         until = self._latest() if deadline == NEVER else deadline
         connection = self._take() or await self._lease(until)
-        exchange = connection.begin(_join(head, body), deadline=until, whole=True)
+        exchange = connection.begin(_request(head, body), deadline=until, whole=True)
         if body is None:
             exchange.sent_at = self._clock.monotonic()
         try:
@@ -176,7 +176,7 @@ class Client:
         """One exchange up to the head of its answer; the body is read or closed by the caller."""
         until = self._latest() if deadline == NEVER else deadline
         connection = self._take() or await self._lease(until)
-        exchange = connection.begin(_join(head, body), deadline=until, whole=False)
+        exchange = connection.begin(_request(head, body), deadline=until, whole=False)
         try:
             return cast("Body", await exchange.answer)
         except BaseException:
@@ -193,7 +193,7 @@ class Client:
         """
         until = self._latest() if deadline == NEVER else deadline
         connection = self._take() or await self._lease(until)
-        exchange = connection.begin(_join(head, body), deadline=until, whole=True)
+        exchange = connection.begin(_request(head, body), deadline=until, whole=True)
         exchange.answer.add_done_callback(mark_seen)
         return cast("asyncio.Future[Response]", exchange.answer)
 
@@ -365,11 +365,13 @@ class Client:
                 self._waiters.append((deadline, waiter))
 
 
-def _join(head: bytes, body: bytes | None) -> bytes:
+def _request(head: bytes, body: bytes | None) -> bytes | tuple[bytes, bytes]:
     if trace := TRACE_HEADER.get():
         head += trace
     if body is None:
         return head + b"\r\n"
+    if len(body) > JOINED:
+        return b"%bContent-Length: %d\r\n\r\n" % (head, len(body)), body
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
 
 

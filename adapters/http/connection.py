@@ -30,6 +30,10 @@ from adapters.http.response import Body, Response
 MAX_QUIET = 128 * 1024
 """Bytes that may arrive without any body among them: heads, trailers, chunk extensions."""
 
+JOINED = 64 * 1024
+"""Up to so many bytes a body is joined to its head; a larger one is handed to the kernel beside it,
+and not copied."""
+
 _UNREADABLE = "The backend's answer could not be read."
 _FIRST_FINAL_STATUS = 200
 _FIRST_REFUSAL = 300
@@ -132,13 +136,18 @@ class HttpConnection(asyncio.Protocol):
 
     # --- for the pool ----------------------------------------------------------------------
 
-    def begin(self, request: bytes, *, deadline: float, whole: bool) -> Exchange:
-        """Writes a request; no other exchange may be on its way."""
+    def begin(
+        self, request: bytes | tuple[bytes, bytes], *, deadline: float, whole: bool
+    ) -> Exchange:
+        """Writes a request, or its head and its body; no other exchange may be on its way."""
         self._body = self._decoder = None
         self._size = self._quiet = self._status = 0
         exchange = Exchange(self, self._loop.create_future(), deadline, whole)
         self.exchange = exchange
-        self._transport.write(request)
+        if isinstance(request, tuple):
+            self._transport.writelines(request)
+        else:
+            self._transport.write(request)
         return exchange
 
     @property

@@ -19,6 +19,10 @@ _Count = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST)]
 _ABSENT = msgspec.Raw(b"null")
 _LIST = ord("[")
 _SHORTEST = 8
+BROKEN = frozenset(("error", "abort", "insufficient_system_resource"))
+"""Reasons for which an answer ends in vLLM, SGLang, Mistral, OpenRouter and, the last, DeepSeek,
+when it is none (https://api-docs.deepseek.com/api/create-chat-completion,
+https://openrouter.ai/docs/api-reference/errors)."""
 
 
 class _Written(msgspec.Struct, gc=False):
@@ -69,9 +73,16 @@ class _Stated(msgspec.Struct, gc=False):
     seconds: None = None
 
 
+class _Ended(msgspec.Struct, gc=False):
+    """A choice, of which only how it ended decides: what it says is passed over."""
+
+    error: None = None
+    finish_reason: str | None = None
+
+
 class _Plain(msgspec.Struct, gc=False):
     usage: _Stated
-    choices: msgspec.Raw = _ABSENT
+    choices: list[_Ended] = []
     data: msgspec.Raw = _ABSENT
     error: None = None
     object: str = ""
@@ -86,10 +97,12 @@ def plain_usage(body: bytes, task: Task) -> Usage | None:
         plain = _decode(body)
     except UNREADABLE:
         return None
-    part = plain.data if task == "embeddings" else plain.choices
-    if memoryview(part)[0] != _LIST or plain.object == "error":
+    if plain.object == "error":
         return None
-    if task != "embeddings" and may_be_broken(bytes(part)):
+    if task == "embeddings":
+        if memoryview(plain.data)[0] != _LIST:
+            return None
+    elif not _have_ended_well(plain.choices):
         return None
     stated = plain.usage
     counts = _parts(stated.prompt_tokens_details, stated.completion_tokens_details)
@@ -118,6 +131,13 @@ def _parts(read: _Read | None, written: _Written | None) -> dict[str, int]:
             "image_output": written.image_tokens or 0,
         }
     return counts
+
+
+def _have_ended_well(choices: list[_Ended]) -> bool:
+    for choice in choices:
+        if choice.finish_reason in BROKEN:
+            return False
+    return bool(choices)
 
 
 def may_be_broken(choices: bytes) -> bool:

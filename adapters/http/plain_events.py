@@ -65,7 +65,7 @@ class Choice(msgspec.Struct):
         return self.error is not None or is_broken(self.finish_reason)
 
 
-class Event(msgspec.Struct):
+class ReadEvent(msgspec.Struct):
     """What is read of an event."""
 
     choices: list[Choice] | None = None
@@ -80,7 +80,7 @@ class Event(msgspec.Struct):
         return any(map(Choice.may_have_failed, self.choices))
 
 
-decode = msgspec.json.Decoder(Event).decode
+decode = msgspec.json.Decoder(ReadEvent).decode
 
 
 def plain_tokens(whole: bytes, begun: set[int]) -> tuple[int, int]:

@@ -23,7 +23,14 @@ from adapters.http.answers import failure_in, failure_of, no_answer
 from adapters.http.asked_choices import Choices
 from adapters.http.failures import UNREADABLE, read_if
 from adapters.http.odd_json import mended
-from adapters.http.plain_events import Choice, Event, KnownEvent, decode, known_event, plain_tokens
+from adapters.http.plain_events import (
+    Choice,
+    KnownEvent,
+    ReadEvent,
+    decode,
+    known_event,
+    plain_tokens,
+)
 from adapters.http.stated_usage import told, usage_in
 from adapters.http.token_counts import tokens_in_event
 from adapters.types import Chunk, Usage
@@ -204,7 +211,7 @@ class EventReader:
             return None
         return self._read(event, payload, _understood(value))
 
-    def _read(self, event: bytes, payload: bytes, parsed: Event) -> Chunk | None:
+    def _read(self, event: bytes, payload: bytes, parsed: ReadEvent) -> Chunk | None:
         usage = None if parsed.usage is None else self._told(parsed.usage, payload)
         if parsed.may_have_failed():
             failure = failure_of(_value(payload), usage=usage)
@@ -296,13 +303,13 @@ def _utf8(data: bytes) -> bytes:
     return data.decode("utf-8", "replace").encode()
 
 
-def _understood(value: Any) -> Event:
+def _understood(value: Any) -> ReadEvent:
     """What an event says whose fields are not all of the protocol's types."""
     if not isinstance(value, dict):
-        return Event()
+        return ReadEvent()
     choices = value.get("choices")
     kind = value.get("object")
-    return Event(
+    return ReadEvent(
         choices=[_choice_in(one) for one in choices] if isinstance(choices, list) else None,
         usage=value.get("usage"),
         error=value.get("error"),

@@ -22,7 +22,7 @@ _OURS = FRAMING | {b"connection"}
 """The headers that are not passed on as the app says them."""
 _FAILED = Refusal(500, "internal", "the server has failed")
 _JOINED = 64 * 1024
-"""Up to this many bytes it is cheaper to copy a body than to write twice."""
+"""Up to this many bytes a body is joined to its head; a larger one is not copied."""
 _log = logging.getLogger("uvicorn.error")
 
 
@@ -369,8 +369,7 @@ class RequestCycle:
 
     def _write(self, head: bytes, body: bytes) -> None:
         if head and len(body) > _JOINED:
-            self._connection.transport.write(head)
-            self._connection.transport.write(body)
+            self._connection.transport.writelines((head, body))
         elif head or body:
             self._connection.transport.write(head + body if head else body)
 
