@@ -271,11 +271,11 @@ async def test_a_caller_that_is_killed_leaves_nothing_at_its_worker(
     """Whose process, and whose other calls, go on."""
     named = os.listdir("/dev/shm")
     link, worker = await connected(sockets), worker_of(sockets)
-    await until(lambda: mapped(worker) == 1, "it has this caller alone")
+    await until(lambda: mapped(worker) == 2, "it has this caller, and its server")
     command = [sys.executable, "-c", KILLED, str(sockets / "worker-0.sock"), when]
     killed = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, timeout=60)
     assert killed.returncode == -signal.SIGKILL
-    await until(lambda: mapped(worker) == 1, "the worker has let go of its memory")
+    await until(lambda: mapped(worker) == 2, "the worker has let go of its memory")
     assert await answer(ask(link, "/bytes", data_of(RING))) == data_of(RING)
     await closed(link)
     assert os.listdir("/dev/shm") == named
