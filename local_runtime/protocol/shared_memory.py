@@ -36,7 +36,7 @@ class NotShareable(OSError):
     """A descriptor of something else, or of what may be cut short under whoever maps it."""
 
 
-class Place(NamedTuple):
+class RingPlace(NamedTuple):
     """Where something lies in a ring."""
 
     start: int
@@ -68,7 +68,7 @@ class Ring:
         """All that was put has been taken."""
         return self._read_up_to() == self._head
 
-    def put(self, data: bytes) -> Place | None:
+    def put(self, data: bytes) -> RingPlace | None:
         """Copies ``data`` into the ring; None where it has no room."""
         read, head, size = self._read_up_to(), self._head, self._size
         start = head % size
@@ -85,7 +85,7 @@ class Ring:
         self._head, self._floor = end, read
         self.puts += 1
         self.written = max(self.written, start + len(data))
-        return Place(start, len(data), end)
+        return RingPlace(start, len(data), end)
 
     def take(self, start: int, size: int, end: int) -> bytes:
         """What lies at the place, which is free from then on. Raises NoSuchPlace."""
@@ -109,7 +109,7 @@ class Ring:
 class NoMemory:
     """A connection that shares none."""
 
-    def put(self, data: bytes) -> Place | None:
+    def put(self, data: bytes) -> RingPlace | None:
         """Nothing has room."""
         return None
 
@@ -177,7 +177,7 @@ class SharedMemory(NoMemory):
         """The other end has it too."""
         self._agreed = True
 
-    def put(self, data: bytes) -> Place | None:
+    def put(self, data: bytes) -> RingPlace | None:
         """Where ``data`` lies from now on for the other end; None where there is no room."""
         return self._sends.put(data) if self._agreed else None
 

@@ -52,13 +52,15 @@ async def dial(
     *,
     take_memory: Callable[[int], None] | None = None,
     connected: Callable[[], None] = _nothing,
+    within_s: float = SAY_WITHIN_S,
 ) -> None:
     """Connects to a worker by the path of its Unix socket, or by ``address_of``; ``connected`` is
     called when it is there. ``take_memory`` is given the descriptor of the memory that a worker on
-    this machine offers, which is closed after that. Raises OSError."""
+    this machine offers in its first ``within_s``, which is closed after that. Raises OSError."""
     loop = asyncio.get_running_loop()
     if not address.startswith(_SCHEME):
-        await _dial_here(address, protocol(), take_memory, connected)
+        own = await _connected_here(address, connected)
+        await _hand_over(own, protocol(), take_memory, within_s)
         return
     token, _, host_port = address.removeprefix(_SCHEME).partition("@")
     host, _, port = host_port.rpartition(":")
@@ -68,21 +70,29 @@ async def dial(
     connected()
 
 
-async def _dial_here(
-    path: str,
-    protocol: asyncio.Protocol,
-    take_memory: Callable[[int], None] | None,
-    connected: Callable[[], None],
-) -> None:
-    """A descriptor comes along with the first bytes, which a transport would read without it."""
-    loop = asyncio.get_running_loop()
+async def _connected_here(path: str, connected: Callable[[], None]) -> socket.socket:
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     own.setblocking(False)
     try:
-        await loop.sock_connect(own, path)
-        connected()
+        await asyncio.get_running_loop().sock_connect(own, path)
+    except BaseException:
+        own.close()
+        raise
+    connected()
+    return own
+
+
+async def _hand_over(
+    own: socket.socket,
+    protocol: asyncio.Protocol,
+    take_memory: Callable[[int], None] | None,
+    within_s: float,
+) -> None:
+    """Gives the socket to the protocol; before that, a descriptor that comes along with the first
+    bytes is taken, which a transport would read without it."""
+    try:
         if take_memory is not None:
-            first, descriptors = await receive_first(own, SAY_WITHIN_S)
+            first, descriptors = await receive_first(own, within_s)
             try:
                 for descriptor in descriptors:
                     take_memory(descriptor)
@@ -91,7 +101,7 @@ async def _dial_here(
                     os.close(descriptor)
             if first:
                 protocol.data_received(first)
-        await loop.create_unix_connection(lambda: protocol, sock=own)
+        await asyncio.get_running_loop().create_unix_connection(lambda: protocol, sock=own)
     except BaseException:
         own.close()
         raise

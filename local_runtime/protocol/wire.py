@@ -26,7 +26,7 @@ from local_runtime.protocol.shared_memory import (
     NO_MEMORY,
     NoMemory,
     NoSuchPlace,
-    Place,
+    RingPlace,
     SharedMemory,
 )
 
@@ -209,7 +209,7 @@ class FramedConnection(asyncio.Protocol, Generic[E]):
             if not self._transport.is_closing():
                 self._transport.writelines((_pack(size), payload))
 
-    def place(self, data: bytes) -> Place | None:
+    def place(self, data: bytes) -> RingPlace | None:
         """Puts ``data`` where the other end can read them; None where they must go through the
         socket: no memory is shared, it has no room, or they are more than a frame may hold."""
         return self.memory.put(data) if len(data) <= self._limit - ENVELOPE else None

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from local_runtime.protocol import sockets
 from local_runtime.protocol.sockets import dial
 from tests.waiting import until
 
@@ -67,14 +66,13 @@ async def test_whatever_is_said_first_is_heard_whole_with_a_descriptor_or_withou
 
 
 async def test_a_worker_that_says_nothing_for_long_is_listened_to_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(sockets, "SAY_WITHIN_S", 0.0)
     path, heard = str(tmp_path / "s"), Heard()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
-        await dial(path, lambda: heard, take_memory=os.close)
+        await dial(path, lambda: heard, take_memory=os.close, within_s=0.0)
         caller, _ = listener.accept()
         with caller:
             caller.sendall(b"at last")

@@ -18,8 +18,8 @@ from local_runtime.protocol.shared_memory import (
     TRIM_S,
     NoSuchPlace,
     NotShareable,
-    Place,
     Ring,
+    RingPlace,
     SharedMemory,
 )
 
@@ -56,7 +56,7 @@ def test_whatever_is_put_comes_out_whole_and_in_order(walk: list[int]) -> None:
     taken, space = bytearray(8), bytearray(RING)
     ring = Ring(memoryview(taken).cast("Q"), memoryview(space))
     other = Ring(memoryview(taken).cast("Q"), memoryview(space))
-    waiting: deque[tuple[Place, bytes]] = deque()
+    waiting: deque[tuple[RingPlace, bytes]] = deque()
     for number, step in enumerate(walk):
         if step >= 0:
             data = random.Random(number).randbytes(step)

@@ -20,7 +20,13 @@ import pytest
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.pending_call import CANCELLED, PendingCall, Unanswered
 from local_runtime.protocol.events import CONTENT_TYPE, Done, Run, SharedRun
-from local_runtime.protocol.shared_memory import NO_MEMORY, RING, SHARED_FROM, Place, SharedMemory
+from local_runtime.protocol.shared_memory import (
+    NO_MEMORY,
+    RING,
+    SHARED_FROM,
+    NoMemory,
+    RingPlace,
+)
 from local_runtime.protocol.sockets import dial
 from local_runtime.protocol.wire import MAX_FRAME
 from tests.live import ROOT
@@ -74,20 +80,25 @@ def data_of(size: int) -> bytes:
     return random.Random(size).randbytes(size)
 
 
-class Places:
-    """How often memory was found for something, and how often not."""
+class CountedMemory(NoMemory):
+    """The memory of a connection, which counts how often it had room for something, and how often
+    not."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, link: WorkerConnection) -> None:
         self.found = self.missed = 0
-        put = SharedMemory.put
+        self._memory, link.socket.memory = link.socket.memory, self
 
-        def counted(memory: SharedMemory, data: bytes) -> Place | None:
-            place = put(memory, data)
-            self.found += place is not None
-            self.missed += place is None
-            return place
+    def put(self, data: bytes) -> RingPlace | None:
+        place = self._memory.put(data)
+        self.found += place is not None
+        self.missed += place is None
+        return place
 
-        monkeypatch.setattr(SharedMemory, "put", counted)
+    def take(self, start: int, size: int, end: int) -> bytes:
+        return self._memory.take(start, size, end)
+
+    def close(self) -> None:
+        self._memory.close()
 
 
 # --- sizes and kinds ------------------------------------------------------------------------------
@@ -116,10 +127,10 @@ async def test_json_and_the_items_of_streams_come_back_too(sockets: Path, shares
 
 
 async def test_small_bodies_use_no_memory_and_large_ones_do(
-    sockets: Path, monkeypatch: pytest.MonkeyPatch
+    sockets: Path,
 ) -> None:
-    places = Places(monkeypatch)
     link = await connected(sockets)
+    places = CountedMemory(link)
     await answer(ask(link, "/bytes", data_of(SHARED_FROM - 1)))
     assert (places.found, places.missed) == (0, 0)
     await answer(ask(link, "/bytes", data_of(SHARED_FROM)))
@@ -128,11 +139,11 @@ async def test_small_bodies_use_no_memory_and_large_ones_do(
 
 
 async def test_what_finds_no_room_goes_through_the_socket(
-    sockets: Path, monkeypatch: pytest.MonkeyPatch
+    sockets: Path,
 ) -> None:
     """Of six calls that a worker does not read on with, two fit; each comes back as it was sent."""
-    places = Places(monkeypatch)
     link, worker = await connected(sockets), worker_of(sockets)
+    places = CountedMemory(link)
     sizes = [RING // 3 + number for number in range(6)]
     os.kill(worker, signal.SIGSTOP)
     calls = [ask(link, "/bytes", data_of(size)) for size in sizes]
