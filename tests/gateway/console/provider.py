@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import html
 import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
@@ -22,8 +23,8 @@ Claims = dict[str, Any]
 class Provider:
     """Whoever comes is let in at once, as ``claims`` say it."""
 
-    def __init__(self, port: int, now_at: Callable[[], float]) -> None:
-        self.issuer = f"http://127.0.0.1:{port}"
+    def __init__(self, place: str, now_at: Callable[[], float]) -> None:
+        self.issuer = f"http://{place}"
         self.now_at = now_at
         self.key = self.signs_with = new_key("one")
         self.algorithm = "ES256"
@@ -42,6 +43,20 @@ class Provider:
         code = f"code-{len(self._codes)}"
         self._codes[code] = asked
         return f"{asked['redirect_uri']}?code={code}&state={asked['state']}"
+
+    def consent(self, query: str) -> str:
+        """The page on which a person says yes or no."""
+        return (
+            "<!doctype html><html lang=en><title>Company login</title><h1>Company login</h1>"
+            f'<p>{CLIENT} wants to know who you are.<p><a href="/yes?{html.escape(query)}">Yes</a> '
+            f'<a href="/no?{html.escape(query)}">No</a></html>'
+        )
+
+    def deny(self, query: str) -> str:
+        """The address to which whoever says no is led back (RFC 6749, 4.1.2.1)."""
+        asked = {name: values[0] for name, values in parse_qs(query).items()}
+        more = urlencode({"error": "access_denied", "state": asked["state"]})
+        return f"{asked['redirect_uri']}?{more}"
 
     def describe(self) -> Claims:
         names = ("authorization", "token")
@@ -97,10 +112,19 @@ def _part(text: bytes) -> str:
 
 
 @contextlib.contextmanager
-def provider(now_at: Callable[[], float]) -> Iterator[Provider]:
+def provider(now_at: Callable[[], float], host: str = "127.0.0.1") -> Iterator[Provider]:
+    """``host``: as its issuer names it."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self._tell(200, made.keys() if self.path == "/keys" else made.describe())
+            path, _, query = self.path.partition("?")
+            if path == "/authorization":
+                self._send(200, made.consent(query).encode(), "text/html")
+            elif path in ("/yes", "/no"):
+                back = made.authorize(self.path) if path == "/yes" else made.deny(query)
+                self._send(303, b"", "text/html", ("location", back))
+            else:
+                self._tell(200, made.keys() if path == "/keys" else made.describe())
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
@@ -108,16 +132,19 @@ def provider(now_at: Callable[[], float]) -> Iterator[Provider]:
             self._tell(*made.exchange(form, self.headers["authorization"]))
 
         def _tell(self, status: int, value: Claims) -> None:
-            text = json.dumps(value).encode()
+            self._send(status, json.dumps(value).encode(), "application/json")
+
+        def _send(self, status: int, body: bytes, kind: str, *more: tuple[str, str]) -> None:
             self.send_response(status)
-            self.send_header("content-length", str(len(text)))
+            for name, text in (("content-type", kind), ("content-length", str(len(body))), *more):
+                self.send_header(name, text)
             self.end_headers()
-            self.wfile.write(text)
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    made = Provider(server.server_port, now_at)
+    made = Provider(f"{host}:{server.server_port}", now_at)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
