@@ -163,7 +163,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tokens_per: TokensPerPart = TokensPerPart()
     """What is held for the parts of a request whose bytes do not show their tokens."""
     max_images: Positive = 4
-    """Held for, at a price by the image: how many a call may make."""
+    """Held for, at a price by the image: how many a call may make that does not say (``n``)."""
+    cap_images: bool = False
+    """A call that asks for more than ``max_images`` is refused."""
     max_audio: Annotated[Duration, msgspec.Meta(gt=0)] = 600.0
     """Held for, at a price by the second of sound: how much a call may bring or make."""
     path: UrlPath | None = None

@@ -9,6 +9,7 @@ import msgspec
 from starlette.routing import Route
 
 from gateway.active_policy import ActivePolicy
+from gateway.api.calls.wrong_endpoint import wrong_endpoint
 from gateway.api.requests.request import (
     CONVERSATIONS,
     ParsedRequest,
@@ -89,12 +90,7 @@ def _parsed(active: ActivePolicy, context: RequestContext, scope: Scope) -> Pars
     asked = query[0][1]
     spec = active.model(asked, context.principal)
     if spec.task != "realtime":
-        raise ApiError(
-            400,
-            "wrong_endpoint",
-            f"The model {asked!r} serves {spec.task}, not realtime.",
-            param="model",
-        )
+        raise wrong_endpoint(asked, spec, "realtime")
     model = active.target(asked, context.principal)
     return ParsedRequest(
         model,

@@ -126,7 +126,7 @@ def _session(value: dict[str, Any], body: bytes) -> str:
 def _parsed(active: ActivePolicy, call: Call, spec: ModelSpec, session: str) -> ParsedRequest:
     """As the call itself would have it; what a native call's body says is nobody's to read."""
     output, unbounded, parts, abilities = 0, 0, TEXT_ALONE, NO_ABILITIES
-    images, image = (0, ANY_IMAGE) if spec.task != "images" else images_in(call.body)
+    images, image = (0, ANY_IMAGE) if spec.task != "images" else images_in(call.body, spec)
     if spec.task in ("infer", "realtime"):
         output = spec.max_output_tokens
     elif spec.task in DECODERS:

@@ -30,6 +30,7 @@ from gateway.api.requests.request import (
 from gateway.dialects.shown_names import encoded, renamed
 from gateway.jobs.digests import AsSent
 from gateway.money.inputs import TEXT_ALONE, InputParts, PartKind
+from gateway.policy.model import ModelSpec
 from gateway.service import Gateway
 from gateway.types import ApiError, Principal
 
@@ -111,7 +112,7 @@ def parsed_plain(
         parts=parts,
         shown=shown,
         content_type=sent.content_type,
-        images=_images(read.n),
+        images=_images(read.n, spec),
         image=_kind(read),
         sent=as_sent,
     )
@@ -123,16 +124,19 @@ def _kind(read: PlainBody) -> ImageKind:
     return image_kind(read.size, read.quality)
 
 
-def images_in(body: bytes) -> tuple[int, ImageKind]:
+def images_in(body: bytes, spec: ModelSpec) -> tuple[int, ImageKind]:
     """How many images a body of JSON asks for, and which. Raises ApiError 400."""
     read, _ = _of_json("images", body)
-    return _images(read.n), _kind(read)
+    return _images(read.n, spec), _kind(read)
 
 
-def _images(n: int | None) -> int:
+def _images(n: int | None, spec: ModelSpec) -> int:
     """How many images are asked for; 0 where nobody says."""
     if n is not None and not 1 <= n <= _MOST_IMAGES:
         raise _bad_n()
+    if n is not None and spec.cap_images and n > spec.max_images:
+        said = f"'n' is at most {spec.max_images} for this model: ask for the rest in another call."
+        raise ApiError(400, "invalid_field", said, param="n")
     return n or 0
 
 

@@ -113,23 +113,23 @@ async def test_a_model_without_a_route_is_not_listed_and_is_403_with_words(
 
 
 @pytest.mark.parametrize(
-    ("task", "path"),
+    ("task", "where"),
     [
-        ("embeddings", "/v1/embeddings"),
-        ("speech", "/v1/audio/speech"),
-        ("infer", "/v1/infer/one"),
-        ("realtime", "/v1/realtime"),
+        ("embeddings", "at /v1/embeddings"),
+        ("speech", "at /v1/audio/speech"),
+        ("infer", "at /v1/infer/one"),
+        ("realtime", "by a WebSocket at /v1/realtime?model=one"),
     ],
 )
 async def test_who_takes_another_path_than_the_models_is_told_that(
-    task: str, path: str, tmp_path: Path, clock: FakeClock
+    task: str, where: str, tmp_path: Path, clock: FakeClock
 ) -> None:
     text = POLICY.replace("models:\n", f"models:\n  one: {{task: {task}, backends: [home]}}\n")
     async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
         asked = {"model": "one", "messages": [{"role": "user", "content": "hi"}]}
         error = (await client.post("/v1/chat/completions", json=asked)).json()["error"]
         assert error["code"] == "wrong_endpoint"
-        assert error["message"].endswith(f"serves {task}, not chat: ask it at {path}.")
+        assert error["message"].endswith(f"serves {task}, not chat: ask it {where}.")
 
 
 @pytest.mark.parametrize(

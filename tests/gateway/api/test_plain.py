@@ -13,9 +13,11 @@ import pytest
 
 from adapters.forms import parts_of
 from adapters.types import Capabilities, ImageKind, Reply, Task, Usage
+from gateway.api.jobs.job_requests import parsed_input
 from gateway.clock import FakeClock
 from gateway.policy.reader import PolicyError, read_policy_text
-from tests.gateway.assembled import FAKES, AssembledGateway, assembled
+from gateway.types import ApiError
+from tests.gateway.assembled import ALICE, FAKES, AssembledGateway, assembled
 from tests.gateway.dialects.chats import openais, row_of
 
 POLICY = """
@@ -298,6 +300,27 @@ async def test_more_images_than_the_budget_has_room_for_are_refused(
         with pytest.raises(openai.BadRequestError):
             await openais(gateway).images.generate(model="draw", prompt="a", n=-1)
         assert gateway.fake("home").calls == []
+
+
+async def test_where_the_policy_caps_them_no_call_asks_for_more_images_by_no_way(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A budget or none, by JSON, by a form, by a job, or to have it explained alone."""
+    text = POLICY.replace("images, backends: [home]", "images, backends: [home], cap_images: true")
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
+        doing_all(gateway)
+        client_of_openai = openais(gateway)
+        await client_of_openai.images.generate(model="dall-e-3", prompt="a", n=4)
+        with pytest.raises(openai.BadRequestError, match="at most 4") as refused:
+            await client_of_openai.images.generate(model="dall-e-3", prompt="a", n=5)
+        assert refused.value.param == "n"
+        with pytest.raises(openai.BadRequestError, match="at most 4"):
+            await client_of_openai.images.edit(model="draw", prompt="a", n=5, image=SOUND)
+        asked = {"model": "draw", "prompt": "a", "n": 5}
+        assert (await client.post("/v1/route/explain", json=asked)).status_code == 400
+        with pytest.raises(ApiError, match="at most 4"):
+            parsed_input(gateway.inner.active, ALICE, "draw", b'{"prompt": "a", "n": 5}')
+        assert len(gateway.fake("home").calls) == 1
 
 
 async def test_a_job_may_draw(tmp_path: Path, clock: FakeClock) -> None:

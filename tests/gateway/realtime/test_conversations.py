@@ -105,7 +105,10 @@ async def test_what_is_refused_is_an_answer_of_http(
         with pytest.raises(InvalidStatus) as refused:
             await url
         assert refused.value.response.status_code == status
-        assert json.loads(bytes(refused.value.response.body))["error"]["code"] == code
+        error = json.loads(bytes(refused.value.response.body))["error"]
+        assert error["code"] == code
+        if code == "wrong_endpoint":
+            assert error["message"].endswith("ask it at /v1/chat/completions.")
         assert found.server.requests == []
 
 
