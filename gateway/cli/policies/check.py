@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from types import MappingProxyType
 from typing import Any
 
@@ -106,8 +106,8 @@ def _print(
         print(f"warning: {warning}", file=sys.stderr)
     if policy is not None:
         print(
-            f"valid: policy {policy.version}, {len(policy.models)} models, "
-            f"{len(policy.backends)} backends, {len(policy.routes)} routes"
+            f"valid: policy {policy.version}, {_counted(policy.models, 'model')}, "
+            f"{_counted(policy.backends, 'backend')}, {_counted(policy.routes, 'route')}"
         )
         for name, workers in kept.items():
             print(f"backend {name}: its platform was told to keep {workers} workers")
@@ -186,3 +186,8 @@ def _row(problem: Problem) -> dict[str, Any]:
         "key": problem.path,
         "message": problem.message,
     }
+
+
+def _counted(things: Sized, one: str) -> str:
+    """'1 model', '2 models'."""
+    return f"{len(things)} {one}" if len(things) == 1 else f"{len(things)} {one}s"

@@ -73,7 +73,7 @@ def test_a_policy_that_is_valid_is_told_so(
     config: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOT_SET_ANYWHERE", "it is now")
-    assert "1 models, 2 backends" in shell("check", config)
+    assert "1 model, 2 backends" in shell("check", config)
     found = shell.json("check", config, "--json")
     assert (found["valid"], found["problems"]) == (True, [])
     assert re.fullmatch("[0-9a-f]{12}", found["policy"])
@@ -84,7 +84,7 @@ def test_a_secret_that_is_not_set_is_an_error_that_names_it(config: str, shell: 
     shell("check", config, status=2)
     assert "policy.yaml:7:" in shell.error
     assert "NOT_SET_ANYWHERE is not set" in shell.error
-    assert "1 models, 2 backends" in shell("check", config, "--without-secrets")
+    assert "1 model, 2 backends" in shell("check", config, "--without-secrets")
     [problem] = shell.json("check", config, "--json", status=2)["problems"]
     assert problem["key"] == "backends.burst.api_key"
 
