@@ -10,7 +10,6 @@ from websockets.protocol import Event, State
 
 from adapters.websocket.pace import POLICY_VIOLATION, TOO_MUCH_NOISE, Noise
 from adapters.websocket.reading import FrameReading
-from adapters.websocket.stall import Stall
 
 _STALLED_S = 40.0
 
@@ -22,8 +21,7 @@ class PacedConnection(ClientConnection):
         """The handshake begins."""
         super().connection_made(transport)
         self._noise = Noise()
-        self._reading = FrameReading(self, self.transport)
-        self._stall = Stall(self.transport, _STALLED_S)
+        self._reading = FrameReading(self, self.transport, _STALLED_S)
         self.recv_messages.pause = _is_asked_by_reading
         self.recv_messages.resume = self._reading.go_on
 
@@ -32,20 +30,18 @@ class PacedConnection(ClientConnection):
         self._reading.received(data)
 
     def pause_writing(self) -> None:
-        """It takes too little of what waits for it, and is not read meanwhile."""
+        """It takes too little."""
         super().pause_writing()
-        self._stall.begin()
+        self._reading.hold_up()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         super().resume_writing()
-        self._stall.end()
-        self._reading.go_on()
+        self._reading.catch_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self._reading.end()
-        self._stall.end()
         super().connection_lost(exc)
 
     def is_full(self) -> bool:

@@ -1,4 +1,5 @@
-"""What comes at one end of a WebSocket is read in turns, between which the loop is others'."""
+"""What comes at one end of a WebSocket is read in turns, between which the loop is others', and not
+while the other end takes nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Protocol
 
 from adapters.websocket.frames import FrameSplitter
 from adapters.websocket.pace import MOST_FRAMES_S, Pace
+from adapters.websocket.stall import Stall
 
 _A_TURN = 32
 """Frames: less than a millisecond."""
@@ -33,10 +35,12 @@ class Reader(Protocol):
 
 
 class FrameReading:
-    """Reads a transport for ``reader``, of whom it asks nothing more once it is full."""
+    """Reads a transport for ``reader``, of whom it asks nothing more once it is full; cut off is
+    who takes nothing of what waits for him for ``stalled_s``."""
 
-    def __init__(self, reader: Reader, transport: asyncio.Transport) -> None:
+    def __init__(self, reader: Reader, transport: asyncio.Transport, stalled_s: float) -> None:
         self._reader, self._transport = reader, transport
+        self._stall = Stall(transport, stalled_s)
         self._loop = asyncio.get_running_loop()
         self._frames = FrameSplitter()
         self._pace = Pace(MOST_FRAMES_S, MOST_FRAMES_S)
@@ -54,8 +58,18 @@ class FrameReading:
         if self._turn is None and not self._transport.is_closing():
             self._plan()
 
+    def hold_up(self) -> None:
+        """He takes too little of what waits for him, and is not read meanwhile."""
+        self._stall.begin()
+
+    def catch_up(self) -> None:
+        """He has taken it."""
+        self._stall.end()
+        self.go_on()
+
     def end(self) -> None:
         """Nothing more is read."""
+        self._stall.end()
         if self._turn is not None:
             self._turn.cancel()
 

@@ -23,7 +23,6 @@ from websockets.typing import Subprotocol
 
 from adapters.websocket.pace import POLICY_VIOLATION, TOO_MUCH_NOISE, Noise
 from adapters.websocket.reading import FrameReading
-from adapters.websocket.stall import Stall
 from local_runtime.http.upgrades import Upgrade, Upgraded
 
 _log = logging.getLogger("spillgate.realtime")
@@ -128,8 +127,7 @@ class ClientSocket(Upgraded):
     def taken(self, transport: asyncio.Transport, connections: set[Any]) -> None:
         """The handshake is answered."""
         super().taken(transport, connections)
-        self._reading = FrameReading(self, transport)
-        self._stall = Stall(transport, self._write_s)
+        self._reading = FrameReading(self, transport, self._write_s)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -137,15 +135,14 @@ class ClientSocket(Upgraded):
         self._reading.received(data)
 
     def pause_writing(self) -> None:
-        """It takes too little of what waits for it, and is not read meanwhile."""
+        """It takes too little."""
         super().pause_writing()
-        self._stall.begin()
+        self._reading.hold_up()
 
     def resume_writing(self) -> None:
         """It has caught up."""
         super().resume_writing()
-        self._stall.end()
-        self._reading.go_on()
+        self._reading.catch_up()
 
     def eof_received(self) -> None:
         """It sends no more."""
@@ -156,7 +153,6 @@ class ClientSocket(Upgraded):
         """It is gone."""
         super().connection_lost(exc)
         self._reading.end()
-        self._stall.end()
         if self._timer is not None:
             self._timer.cancel()
         self._websocket.receive_eof()

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.adapters.openai.realtime_server import realtime_server
 from tests.e2e.clients.test_realtime import POLICY
-from tests.gateway.realtime.conversations import RESPONSE_NANO, heard, said
+from tests.gateway.realtime.conversations import RATES, RESPONSE_NANO, heard, said
 from tests.live import LiveGateway
 
 PLANS = """
@@ -50,7 +50,7 @@ class Crowd(NamedTuple):
 @asynccontextmanager
 async def crowd(folder: Path) -> AsyncIterator[Crowd]:
     async with realtime_server() as server:
-        config = POLICY.format(url=server.url) + PLANS
+        config = POLICY.format(url=server.url, rates=RATES) + PLANS
         gateway = LiveGateway(folder, config, tls=True, workers=2)
         await asyncio.to_thread(gateway.start)
         try:

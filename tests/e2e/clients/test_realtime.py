@@ -11,7 +11,7 @@ import openai
 from websockets.exceptions import ConnectionClosed
 
 from tests.adapters.openai.realtime_server import realtime_server
-from tests.gateway.realtime.conversations import RESPONSE_NANO
+from tests.gateway.realtime.conversations import RATES, RESPONSE_NANO
 from tests.live import LiveGateway
 
 POLICY = """
@@ -20,13 +20,7 @@ backends:
 models:
   talk: {{task: realtime, backends: [voice], max_output_tokens: 100}}
 prices:
-  tokens:
-    per_million_input: 4
-    per_million_cached_input: 0.4
-    per_million_output: 16
-    per_million_audio_output: 64
-    as_of: 2026-11-01
-    source: test
+  tokens: {rates}
 """
 
 
@@ -35,7 +29,7 @@ async def test_a_conversation_over_tls_is_settled_however_its_gateway_ends(
 ) -> None:
     """One that goes on is told so by SIGTERM; one that SIGKILL cut is charged as it was held."""
     async with realtime_server() as server:
-        config = POLICY.format(url=server.url)
+        config = POLICY.format(url=server.url, rates=RATES)
         gateway = LiveGateway(tmp_path, config, tls=True, server={"drain": "1s"})
         await asyncio.to_thread(gateway.start)
         key = await asyncio.to_thread(lambda: gateway.user_key)

@@ -6,6 +6,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import httpx
+
+from adapters.fake import Fake
 from gateway.clock import FakeClock
 from gateway.planning.line import NORMAL
 from tests.gateway.batches.gateways import BatchesGateway, input_of, with_batches
@@ -25,14 +28,28 @@ async def lines_begun(gateway: BatchesGateway, most: int) -> None:
     await until(enough, f"{most} lines have begun", every_s=0.001)
 
 
+async def busy_with_lines(
+    gateway: BatchesGateway, client: httpx.AsyncClient, lines: int, **asked: str
+) -> Fake:
+    """The backend, at which so many lines of a batch have begun; each runs a second."""
+    home = gateway.fake("home")
+    home.slots, home.runs_for = SLOTS, 1.0
+    await gateway.batch(client, INPUT, **asked)
+    await lines_begun(gateway, lines)
+    return home
+
+
+async def a_tenth(gateway: BatchesGateway) -> None:
+    """A tenth of a second goes by."""
+    await gateway.clock.advance(0.1)
+    await asyncio.sleep(0.001)
+
+
 async def test_ten_users_wait_no_longer_than_twice_their_share_behind_many_jobs_and_a_batch(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     async with with_batches(tmp_path, clock, text=TEXT) as gateway, gateway.client() as client:
-        home = gateway.fake("home")
-        home.slots, home.runs_for = SLOTS, 1.0
-        await gateway.batch(client, INPUT)
-        await lines_begun(gateway, SLOTS)
+        home = await busy_with_lines(gateway, client, SLOTS)
         home.slots = 0  # nothing more begins before all are in line
         await accept(gateway, "many", MANY)
         few = [id for n in range(USERS) for id in await accept(gateway, f"user{n}", FEW)]
@@ -51,10 +68,7 @@ async def test_a_call_on_its_connection_is_the_next_that_begins(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     async with with_batches(tmp_path, clock, text=TEXT) as gateway, gateway.client() as client:
-        home = gateway.fake("home")
-        home.slots, home.runs_for = SLOTS, 1.0
-        await gateway.batch(client, INPUT)
-        await lines_begun(gateway, 5 * SLOTS)
+        home = await busy_with_lines(gateway, client, 5 * SLOTS)
         home.runs_for = 5.0  # so that each slot has its line, and others wait
         queue = gateway.inner.active.backends["home"].queue
         await until(lambda: home.running == SLOTS, "every slot has a line")
@@ -63,8 +77,7 @@ async def test_a_call_on_its_connection_is_the_next_that_begins(
         await until(lambda: queue.waiting_first > queue.waiting_below(NORMAL), "it waits")
         before = len(home.calls)
         while not asking.done():
-            await gateway.clock.advance(0.1)
-            await asyncio.sleep(0.001)
+            await a_tenth(gateway)
         assert home.calls[before].body == body
 
 
@@ -73,21 +86,16 @@ async def test_calls_that_come_now_and_then_find_a_slot_free(
 ) -> None:
     """The first has told of the others: for a minute the lines leave one free."""
     async with with_batches(tmp_path, clock, text=TEXT) as gateway, gateway.client() as client:
-        home = gateway.fake("home")
-        home.slots, home.runs_for = SLOTS, 1.0
-        await gateway.batch(client, INPUT)
-        await lines_begun(gateway, 5 * SLOTS)
+        home = await busy_with_lines(gateway, client, 5 * SLOTS)
         for number in range(5):
             body = b'{"online":%d}' % number
             asking = asyncio.ensure_future(client.post("/v1/infer/any", content=body, headers=JSON))
             if number:  # while time stands still
                 await until(lambda b=body: b in {call.body for call in home.calls}, "it began")  # type: ignore[misc]
             while not asking.done():
-                await gateway.clock.advance(0.1)
-                await asyncio.sleep(0.001)
+                await a_tenth(gateway)
             for _ in range(50):  # what runs ends, and lines begin again
-                await gateway.clock.advance(0.1)
-                await asyncio.sleep(0.001)
+                await a_tenth(gateway)
             assert home.running < SLOTS
         begun = len(home.calls)
         await gateway.clock.advance(61.0)
@@ -105,18 +113,14 @@ async def test_a_batch_that_is_short_of_time_leaves_no_slot_free(
 ) -> None:
     """2,000 lines of a second at four slots take more than the five minutes that it has."""
     async with with_batches(tmp_path, clock, text=TEXT) as gateway, gateway.client() as client:
-        home = gateway.fake("home")
-        home.slots, home.runs_for = SLOTS, 1.0
-        await gateway.batch(client, INPUT, completion_window="5m")
-        await lines_begun(gateway, 20 * SLOTS)  # those were fed before it had a pace
+        window = {"completion_window": "5m"}
+        home = await busy_with_lines(gateway, client, 20 * SLOTS, **window)  # fed without a pace
         body = b'{"online":0}'
         asking = asyncio.ensure_future(client.post("/v1/infer/any", content=body, headers=JSON))
         while not asking.done():
-            await gateway.clock.advance(0.1)
-            await asyncio.sleep(0.001)
+            await a_tenth(gateway)
         running = []
         for _ in range(50):
-            await gateway.clock.advance(0.1)
-            await asyncio.sleep(0.001)
+            await a_tenth(gateway)
             running.append(home.running)
         assert running.count(SLOTS) > 25

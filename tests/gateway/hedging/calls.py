@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from adapters.types import Chunk, Usage
 from gateway.calls.dispatcher import Answer
 from gateway.calls.state import CallState
@@ -50,6 +52,17 @@ def runs(gateway: AssembledGateway, **seconds: float) -> None:
 
 def asked(gateway: AssembledGateway) -> list[int]:
     return [len(gateway.fake(name).calls) for name in ("first", "second", "third")]
+
+
+async def at_both(
+    gateway: AssembledGateway, body: bytes = b"x" * 4000
+) -> tuple[CallState, asyncio.Task[Answer]]:
+    """A call of which the first was asked, and a second later the second too."""
+    state, task = gateway.start(body=body)
+    await gateway.until_asked("first")
+    await gateway.clock.advance(1.0)
+    await gateway.until_asked("second")
+    return state, task
 
 
 async def answered(

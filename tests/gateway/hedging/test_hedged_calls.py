@@ -19,6 +19,7 @@ from tests.gateway.hedging.calls import (
     WORD,
     answered,
     asked,
+    at_both,
     nothing_is_left,
     policy,
     row_of,
@@ -156,10 +157,7 @@ async def test_a_caller_who_hangs_up_stops_and_pays_for_both(
 ) -> None:
     async with assembled(tmp_path, clock, policy("seconds", route=ALWAYS)) as gateway:
         runs(gateway, first=60.0, second=60.0)
-        state, task = gateway.start()
-        await gateway.until_asked("first")
-        await clock.advance(1.0)
-        await gateway.until_asked("second")
+        state, task = await at_both(gateway)
         await clock.advance(2.0)
         state.stop("disconnected")
         await gateway.until_done([task], step=0.25)

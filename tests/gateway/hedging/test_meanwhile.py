@@ -11,7 +11,15 @@ from gateway.clock import FakeClock
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError, Unit
 from tests.gateway.assembled import AssembledGateway, assembled, read
-from tests.gateway.hedging.calls import answered, asked, nothing_is_left, policy, row_of, runs
+from tests.gateway.hedging.calls import (
+    answered,
+    asked,
+    at_both,
+    nothing_is_left,
+    policy,
+    row_of,
+    runs,
+)
 
 LIMITED = "default: {concurrent: 100, gpu_seconds: 1000/day, spend: 5 USD/month}"
 UNLIMITED = policy("seconds", route=", repeat: always").replace(LIMITED, "default: {}")
@@ -31,10 +39,7 @@ async def test_a_limit_that_a_reload_brings_holds_both_attempts(
 ) -> None:
     async with assembled(tmp_path, clock, UNLIMITED) as gateway:
         runs(gateway, first=3.75, second=60.0)
-        _, before = gateway.start(body=b"x" * 4000)
-        await gateway.until_asked("first")
-        await clock.advance(1.0)
-        await gateway.until_asked("second")
+        _, before = await at_both(gateway)
         await reload_with(gateway, limits)
         runs(gateway, first=2.75)
         _, after = gateway.start(body=b"x" * 4000)
@@ -49,10 +54,7 @@ async def test_the_second_has_the_time_that_a_limit_from_a_reload_holds_for_it(
 ) -> None:
     async with assembled(tmp_path, clock, UNLIMITED) as gateway:
         runs(gateway, first=30.0, second=60.0)
-        state, task = gateway.start(body=b"x" * 4000)
-        await gateway.until_asked("first")
-        await clock.advance(1.0)
-        await gateway.until_asked("second")
+        state, task = await at_both(gateway)
         await reload_with(gateway, "spend: 5 USD/month")
         await gateway.until_done([task], step=0.25)
         await gateway.inner.dispatcher.background.drain()

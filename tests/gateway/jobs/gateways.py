@@ -156,3 +156,13 @@ async def with_jobs(
 async def settle_threads() -> None:
     """Lets the stores' threads answer."""
     await asyncio.sleep(0.005)
+
+
+async def being_named(
+    gateway: JobsGateway, client: httpx.AsyncClient, platform: FakePlatform
+) -> str:
+    """The id of a job that the platform has, and has not named yet."""
+    platform.names.clear()
+    id: str = (await gateway.post(client, "far"))["id"]
+    await until(lambda: bool(platform.jobs), "the platform has it", every_s=0.001)
+    return id

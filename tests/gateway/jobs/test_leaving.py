@@ -6,19 +6,16 @@ import asyncio
 from pathlib import Path
 
 from gateway.clock import FakeClock
-from tests.gateway.jobs.gateways import with_jobs
+from tests.gateway.jobs.gateways import being_named, with_jobs
 from tests.gateway.jobs.platforms import FakePlatform
-from tests.waiting import until
 
 
 async def test_a_job_that_a_platform_is_just_naming_is_left_with_its_name(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     platform = FakePlatform(clock, runs_for=60.0)
-    platform.names.clear()
     async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
-        id = (await gateway.post(client, "far"))["id"]
-        await until(lambda: bool(platform.jobs), "the platform has it", every_s=0.001)
+        id = await being_named(gateway, client, platform)
         asyncio.get_running_loop().call_later(0.05, platform.names.set)  # while the gateway ends
     async with with_jobs(tmp_path, clock, platform) as gateway:
         job = await gateway.until_ended(id)

@@ -14,7 +14,7 @@ from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.sql_jobs import SqlJobs
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.sql_outbox import Rows, RunsStatements
-from tests.gateway.jobs.gateways import JobsGateway, with_jobs
+from tests.gateway.jobs.gateways import JobsGateway, being_named, with_jobs
 from tests.gateway.jobs.platforms import FakePlatform
 from tests.waiting import until
 
@@ -42,12 +42,6 @@ def cut_line(gateway: JobsGateway) -> Line:
     return line
 
 
-async def named_while_cut(gateway: JobsGateway, platform: FakePlatform, line: Line) -> None:
-    await until(lambda: bool(platform.jobs), "the platform has it", every_s=0.001)
-    line.is_cut = True
-    platform.names.set()
-
-
 async def goes_by(gateway: JobsGateway, seconds: float) -> None:
     for _ in range(round(seconds * 4)):
         await gateway.clock.advance(0.25)
@@ -59,11 +53,11 @@ async def test_a_job_named_while_the_store_is_away_goes_on(
     away_s: float, tmp_path: Path, clock: FakeClock
 ) -> None:
     platform = FakePlatform(clock, runs_for=60.0)
-    platform.names.clear()
     async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
         line = cut_line(gateway)
-        id = (await gateway.post(client, "far"))["id"]
-        await named_while_cut(gateway, platform, line)
+        id = await being_named(gateway, client, platform)
+        line.is_cut = True
+        platform.names.set()
         await goes_by(gateway, away_s)
         line.is_cut = False
         await gateway.post(client, "any")  # who accepts one has the jobs looked at
@@ -76,11 +70,9 @@ async def test_a_job_that_another_gateway_has_by_then_is_stopped_where_it_runs(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     platform = FakePlatform(clock, runs_for=3600.0)
-    platform.names.clear()
     async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
         line = cut_line(gateway)
-        id = (await gateway.post(client, "far"))["id"]
-        await until(lambda: bool(platform.jobs), "the platform has it", every_s=0.001)
+        id = await being_named(gateway, client, platform)
         line.is_cut = True
         await goes_by(gateway, 21.0)
         [taken] = await SqlJobs(line.to).take_over("another", 64, 20.0)

@@ -22,6 +22,11 @@ from tests.adapters.openai.realtime_server import RealtimeServer, realtime_serve
 from tests.gateway.assembled import AssembledGateway, with_own_kinds
 from tests.local_runtime.http.wire import protocol
 
+RATES = (
+    "{per_million_input: 4, per_million_cached_input: 0.4, per_million_output: 16, "
+    "per_million_audio_output: 64, as_of: 2026-11-01, source: test}"
+)
+"""Of tokens, as the policies of such tests have them."""
 POLICY = """
 version: 1
 server: {{tls: "off", access_log: false, clients: {{write: 500ms}}}}
@@ -39,13 +44,7 @@ routes:
   - {{name: spare, when: {{model: spare}}, use: [gone, voice], order: listed}}
   - {{name: all, use: [voice, timed]}}
 prices:
-  tokens:
-    per_million_input: 4
-    per_million_cached_input: 0.4
-    per_million_output: 16
-    per_million_audio_output: 64
-    as_of: 2026-11-01
-    source: test
+  tokens: {rates}
   seconds: {{per_second: 0.001, as_of: 2026-11-01, source: test}}
 plans:
   default: {{spend: 1 USD/month}}
@@ -95,7 +94,7 @@ async def talks(
     """Serves on a port of its own. ``backend``: another server than usual."""
     async with (
         realtime_server(backend) as server,
-        with_own_kinds(folder, clock, POLICY.format(url=server.url)) as gateway,
+        with_own_kinds(folder, clock, POLICY.format(url=server.url, rates=RATES)) as gateway,
     ):
         found, application = Talks(gateway, server), web(gateway.inner)
 
