@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.errors import BackendError
 from adapters.http.answers import read_closely
-from adapters.http.plain_answers import plain_usage
+from adapters.http.plain_answers import may_be_broken, plain_usage
 from adapters.types import Task, TokenParts, Usage
 
 CHOICES = [{"index": 0, "message": {"role": "assistant", "content": "hello there"}}]
@@ -125,3 +126,10 @@ def test_embeddings_are_plain_without_output() -> None:
 )
 def test_what_must_be_read_closely_is_not_plain(answer: Any) -> None:
     assert plain_usage(msgspec.json.encode(answer), "chat") is None
+
+
+@pytest.mark.parametrize("word", ["error", "abort", "insufficient_system_resource"])
+def test_a_word_of_an_error_is_found_at_the_end_of_a_long_answer(word: str) -> None:
+    text = "The reservoir is full. " * 10_000
+    assert may_be_broken(json.dumps([{"text": text, "finish_reason": word}]).encode())
+    assert not may_be_broken(json.dumps([{"text": f'{text}"{word}"', "index": 0}]).encode())
