@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.console.drawing.plots import HEIGHT, Band, PlotColumn, PlotText, stacked
 
+COLUMN = PlotColumn("", "")
 AMOUNTS = st.floats(1e-9, 1e12, allow_nan=False) | st.just(0.0)
 
 
@@ -35,7 +36,7 @@ def test_what_is_nothing_everywhere_has_neither_shape_nor_label() -> None:
 
 @given(st.integers(1, 10**6))
 def test_heights_of_what_is_counted_are_whole_numbers(most: int) -> None:
-    plot = stacked([Band("a", "a", [most])], [], [], told=repr, summary="", least=1.0)
+    plot = stacked([Band("a", "a", [most])], [COLUMN], [], told=repr, summary="", least=1.0)
     heights = [float(mark.text) for mark in plot.heights]
     assert all(height.is_integer() for height in heights)
     assert heights[0] == 0.0
@@ -45,5 +46,5 @@ def test_heights_of_what_is_counted_are_whole_numbers(most: int) -> None:
 
 def test_a_time_that_would_run_out_of_the_plot_is_left_out() -> None:
     times = [PlotText(text, at) for text, at in (("31 Oct", 0), ("20 Nov", 67), ("30 Nov", 97))]
-    plot = stacked([Band("a", "a", [1])], [], times, told=str, summary="")
+    plot = stacked([Band("a", "a", [1])], [COLUMN], times, told=str, summary="")
     assert [mark.text for mark in plot.times] == ["31 Oct", "20 Nov"]
