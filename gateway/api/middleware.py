@@ -30,7 +30,7 @@ from gateway.keys.permitted import check_request
 from gateway.log_lines import REQUEST_ID
 from gateway.storage.base import StorageBusy, StorageUnavailable
 from gateway.storage.key_store import KeyStore
-from gateway.storage.outage.writers import after_writer
+from gateway.storage.outage.writers import Writers
 from gateway.tokens.using import check_token
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
@@ -118,6 +118,7 @@ class AuthMiddleware:
         self._clock = clock
         self._failed_keys = failed_keys
         self._uses = uses
+        self._writers = Writers()
         self._max_header = max_header
         self._public = public
         self._refused = refused
@@ -159,7 +160,7 @@ class AuthMiddleware:
                     check_request(principal.permitted, context.path, context.client)
                     if principal.token is not None:
                         check = partial(check_token, principal.token, self._keys, context.headers)
-                        await after_writer(check)
+                        await self._writers.after(check)
                 identify = scope.get(IDENTIFY)
                 if identify is not None:
                     identify()
@@ -232,7 +233,7 @@ class AuthMiddleware:
     async def _after_writer(self, context: RequestContext) -> Principal:
         """The same when another has written to the keys: perhaps this very one."""
         try:
-            return await after_writer(partial(self._principal, context))
+            return await self._writers.after(partial(self._principal, context))
         except StorageUnavailable:
             context.is_logged = self._failed_keys.logs()
             raise

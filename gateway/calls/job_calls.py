@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+from collections import OrderedDict
 from collections.abc import Awaitable
 from typing import Protocol
 
@@ -53,6 +55,39 @@ class _Walk(Protocol):
     ) -> Awaitable[Reply | SettledStream | BackendError]: ...
 
 
+_PATIENCE_S = 600.0
+_NEXT_S = 30.0
+"""From one that gives way to the next."""
+_MOST_WAITING = 10_000
+
+
+class WaitingForRoom:
+    """Jobs for which others hold too much, and since when. Where all that is held is held by jobs
+    that wait in the same way, or by another gateway, nobody knows whether any of it comes back:
+    the first whose patience ends gives its own hold to the others."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._since: OrderedDict[str, float] = OrderedDict()
+        self._gave_way_at = -math.inf
+
+    def has_patience(self, state: CallState) -> bool:
+        """Whether the job may wait on; if not, what it holds is soon the others', who wait for
+        that."""
+        now = self._clock.monotonic()
+        since = self._since.setdefault(state.call.id, now)
+        if len(self._since) > _MOST_WAITING:
+            self._since.popitem(last=False)
+        if max(since, self._gave_way_at - _PATIENCE_S + _NEXT_S) > now - _PATIENCE_S:
+            return True
+        self._gave_way_at = now
+        return False
+
+    def forget(self, state: CallState) -> None:
+        """It has room, or has ended."""
+        self._since.pop(state.call.id, None)
+
+
 class JobCalls:
     """What a dispatcher does for jobs."""
 
@@ -76,6 +111,7 @@ class JobCalls:
         self._clock = clock
         self._quotes = quotes
         self._walk = walk
+        self._waiting = WaitingForRoom(clock)
 
     async def hold(self, active: ActivePolicy, state: CallState) -> None:
         """Admits a call that is asked later: what it holds is whoever's who keeps it. Raises
@@ -131,6 +167,7 @@ class JobCalls:
         held = await self._top_up.hold_for(state, quotes)
         if not held:
             raise PutOff(await self._no_room(state, quotes))
+        self._waiting.forget(state)
         if len(held) < len(quotes):
             state.narrowed(held)
         return held
@@ -141,7 +178,19 @@ class JobCalls:
             comes_back = await self._top_up.will_have_room(state, quotes)
         except StorageUnavailable as unavailable:
             return store_unavailable(unavailable)
-        return budget_held() if comes_back else budget_reached()
+        if comes_back and (self._runs_beside(state) or self._waiting.has_patience(state)):
+            return budget_held()
+        self._waiting.forget(state)
+        return budget_reached()
+
+    def _runs_beside(self, state: CallState) -> bool:
+        """Whether another call is at a backend of which a part of the hold may come back."""
+        scopes = {claim.scope for claim in state.admission.claims}
+        return any(
+            other.attempt is not None and not scopes.isdisjoint(c.scope for c in claims)
+            for other in self._admitting.held
+            if other is not state and (claims := other.admission.claims)
+        )
 
     def _begun(
         self, active: ActivePolicy, state: CallState, at: str, ago_s: float

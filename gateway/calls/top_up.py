@@ -198,19 +198,21 @@ class TopUp:
         return left
 
     async def will_have_room(self, state: CallState, quotes: Sequence[Quote]) -> bool:
-        """Whether the limits had room for the cheapest of these quotes if what calls on their way
-        hold came back whole. Raises StorageUnavailable."""
-        cheapest = min(quotes, key=lambda quote: quote.estimate.hold)
-        needed: dict[Unit, int] = {
-            **state.counted,
-            "gpu_us": device_us((cheapest,)),
-            "nano_usd": cheapest.estimate.hold,
-        }
-        for _, claims in _holds(state):
-            for one in await self._shared.spent(claims):
-                if one.spent + needed.get(one.claim.unit, 0) > one.claim.limit:
-                    return False
-        return True
+        """Whether the limits had room for what is lacking for one of these quotes if all that
+        others hold came back. Raises StorageUnavailable."""
+        windows = [(id, await self._shared.spent(claims)) for id, claims in _holds(state)]
+
+        def fits(quote: Quote) -> bool:
+            lacking = _lacking(state, (quote,), leaves_model=False)
+            for hold_id, spent in windows:
+                more = lacking(hold_id)
+                for one in spent:
+                    lacks = more.get(one.claim.unit, 0)
+                    if lacks and one.spent + one.claim.take + lacks > one.claim.limit:
+                        return False
+            return True
+
+        return any(map(fits, quotes))
 
     async def hold_beside(self, state: CallState, quote: Quote) -> bool:
         """Holds what a second backend may cost, beside what the first may: no part of the first

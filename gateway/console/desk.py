@@ -31,7 +31,7 @@ from gateway.money.usage_reports import refusal_of
 from gateway.service import Gateway
 from gateway.storage.base import ReportRefused
 from gateway.storage.calendar import zone_of
-from gateway.storage.outage.writers import after_writer
+from gateway.storage.outage.writers import Writers
 from gateway.types import ApiError, Role
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ class Desk:
         failed_keys: FailedKeys,
     ) -> None:
         self._gateway = gateway
+        self._writers = Writers()
         self._sign_in = SignIn(gateway.keys, sessions, failed_keys)
         self._oidc = oidc_of(gateway)
         self._static = {
@@ -248,7 +249,7 @@ class Desk:
             params = {"next": form.get("next", "")}
             try:
                 key = form.get("key", "").strip()
-                cookie = await after_writer(partial(self._sign_in.begin, scope, key))
+                cookie = await self._writers.after(partial(self._sign_in.begin, scope, key))
                 await lead(send, context, _own(params["next"]), (cookie,))
                 return
             except ApiError as error:

@@ -5,5 +5,5 @@ does not, ``answers`` says of each scope whether its calls are refused, let thro
 share, which ``shares`` counts in this process: of what ``recent`` remembers that budgets had left,
 beside the calls in ``holds`` that run already. ``missed`` collects what happens, and the remote
 store is told all of it in one step when it is back; ``tally`` is what ``/metrics`` tells.
-``writers`` waits for whoever writes to a store's file.
+``writers`` waits, in one thread for all, for whoever writes to a store's file.
 """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from adapters.errors import BackendError, FailureClass
@@ -15,7 +17,7 @@ from gateway.storage.base import LedgerRow
 from gateway.storage.jobs.base import JobsQuery, StoredJob
 from tests.gateway.events.senders import PlayedClient
 from tests.gateway.jobs.dying import Fuse, Moment, dying
-from tests.gateway.jobs.gateways import TELLS, JobsGateway, with_jobs
+from tests.gateway.jobs.gateways import POLICY, TELLS, JobsGateway, with_jobs
 from tests.gateway.jobs.platforms import FakePlatform
 from tests.gateway.jobs.test_kills import lives_until
 from tests.waiting import until
@@ -154,6 +156,52 @@ async def test_a_job_that_has_not_begun_waits_for_what_others_hold_but_not_for_w
         ended = await gateway.until_ended(second["id"])
         assert ended.state == ("failed" if spends else "succeeded")
         assert ("budget_exhausted" in ended.error) == spends
+
+
+class LoadsOnce(FakePlatform):
+    """It has no worker for any call at first, and bills it all the same."""
+
+    cost_nano = 7
+
+    def submit(self, call: Call) -> str:
+        is_first = call.id not in self.submits
+        name = super().submit(call)
+        if is_first:
+            usage = Usage(cost_nano=self.cost_nano, reported=True)
+            failed = BackendError(FailureClass.LOADING, "not yet", retry_after=1, usage=usage)
+            self.jobs[name].ends = failed
+        return name
+
+
+async def test_of_jobs_that_hold_all_of_a_budget_and_lack_more_one_gives_way(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """None of them runs: what they wait for is held by each other."""
+    platform = LoadsOnce(clock)
+    text = POLICY.replace("0.05 USD/month", "0.09 USD/month")
+    async with with_jobs(tmp_path, clock, platform, text) as gateway, small(gateway) as client:
+        jobs = [await gateway.post(client, "far") for _ in range(3)]
+        ended = [await gateway.until_ended(job["id"], step=10.0) for job in jobs]
+        assert sorted(job.state for job in ended) == ["failed", "succeeded", "succeeded"]
+        [given_way] = [job for job in ended if job.state == "failed"]
+        assert "budget_exhausted" in given_way.error
+
+
+async def test_what_its_own_failed_attempts_have_cost_does_not_come_back(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    platform = LoadsOnce(clock)
+    platform.cost_nano = 45_000_000
+    async with with_jobs(tmp_path, clock, platform) as gateway, small(gateway) as client:
+        job, begun = await gateway.post(client, "far"), clock.monotonic()
+        ended = await gateway.until_ended(job["id"])
+        assert "budget_exhausted" in ended.error
+        assert clock.monotonic() - begun < 60.0
+
+
+def small(gateway: JobsGateway) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    """The client of somebody who has the small plan; a job of the platform holds 0.03 USD."""
+    return gateway.client(gateway.key("bob", plan="small"))
 
 
 async def hold_what_is_left(gateway: JobsGateway, hold_id: str) -> None:
