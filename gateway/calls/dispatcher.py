@@ -341,7 +341,7 @@ class Dispatcher:
         """Raises BackendError, or what an adapter with a fault raises."""
         quote = attempt.quote
         timed = quote.reserved or quote.estimate.per_second
-        if timed and (state.admission.claims or state.beside):
+        if timed and (state.opened or state.admission.claims or state.beside):
             self._top_up.arm(state, attempt, attempt.asked_at)
         if active.hedges and self._hedged is not None:
             brought = await self._hedged(active, state, attempt, untried, self._begin)

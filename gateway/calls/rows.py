@@ -40,7 +40,7 @@ def open_row(state: CallState, at_backend: Hold | None, at_most: int = 0) -> Led
         route=state.route,
         policy=state.policy,
         stream=call.stream,
-        hold_nano=state.admission.hold_nano or at_most,
+        hold_nano=_may_cost(state, at_most),
         price="" if backend is None else backend.spec.common.price or "",
         claims=held_in(state.admission.claims),
     )
@@ -51,6 +51,13 @@ def open_row(state: CallState, at_backend: Hold | None, at_most: int = 0) -> Led
     return msgspec.structs.replace(
         row, at_backend=beside[0], at_model=beside[1], hold_nano=max(row.hold_nano, nano)
     )
+
+
+def _may_cost(state: CallState, at_most: int) -> int:
+    held = state.admission.hold_nano
+    if not at_most or state.admission.holds("nano_usd"):
+        return held
+    return max(held, at_most + sum(row.cost_nano for row in state.charged))
 
 
 def end_row(

@@ -6,7 +6,8 @@ empty purse: a call goes on for ``PATIENCE_S`` past its hold before it ends for 
 platform's own queue uses up nothing: a call is not stopped for money before it has cost any.
 
 What is held more is written into the call's open row too: of a gateway that dies, the next start
-charges what the row says.
+charges what the row says. So it is of a call that nothing limits, whose row is written ahead, for
+``ROW_AHEAD_S`` at a time: seldom, and for no more than that is too much charged.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _AT = 0.75
 _NO_ROOM: WhyNot = "budget"
 _FEWEST = 256
 """Tokens that are held more at once, where a stream brings more than its hold covers."""
+ROW_AHEAD_S = 20.0
 PATIENCE_S = 10.0
 """How long a call whose hold is used up may run on while the shared store does not answer."""
 
@@ -93,13 +95,16 @@ class TopUp:
     async def _extend(
         self, state: CallState, attempt: Attempt, since: float, held_s: float
     ) -> None:
-        hold_s = attempt.quote.hold_s
-        more = self._seconds(attempt.quote)
+        hold_s = step_s = attempt.quote.hold_s
+        if not _limits_time(state):
+            used_s = self._clock.monotonic() - max(since, attempt.charged_from())
+            held_s, step_s = max(held_s, used_s), max(hold_s, ROW_AHEAD_S)
+        more = self._seconds(attempt.quote, step_s)
         held = await self._answered(state, attempt, more, hold_s * (1 - _AT))
         if state.attempt is not attempt or held is None:
             return
         if held:
-            self.arm(state, attempt, since, held_s + hold_s)
+            self.arm(state, attempt, since, held_s + step_s)
         else:
             self._stop_at_the_end(state, attempt, since, held_s)
 
@@ -151,8 +156,12 @@ class TopUp:
         if not nano or not state.opened:
             return
         if not state.admission.holds("nano_usd"):
-            begun = 0 if state.admission.hold_nano else attempt.quote.estimate.hold
-            state.hold_more(state.call.id, "nano_usd", begun + nano)
+            now, other = self._clock.monotonic(), state.other_would_hold
+            spent = sum(row.cost_nano for row in state.charged)
+            beside = 0 if other is None else other(now)["nano_usd"]
+            most = spent + beside + attempt.would_hold(now)["nano_usd"] + nano
+            more = max(0, most - state.admission.hold_nano)
+            state.hold_more(state.call.id, "nano_usd", more)
         self._background.run(self._open_anew(state, attempt))
 
     async def _open_anew(self, state: CallState, attempt: Attempt) -> None:
@@ -232,10 +241,10 @@ class TopUp:
             with contextlib.suppress(StorageUnavailable):  # it lives as long as it did
                 await self._shared.reinstate(hold_id, claims, lasts_s)
 
-    def _seconds(self, quote: Quote) -> dict[Unit, int]:
+    def _seconds(self, quote: Quote, seconds: float) -> dict[Unit, int]:
         return {
             "gpu_us": device_us((quote,)),
-            "nano_usd": round(quote.estimate.per_second * quote.hold_s),
+            "nano_usd": round(quote.estimate.per_second * seconds),
         }
 
     async def _hold(
@@ -270,6 +279,13 @@ def _holds(state: CallState) -> list[tuple[str, Sequence[Claim]]]:
     """All that a call holds, by id; in its caller's own limits first."""
     own, claims = state.call.id, state.admission.claims
     return ([(own, claims)] if claims else []) + [(one.id, one.claims) for one in state.beside]
+
+
+def _limits_time(state: CallState) -> bool:
+    """Whether what its time costs, or takes of a device, is limited anywhere."""
+    return any(
+        claim.unit in ("nano_usd", "gpu_us") for _, claims in _holds(state) for claim in claims
+    )
 
 
 def _lacking(
