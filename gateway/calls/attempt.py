@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Protocol
 
 import msgspec
 
@@ -17,6 +18,7 @@ from gateway.policy.sections.price import Price
 from gateway.routing.health import Failed
 from gateway.routing.repeating import Asked, costs_tokens_at_most
 from gateway.routing.router import Quote, device_us
+from gateway.storage.base import Hold
 from gateway.types import MICRO, Unit
 
 QUEUED_WITHIN_S = 3.0
@@ -37,6 +39,15 @@ class StreamProgress(msgspec.Struct):
     covered: float = inf
     """Of these, how many what is held covers, or would cover, were the call limited; no bound where
     none are paid."""
+
+
+class AtBackend(Protocol):
+    """One attempt of a call, and what that holds in the limits of its backend."""
+
+    @property
+    def attempt(self) -> Attempt | None: ...
+
+    at_backend: Hold | None
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from gateway.active_policy import ActivePolicy
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.admission import claims_for, widened_hold
+from gateway.calls.attempt import AtBackend
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.holds.full import FullLimits
@@ -70,8 +71,15 @@ class BackendLimits:
 
     async def reinstate(self, active: ActivePolicy, state: CallState) -> bool:
         """A call that is at a backend holds the same again, where the store has forgotten it, and
-        in the limits that the policy has brought since: then True. Raises StorageUnavailable."""
-        attempt, hold, now = state.attempt, state.at_backend, self._clock.monotonic()
+        in the limits that the policy has brought since: then True. So it does at both, where it is
+        at two. Raises StorageUnavailable."""
+        widened = await self._again(active, state, state)
+        if state.other is not None:
+            widened = await self._again(active, state, state.other) or widened
+        return widened
+
+    async def _again(self, active: ActivePolicy, state: CallState, at: AtBackend) -> bool:
+        attempt, hold, now = at.attempt, at.at_backend, self._clock.monotonic()
         if attempt is None:
             return False
         quote = attempt.quote
@@ -79,10 +87,8 @@ class BackendLimits:
         if template is not None:
             rest = claims_for(active, state.call, state.preferences, template, (quote,)).rest
             known = Hold(_hold_id(state, quote), ()) if hold is None else hold
-            state.at_backend = widened_hold(
-                known, template, state.asked_at(attempt, now) | dict(rest)
-            )
-        return await hold_again(self._shared, state, hold, state.at_backend, now)
+            at.at_backend = widened_hold(known, template, state.asked_at(attempt, now) | dict(rest))
+        return await hold_again(self._shared, state, hold, at.at_backend, now)
 
 
 async def hold_again(
@@ -94,9 +100,14 @@ async def hold_again(
     if hold is None:
         return False
     await shared.reinstate(hold.id, hold.claims, state.hold_lasts_s(now))
-    if all(one.id != hold.id for one in state.beside):
+    if all(one is None or one.id != hold.id for one in _beside(state)):
         await shared.release(hold.id)
     return len(hold.claims) > (0 if before is None else len(before.claims))
+
+
+def _beside(state: CallState) -> tuple[Hold | None, ...]:
+    other = state.other
+    return (*state.beside, None if other is None else other.at_backend)
 
 
 def _hold_id(state: CallState, quote: Quote) -> str:

@@ -20,7 +20,7 @@ from adapters.types import Call, Reply
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.admission import UNLIMITED, Admission, holds, more_of, most_held
-from gateway.calls.attempt import Attempt, StreamProgress
+from gateway.calls.attempt import AtBackend, Attempt, StreamProgress
 from gateway.calls.ending import Ending, StopCause
 from gateway.calls.history import FailedAttempt
 from gateway.dialects.output_bound import bounded
@@ -91,6 +91,8 @@ class CallState(msgspec.Struct, eq=False):
     attempt: Attempt | None = None
     other_would_hold: Callable[[float], dict[Unit, int]] | None = None
     """As ``Attempt.would_hold``, of the other attempt where two are asked, or soon will be."""
+    other: AtBackend | None = None
+    """That attempt, once it is asked."""
     in_force: PriceInForce | None = None
     """By what the last attempt is charged: what held when it was quoted."""
     ending: Ending | None = None

@@ -285,7 +285,7 @@ class Race:
     def _goes_on_alone(self, racer: Racer) -> None:
         """What is held for its time grows with it from here on, as the first one's does from its
         beginning."""
-        if racer.is_second and self._is_timed(racer.attempt):
+        if racer.is_second and (self._state.opened or self._is_timed(racer.attempt)):
             self._parts.top_up.arm(self._state, racer.attempt, racer.attempt.asked_at)
 
     def _leave_others(self, winner: Racer) -> None:
@@ -351,6 +351,7 @@ class Race:
         """What the other attempt than that of the state would hold, if there is one."""
         other = self._other_than(self._leader)
         self._state.other_would_hold = None if other is None else other.attempt.would_hold
+        self._state.other = other
 
     def _other_than(self, racer: Racer) -> Racer | None:
         return next((one for one in self._racers if one is not racer), None)
@@ -358,7 +359,9 @@ class Race:
     def _is_timed(self, attempt: Attempt) -> bool:
         """Whether its time is held for."""
         state = self._state
-        return attempt.quote.uses_device and bool(state.admission.claims or state.beside)
+        at_other = None if state.other is None else state.other.at_backend
+        limited = state.admission.claims or state.beside or at_other
+        return attempt.quote.uses_device and bool(limited)
 
     def _looks_at_second(self) -> float:
         """In monotonic seconds: when the second has had its time. While nothing limits the call,

@@ -61,6 +61,15 @@ class Racer:
         self.task = task
         self.is_second = second
 
+    @property
+    def at_backend(self) -> Hold | None:
+        """Held in the limits of its backend, while the state is turned to the other."""
+        return self.side.at_backend
+
+    @at_backend.setter
+    def at_backend(self, hold: Hold | None) -> None:
+        self.side = self.side._replace(at_backend=hold)
+
 
 def failure_of(racer: Racer) -> BackendError | None:
     """Of what it has failed, if it has."""

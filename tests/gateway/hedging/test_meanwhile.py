@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
+from gateway.storage.base import Claim
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError, Unit
 from tests.gateway.assembled import AssembledGateway, assembled, read
 from tests.gateway.hedging.calls import (
+    LIMIT,
     answered,
     asked,
     at_both,
@@ -99,3 +101,42 @@ async def test_a_slow_store_is_waited_for_while_the_first_is_slower(
         assert asked(gateway) == [1, 1, 0]
         assert (await row_of(gateway, state)).backend == "second"
         await nothing_is_left(gateway, state.call.id)
+
+
+@pytest.mark.parametrize("winner", ["first", "second"])
+async def test_a_limit_of_the_backends_that_a_reload_brings_holds_each_attempt_at_its_own(
+    winner: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    limits = "{spend: 5 USD/month, concurrent: 9}"
+    brought = f"limits: {{backends: {{first: {limits}, second: {limits}}}}}\nplans:"
+    async with assembled(tmp_path, clock, UNLIMITED) as gateway:
+        runs(gateway, first=60.0, second=60.0)
+        runs(gateway, **{winner: 3.0})
+        state, task = gateway.start(body=b"x" * 4000)
+        await gateway.until_asked("first")
+        await clock.advance(1.0)
+        await gateway.until_asked("second")
+        await gateway.inner.apply(read(UNLIMITED.replace("plans:", brought)))
+        for name in ("first", "second"):
+            assert await held_at(gateway, name) == (1, True)
+        await gateway.until_done([task], step=0.25)
+        await gateway.inner.dispatcher.background.drain()
+        rows = {row.backend: row.cost_nano for row in await gateway.rows(state.call.id)}
+        assert set(rows) == {"first", "second"}
+        for name, cost in rows.items():
+            assert await held_at(gateway, name) == (0, False)
+            assert await spent_at(gateway, name) == cost
+
+
+async def held_at(gateway: AssembledGateway, backend: str) -> tuple[int, bool]:
+    """Calls there, and whether money is held, in limits of the backend itself."""
+    scope = f"backend:{backend}"
+    claims = Claim(scope, "concurrent", "", 9, 1), Claim(scope, "nano_usd", "month", LIMIT, 0)
+    calls, money = await gateway.inner.shared.statuses(claims)
+    return 9 - calls.remaining, money.held > 0
+
+
+async def spent_at(gateway: AssembledGateway, backend: str) -> int:
+    claim = Claim(f"backend:{backend}", "nano_usd", "month", LIMIT, 0)
+    [money] = await gateway.inner.shared.statuses((claim,))
+    return LIMIT - money.remaining
