@@ -55,6 +55,8 @@ class Fake:
         """Seconds until a model should be loaded; None: it could not be. Others are there."""
         self.calls: list[Call] = []
         self.cancelled: list[str] = []
+        self.said_when_stopped: Usage | None = None
+        """What its platform says that a call used which is stopped."""
         self.pings = 0
         self.minimum: int | None = None
         self.unwell = ""
@@ -160,7 +162,7 @@ class Fake:
 
     async def cancel(self, call_id: str) -> Usage | None:
         self.cancelled.append(call_id)
-        return None
+        return self.said_when_stopped
 
     async def ping(self) -> Usage:
         self.pings += 1

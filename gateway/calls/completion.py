@@ -17,7 +17,7 @@ from adapters.types import Usage
 from gateway.calls.attempt import Attempt
 from gateway.calls.ending import BROKEN_OFF, Ending
 from gateway.calls.refusals import refusal_of, store_unavailable
-from gateway.calls.rows import end_row, start_row
+from gateway.calls.rows import beyond, end_row, start_row
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
@@ -111,12 +111,14 @@ class Completion:
         used = attempt.used_by_failure(failure, self._clock.monotonic())
         self._release(state, attempt, None, failure)
         if failure.failure.maybe_running and attempt.backend.cancellable is not None:
-            self._background.run(self.forget_remote(attempt))
+            self._background.run(self._forget(attempt))
         charged = None if used is None else self._charge_failed(state, used, failure)
         self.end_hold(state.leaves_backend(() if charged is None else (charged,)))
         return charged
 
-    def close_hedged(self, state: CallState, attempt: Attempt, used: Usage | None) -> None:
+    def close_hedged(
+        self, state: CallState, attempt: Attempt, used: Usage | None
+    ) -> LedgerRow | None:
         """The same of the attempt that another one of the call was quicker than: it has not failed.
         ``used``: there, up to now."""
         self._release(state, attempt, None, None)
@@ -124,6 +126,22 @@ class Completion:
         if used is not None:
             charged = self._charge_attempt(state, used, "cancelled", 499, HEDGED)
         self.end_hold(state.leaves_backend(() if charged is None else (charged,)))
+        return charged
+
+    async def correct(self, state: CallState, row: LedgerRow, said: LedgerRow) -> None:
+        """What an attempt that was left has used is known now: ``said`` takes the place of its
+        ``row``. One that is written already stays, and what it lacks has a row of its own."""
+        if state.ending is None:
+            at = state.charged.index(row)
+            state.charged[at] = said
+            state.tried[:] = [
+                msgspec.structs.replace(one, cost_nano=said.cost_nano)
+                if one.entry == at + 1
+                else one
+                for one in state.tried
+            ]
+        elif (more := beyond(row, said)) is not None:
+            await self._settler.settle((more,), state.admission.claims, opened=True)
 
     def not_sent(self, state: CallState, attempt: Attempt) -> None:
         """The backend is not asked after all: the place, and what is held there, are given back."""
@@ -213,8 +231,12 @@ class Completion:
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; the row of call %s is lost", unavailable, state.call.id)
 
-    async def forget_remote(self, attempt: Attempt) -> None:
-        """Another backend is asked meanwhile: what this one says it used comes too late."""
+    async def forget_remote(self, attempt: Attempt) -> Usage | None:
+        """Another backend is asked meanwhile. Returns what this one says it used."""
+        return await self._stop_remote(attempt)
+
+    async def _forget(self, attempt: Attempt) -> None:
+        """It has failed, and its row says of what."""
         await self._stop_remote(attempt)
 
     async def _stop_remote(self, attempt: Attempt) -> Usage | None:

@@ -6,7 +6,7 @@ import msgspec
 
 from adapters.types import Usage
 from gateway.calls.admission import amounts_in, most_held
-from gateway.calls.attempt import NOTHING
+from gateway.calls.attempt import NOTHING, Attempt
 from gateway.calls.history import history_of
 from gateway.calls.state import CallState
 from gateway.money.charge_records import amounts_of
@@ -111,6 +111,38 @@ def end_row(
         worker=used.worker or "",
         history=_history(state, paid, in_force),
     )
+
+
+def row_as_said(row: LedgerRow, attempt: Attempt, used: Usage) -> LedgerRow:
+    """The row of an attempt that was stopped, by what its platform said afterwards: for what was
+    ``used`` there."""
+    in_force = attempt.quote.in_force
+    if in_force is not None and in_force.by_answer:
+        in_force, used = settled_by(in_force, used)
+    price = None if in_force is None else in_force.price
+    if attempt.backend.spec.common.start_paid_by != "to_cause" and used.cost_nano is None:
+        used = msgspec.structs.replace(used, cold_s=None)
+    cost = charge(price, used)
+    return msgspec.structs.replace(
+        row,
+        input_tokens=used.input_tokens or 0,
+        output_tokens=used.output_tokens or 0,
+        exec_us=round(used.exec_s * MICRO) if used.exec_s else 0,
+        gpu_us=round(used.gpu_s * MICRO) if used.gpu_s else 0,
+        cost_nano=cost,
+        cost_basis=cost_basis(price, used, cost),
+    )
+
+
+def beyond(row: LedgerRow, said: LedgerRow) -> LedgerRow | None:
+    """What ``said`` has that the same row lacks; None where that is nothing that is charged."""
+    if said.cost_nano <= row.cost_nano and said.gpu_us <= row.gpu_us:
+        return None
+    more = {name: max(0, getattr(said, name) - getattr(row, name)) for name in _AMOUNTS}
+    return msgspec.structs.replace(said, id=f"{row.id}+", **more)
+
+
+_AMOUNTS = ("input_tokens", "output_tokens", "exec_us", "gpu_us", "cost_nano")
 
 
 def start_row(state: CallState, usage: Usage | None, row: LedgerRow) -> LedgerRow | None:

@@ -32,7 +32,7 @@ from gateway.calls.attempt import Attempt
 from gateway.calls.completion import Completion
 from gateway.calls.dispatcher import Begin
 from gateway.calls.failover import Failover
-from gateway.calls.rows import open_row
+from gateway.calls.rows import open_row, row_as_said
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
@@ -43,7 +43,7 @@ from gateway.hedging.rules import second_choice
 from gateway.hedging.sides import Brought, Racer, answer_of, dropped, failure_of, side_of, turn_to
 from gateway.routing.router import Quote, device_us
 from gateway.shared_timer import SharedTimer
-from gateway.storage.base import Ledger, MaybeWritten, StorageUnavailable
+from gateway.storage.base import Ledger, LedgerRow, MaybeWritten, StorageUnavailable
 from gateway.tasks import BackgroundTasks
 from gateway.types import Unit
 
@@ -316,16 +316,21 @@ class Race:
         left = BackendError(FailureClass.CANCELLED, _LEFT.get(result, _LEFT["lost"]))
         state.failed(attempt, left, now, self._clock.time())
         state.tried[-1] = msgspec.structs.replace(state.tried[-1], hedged=True)
-        parts.completion.close_hedged(state, attempt, used)
+        charged = parts.completion.close_hedged(state, attempt, used)
         racer.task.cancel()
-        parts.background.run(self._end(racer))
+        parts.background.run(self._end(racer, charged, now))
         if racer.is_second:
             self._count(attempt.backend.name, result)
 
-    async def _end(self, racer: Racer) -> None:
-        """Nothing of it is left: no connection, no task, and no work at its backend."""
+    async def _end(self, racer: Racer, row: LedgerRow | None, left_at: float) -> None:
+        """Nothing of it is left: no connection, no task, and no work at its backend; what that says
+        of its use, its ``row`` says too."""
         await dropped(racer)
-        await self._parts.completion.forget_remote(racer.attempt)
+        state, attempt, completion = self._state, racer.attempt, self._parts.completion
+        said = await completion.forget_remote(attempt)
+        if said is not None and said.reported and row is not None:
+            used = attempt.used_until(left_at, said, state.preferences.images)
+            await completion.correct(state, row, row_as_said(row, attempt, used))
 
     async def _break_off(self) -> None:
         """The call is over, or has failed: what still runs is stopped. The first of them is the
