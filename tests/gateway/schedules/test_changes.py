@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -32,7 +33,7 @@ Missed = Literal["skip", "once", "all"]
 
 
 class InlineStatements(SqliteStatements):
-    """A database in memory, asked without a thread."""
+    """A database that is asked without a thread."""
 
     async def run(self, batch: Sequence[Statement], *, apart: bool = False) -> list[Rows]:
         return self._run(batch)
@@ -79,8 +80,19 @@ async def runs_of(
     missed: Missed,
 ) -> list[ScheduledRun]:
     """What became of a quarter of an hour in which the cron expression changes at these seconds."""
-    clock = FakeClock()
-    statements = InlineStatements(Path(":memory:"), now_us=lambda: round(clock.time() * MICRO))
+    with tempfile.TemporaryDirectory() as folder:
+        return await runs_in(Path(folder), crons, changed_at, busy, missed)
+
+
+async def runs_in(
+    folder: Path,
+    crons: Sequence[str],
+    changed_at: Sequence[int],
+    busy: Sequence[tuple[int, int]],
+    missed: Missed,
+) -> list[ScheduledRun]:
+    clock, path = FakeClock(), folder / "ledger.db"
+    statements = InlineStatements(path, now_us=lambda: round(clock.time() * MICRO))
     store, policy = SqlSchedules(statements), PolicyOfOne(missed, clock)
     policy.go_by(crons[0])
     scheduler = Scheduler(
