@@ -4,6 +4,7 @@ that passes."""
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 
@@ -28,13 +29,15 @@ class StandIn:
         assert idle_s is not None
         self.seconds: Counter[str] = Counter()
         """Of its workers, by what they did."""
+        self.until = math.inf
+        """What its workers do later, by the machine's clock, is not counted."""
         self.pool = WorkerPool(
             start_samples(cold), idle_s, SystemClock(), starts_of(spec.name, seed), self._spent
         )
         self._jobs = 0
 
     def _spent(self, did: str, begin: float, end: float) -> None:
-        self.seconds[did] += end - begin  # type: ignore[assignment]
+        self.seconds[did] += max(0.0, min(end, self.until) - begin)  # type: ignore[assignment]
 
     def application(self) -> Starlette:
         endpoint = "/v2/{endpoint}", "/serverless/{endpoint}"

@@ -95,10 +95,11 @@ async def live(folder: Path, traffic: Traffic, setting: Setting, seed: int) -> t
     async with served(stand_in.application(), port):
         await asyncio.to_thread(gateway.start)
         try:
-            began = time.monotonic()
             answers = await _ask_all(gateway, traffic)
-            left_s = traffic.judged_until - traffic.arrivals[0].at - (time.monotonic() - began)
-            await asyncio.sleep(max(left_s, 0.0))
+            # As long as the replay from the first call on: workers are kept to the end.
+            lasts_s = traffic.judged_until - traffic.arrivals[0].at
+            stand_in.until = answers[0].asked + lasts_s
+            await asyncio.sleep(max(stand_in.until - time.monotonic(), 0.0))
         finally:
             await asyncio.to_thread(gateway.stop)
         stand_in.pool.end()
