@@ -16,7 +16,7 @@ from starlette.routing import Route
 from gateway.clock import SystemClock
 from gateway.policy.model import BackendSpec
 from gateway.replay.policy_scenario import start_samples
-from gateway.replay.virtual.backends import starts_of
+from gateway.replay.virtual.backends import ROUND_TRIP_S, starts_of
 from gateway.replay.virtual.workers import WorkerPool
 
 
@@ -74,6 +74,7 @@ class StandIn:
         )
 
     async def _health(self, _: Request) -> JSONResponse:
+        await asyncio.sleep(ROUND_TRIP_S)
         pool = self.pool
         workers = {
             "idle": pool.up - pool.busy, "running": pool.busy, "initializing": pool.starting,
@@ -82,6 +83,7 @@ class StandIn:
         return JSONResponse({"jobs": jobs, "workers": workers})
 
     async def _workers(self, _: Request) -> JSONResponse:
+        await asyncio.sleep(ROUND_TRIP_S)
         pool = self.pool
         counts = {
             "idle": pool.up - pool.busy, "running": pool.busy, "initializing": pool.starting,
@@ -90,5 +92,6 @@ class StandIn:
 
     async def _bounds(self, request: Request) -> JSONResponse:
         if request.method == "PATCH":
+            await asyncio.sleep(ROUND_TRIP_S)
             self.pool.keep((await request.json())["workers"]["min"])
         return JSONResponse({"workers": {"min": self.pool.minimum, "max": 100}})
