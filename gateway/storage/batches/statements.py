@@ -9,6 +9,7 @@ from typing import Any
 from gateway.storage.batches.base import BatchesQuery, BatchState, FedLine, StoredBatch
 from gateway.storage.jobs.base import WAITS_IN_STORE, NewJob
 from gateway.storage.jobs.statements import UNTOLD, marks, us
+from gateway.storage.jobs.statements import renew as renew_leases
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.rows import encode_open
 
@@ -83,16 +84,8 @@ def take(worker: str, most: int, lease_s: float) -> Statement:
 
 
 def renew(worker: str, ids: Sequence[str], lease_s: float) -> list[Statement]:
-    """The last gives those that are still the worker's. One that is being written just now is left
-    until the next time, as jobs are."""
-    which, values = f"worker = ? AND {_ALIVE} AND id IN ({marks(ids)})", (worker, *ids)
-    free = f"SELECT number FROM batches WHERE {which}{{skip}}"  # noqa: S608
-    longer = (
-        f"WITH found AS MATERIALIZED ({free}) UPDATE batches SET lease_until = {{now}} + ? "  # noqa: S608
-        "WHERE number IN (SELECT number FROM found)"
-    )
-    mine = f"SELECT id, canceling_at FROM batches WHERE {which}"  # noqa: S608
-    return [(longer, (*values, us(lease_s))), (mine, values)]
+    """As jobs are."""
+    return renew_leases(worker, ids, lease_s, "batches", "canceling_at")
 
 
 def leave(id: str, epoch: int) -> Statement:

@@ -261,17 +261,19 @@ def _leased(
     return sql, (*values, worker, us(lease_s))
 
 
-def renew(worker: str, ids: Sequence[str], lease_s: float) -> list[Statement]:
-    """The last gives those that are still the worker's. One that is being written just now is left
-    until the next time: to wait for it, with others locked, is how two writers wait for each other.
-    """
+def renew(
+    worker: str, ids: Sequence[str], lease_s: float, table: str = "jobs", canceled: str = "cancel"
+) -> list[Statement]:
+    """The last gives those that are still the worker's, with what the column ``canceled`` says. One
+    that is being written just now is left until the next time: to wait for it, with others locked,
+    is how two writers wait for each other."""
     which, values = f"worker = ? AND {_ALIVE} AND id IN ({marks(ids)})", (worker, *ids)
-    free = f"SELECT number FROM jobs WHERE {which}{{skip}}"  # noqa: S608
+    free = f"SELECT number FROM {table} WHERE {which}{{skip}}"  # noqa: S608
     longer = (
-        f"WITH found AS MATERIALIZED ({free}) UPDATE jobs SET lease_until = {{now}} + ? "  # noqa: S608
+        f"WITH found AS MATERIALIZED ({free}) UPDATE {table} SET lease_until = {{now}} + ? "  # noqa: S608
         "WHERE number IN (SELECT number FROM found)"
     )
-    mine = f"SELECT id, cancel FROM jobs WHERE {which}"  # noqa: S608
+    mine = f"SELECT id, {canceled} FROM {table} WHERE {which}"  # noqa: S608
     return [(longer, (*values, us(lease_s))), (mine, values)]
 
 
