@@ -124,14 +124,21 @@ class KnownEvent(msgspec.Struct, frozen=True):
     before: bytes
     behind: bytes
 
-    def is_like(self, data: bytes) -> bool:
-        """Whether ``data`` is this event with another text, of one token."""
+    def count(self, data: bytes) -> int:
+        """How many events ``data`` is, each this one with another text, of one token; 0 where
+        there is anything else."""
         before, behind = self.before, self.behind
-        return (
-            data.startswith(before)
-            and data.endswith(behind)
-            and _AS_IT_IS(data, len(before), len(data) - len(behind)) is not None
-        )
+        at = events = 0
+        while at < len(data):
+            if not data.startswith(before, at):
+                return 0
+            begins = at + len(before)
+            ends = data.find(behind, begins)
+            if ends < 0 or _AS_IT_IS(data, begins, ends) is None:
+                return 0
+            at = ends + len(behind)
+            events += 1
+        return events
 
 
 def known_event(event: bytes) -> KnownEvent | None:

@@ -104,6 +104,8 @@ class EventReader:
             return self._each(whole)
         if not self.openai:
             return [Chunk(whole)]
+        if self._known is not None and self._known.count(whole):
+            return [Chunk(whole)]
         tokens, events = plain_tokens(whole, self.choices.begun)
         if not events:
             return self._each(whole)
@@ -115,8 +117,8 @@ class EventReader:
         if not (self.frames and self.openai) or self.error or self.done or self._events.waits:
             return 0
         known = self._known
-        if known is not None and known.is_like(data):
-            return 1
+        if known is not None and (tokens := known.count(data)):
+            return tokens
         tokens, _ = plain_tokens(data, self.choices.begun)
         if tokens == 1 and self._looks:
             self._looks -= 1
