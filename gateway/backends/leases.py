@@ -90,10 +90,12 @@ class Leases:
         self._handed_over.add(id(lease))
 
     def end(self, lease: Lease, now: float, *, warm: bool) -> bool:
-        """``warm``: its worker is warm now. True where its place in line is given back by that."""
-        self.share.advance(now, -1)
+        """``warm``: its worker is warm now. True where its place in line is given back by that;
+        a lease that has ended before changes nothing."""
         key = id(lease)
-        self._runs_from.pop(key, None)
+        if self._runs_from.pop(key, None) is None:
+            return False
+        self.share.advance(now, -1)
         self.pings -= lease.ping
         if self.changed is not None:
             self.changed(0, int(warm))

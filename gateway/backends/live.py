@@ -88,6 +88,8 @@ class LiveBackend:
         self.concurrency.share(bound)
         self.queue = self.concurrency.queue
         self.leases = Leases()
+        self._answered: dict[int, bool] = {}
+        """Leases that go on after their work; whether they keep their places."""
         self.workers = PlatformWorkers(self.learned, self.leases, self.queue)
         if self.learned.cold is not None and self.scalable is not None:
             self.concurrency.ready = self.workers.ready_slots
@@ -319,6 +321,25 @@ class LiveBackend:
         self.leases.hand_over(lease)
         self.queue.give_back(is_line=lease.is_line)
 
+    def answered(
+        self, lease: Lease, model: str, usage: Usage, *, keeps_place: bool, user: str, body: bytes
+    ) -> None:
+        """The work has ended, and the call waits for something else: the machine is no more its,
+        nor its place in line, unless it ``keeps_place`` until its ``end``."""
+        if keeps_place:
+            self.leases.hand_over(lease)
+            self.in_flight += 1
+        self.end(lease, model, usage, None, user=user, body=body)
+        self._answered[id(lease)] = keeps_place
+
+    def _was_answered(self, lease: Lease) -> bool:
+        """Of a lease whose place was given away before, or is now."""
+        keeps_place = self._answered.pop(id(lease), None)
+        self.in_flight -= keeps_place is not False
+        if keeps_place:
+            self.queue.give_back(is_line=lease.is_line)
+        return keeps_place is not None
+
     def end(
         self,
         lease: Lease,
@@ -332,12 +353,14 @@ class LiveBackend:
         """Gives the place back and learns from what happened: ``usage`` of a success, ``failure``
         of a failed attempt, neither of a call broken off. ``user`` and ``body``: the caller's."""
         now = self._clock.monotonic()
-        self.in_flight -= 1
+        if self.leases.end(lease, now, warm=failure is None):
+            self.in_flight -= 1
+            self.queue.give_back(is_line=lease.is_line)
+        elif self._was_answered(lease):
+            return
         self.last_end = now
         if self.last_call is not None:
             self.last_call = now
-        if self.leases.end(lease, now, warm=failure is None):
-            self.queue.give_back(is_line=lease.is_line)
         if failure is not None:
             self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
             self.standing.failed(now)

@@ -165,6 +165,13 @@ class Attempt(msgspec.Struct, frozen=True):
             reported = with_media(price, reported, len(self.call.body), self.call.task)
         return self._with_share(reported)
 
+    def answered(self, reply: Reply, now: float) -> Reply:
+        """With what it has used, which stays so however long the call goes on, and is charged too
+        where that is broken off. ``now``: when the backend has answered, in monotonic seconds."""
+        used = self.used(reply.usage)
+        self.progress.usage = self._seen_until(now, used)
+        return msgspec.structs.replace(reply, usage=used)
+
     def teach(self, used: Usage, parts: InputParts) -> None:
         """What this success tells of how much must be held for the next such call."""
         held = self.quote.input_held

@@ -174,8 +174,8 @@ class JobRun:
             with TimeLimit(self._clock, self.state, attempt, self.most_run_s):
                 reply = await self._asked(attempt)
             reply = attempt.backend.redactor.over(reply)
-            counts = self.state is not None and self.state.at_backend is not None
-            with self._unkept.waiting(attempt, reply, counts_there=counts):
+            reply = attempt.answered(reply, self._clock.monotonic())
+            with self._unkept.waiting(self.state, attempt, reply):
                 await self._meanwhile.is_said()
                 await self._keep(await self._answer_of(reply))
         except JobLost:

@@ -1,8 +1,9 @@
 """Answers of jobs that the store has not kept yet, of one gateway.
 
-A slot is the next job's as soon as its backend has answered, and not when the store has: there it
-may take longer than the job. So that a store which fails is not waited for in memory, this holds
-for so many answers, and bytes of them; after these a job keeps its slot until its answer is kept.
+The machine is the next job's as soon as it has answered, and not when the store has: there it may
+take longer than the job. What it used is known then, and learned from. So that a store which fails
+is not waited for in memory, this holds for so many answers, and bytes of them; after these a job
+keeps its slot until its answer is kept.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 
 from adapters.types import Reply
 from gateway.calls.attempt import Attempt
+from gateway.calls.state import CallState
 
 
 class UnkeptAnswers:
@@ -24,15 +26,22 @@ class UnkeptAnswers:
         self._bytes = 0
 
     @contextlib.contextmanager
-    def waiting(self, attempt: Attempt, reply: Reply, *, counts_there: bool) -> Iterator[None]:
-        """While an answer waits. ``counts_there``: in limits that its backend has itself, until it
-        is settled, so that the next one could not begin."""
+    def waiting(self, state: CallState | None, attempt: Attempt, reply: Reply) -> Iterator[None]:
+        """While an answer waits. One that counts in limits which its backend has itself does so
+        until it is settled: the next one could not begin."""
+        counts_there = state is not None and state.at_backend is not None
         size = len(reply.body)
         self._answers += 1
         self._bytes += size
         try:
-            if self.room_for(self._answers, self._bytes) and not counts_there:
-                attempt.backend.hand_over(attempt.lease)
+            attempt.backend.answered(
+                attempt.lease,
+                attempt.call.model,
+                reply.usage,
+                keeps_place=counts_there or not self.room_for(self._answers, self._bytes),
+                user="" if state is None else state.principal.user,
+                body=attempt.call.body,
+            )
             yield
         finally:
             self._answers -= 1

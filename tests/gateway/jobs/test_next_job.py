@@ -60,6 +60,44 @@ async def test_jobs_that_are_here_follow_each_other_while_the_store_writes_nothi
             assert [call.id for call in home.calls] == ids
 
 
+class KeepsNothing(SlowToWrite):
+    lets = asyncio.Event()
+
+    async def move(
+        self, id: str, epoch: int, to: JobState, *, attempt: str | None = None
+    ) -> MovedJob | None:
+        return await SqlJobs.move(self, id, epoch, to, attempt=attempt)
+
+
+async def test_jobs_whose_answers_wait_for_the_store_are_no_more_at_the_backend(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A call that comes meanwhile has the machine for itself, and each is charged what it ran."""
+    text = ONE_SLOT.replace("expect: 1s}\n  cloud", "expect: 1s, max_queue: 1}\n  cloud")
+    async with with_jobs(tmp_path, clock, text=text, jobs=KeepsNothing) as gateway:
+        home, backend = gateway.fake("home"), gateway.inner.active.backends["home"]
+        home.runs_for = 1.0
+        async with gateway.client() as client:
+            ids = []
+            for count in (1, 2, 3):
+                ids.append((await gateway.post(client))["id"])
+                await until(partial(has_begun, home, count), "it begins", within_s=20.0)
+                await clock.advance(1.0)
+                await until(lambda: backend.in_flight == 0, "it is there no more")
+            body = {"model": "chat", "messages": [{"role": "user", "content": "x"}]}
+            asking = asyncio.ensure_future(client.post("/v1/chat/completions", json=body))
+            await until(partial(has_begun, home, 4), "it is asked")
+            await clock.advance(1.0)
+            assert (await asking).status_code == 200
+            await client.post(f"/v1/jobs/{ids[0]}/cancel")
+            KeepsNothing.lets.set()
+            for id in ids:
+                await gateway.until_ended(id)
+            assert (backend.in_flight, backend.queue.running) == (0, 0)
+            rows = [row for id in ids for row in await gateway.rows(id)]
+            assert [row.gpu_us for row in rows] == [1_000_000] * 3
+
+
 class LosesItsLeases(SlowToWrite):
     lets = asyncio.Event()
 
