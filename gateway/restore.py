@@ -8,7 +8,7 @@ import contextlib
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from gateway.money.counted import amounts_of, limited, scopes_of, sides_of
 from gateway.money.text import usd
@@ -27,7 +27,7 @@ _DAY_S = 86_400.0
 async def restore(gateway: Gateway) -> None:
     """Before the first call. Counters first, so that interrupted calls are added to them once.
     Raises StorageUnavailable where the ledger cannot be read: what was spent is not known then."""
-    counters = await _spent(gateway, gateway.active.policy)
+    counters = await _spent(gateway, await _limited(gateway, gateway.active.policy))
     try:
         await gateway.shared.restore(counters)
     except StorageUnavailable as unavailable:
@@ -46,25 +46,34 @@ async def fill(gateway: Gateway, policy: Policy) -> None:
     force, and those of ``policy``: one that a reload has added counts what its window has seen.
     Raises StorageUnavailable, also while calls that have ended wait for the ledger: nobody knows
     what they would have claimed by limits that came later."""
-    async with gateway.settler.stands_still():
-        if gateway.settler.lacks_rows:
-            raise StorageUnavailable("calls that have ended wait to be written into the ledger")
-        await _fill(gateway, policy)
+    await gateway.settler.retry()
+    _check_rows(gateway)
+    await _fill(gateway, policy, _check_rows)
 
 
 async def refill(gateway: Gateway) -> None:
     """The same for a store that has lost its memory, by the limits in force: it holds what waits to
     be written. Raises StorageUnavailable."""
-    async with gateway.settler.stands_still():
-        await _fill(gateway, gateway.active.policy)
+    await _fill(gateway, gateway.active.policy, lambda _: None)
 
 
-async def _fill(gateway: Gateway, policy: Policy) -> None:
-    # Settlements that waited came first: they are in the ledger's sums already, and what a store
-    # counts after it was filled is added to them.
+def _check_rows(gateway: Gateway) -> None:
+    if gateway.settler.lacks_rows:
+        raise StorageUnavailable("calls that have ended wait to be written into the ledger")
+
+
+async def _fill(gateway: Gateway, policy: Policy, check: Callable[[Gateway], None]) -> None:
+    # Calls may end until the sums are read: what they were charged is in these as well as in the
+    # counters, of which the larger figure counts.
     for reinstate in gateway.holders:
         await reinstate()
-    await gateway.shared.restore(await _spent(gateway, policy))
+    wanted = await _limited(gateway, policy)
+    async with gateway.settler.stands_still():
+        check(gateway)
+        # Settlements that waited came first: they are in the ledger's sums already, and what a
+        # store counts after it was filled is added to them.
+        await gateway.settler.reinstate()
+        await gateway.shared.restore(await _spent(gateway, wanted))
 
 
 async def spenders(gateway: Gateway) -> dict[str, Sequence[Claim]]:
@@ -114,16 +123,20 @@ class Refill:
             self._under_way = False
 
 
-async def _spent(gateway: Gateway, policy: Policy) -> list[Counted]:
-    """Of all windows in one go: a store that knows only some of them would let calls pass."""
-    now_us = round(gateway.clock.time() * MICRO)
+async def _limited(gateway: Gateway, policy: Policy) -> dict[str, set[tuple[str, Unit]]]:
     keys = [*await asyncio.to_thread(gateway.keys.list)]
     keys += await asyncio.to_thread(gateway.keys.tokens)
     callers = [record.principal for record in keys]
     if gateway.batches is not None:
         callers += await gateway.batches.limited()
+    return limited(policy, callers)
+
+
+async def _spent(gateway: Gateway, limits: Mapping[str, set[tuple[str, Unit]]]) -> list[Counted]:
+    """Of all windows in one go: a store that knows only some of them would let calls pass."""
+    now_us = round(gateway.clock.time() * MICRO)
     counters: list[Counted] = []
-    for text, wanted in limited(policy, callers).items():
+    for text, wanted in limits.items():
         window = read_window(text)
         since_us, _ = bounds(text, now_us)
         step_us = window.step_us if window.rolling else 0

@@ -121,7 +121,7 @@ class Gateway:
         """Fills counters of a reload's limits, before and after it. Raises StorageUnavailable."""
         self.together: Together | None = None
         """All processes that serve the same policy on the same port, where there are several."""
-        self.holders: list[Holder] = [lambda: dispatcher.reinstate(self.active), settler.reinstate]
+        self.holders: list[Holder] = [lambda: dispatcher.reinstate(self.active)]
         """Whoever holds something in the shared store: each, when called, holds it again."""
         self._make_backend = make_backend
         self._bound, self._use = bound, use

@@ -135,7 +135,11 @@ class LateRows:
     """Rows that the ledger has not taken yet. The shared store counts what they were charged; where
     it has lost its memory it holds that instead, until there are rows."""
 
-    def __init__(self, rows: Sequence[LedgerRow], parts: Sequence[Part]) -> None:
+    def __init__(
+        self, rows: Sequence[LedgerRow], parts: Sequence[Part], in_doubt: bool = False
+    ) -> None:
+        self.in_doubt = in_doubt
+        """The ledger may have them all the same."""
         self.rows = rows
         self.parts = parts
         self.is_held_again = False

@@ -155,7 +155,7 @@ class Settler:
             await self._ledger.settle(rows)
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; settlement of %s waits", unavailable, rows[0].id)
-            self._keep_rows(rows, claims, beside)
+            self._keep_rows(rows, claims, beside, isinstance(unavailable, MaybeWritten))
         finally:
             self._under_way -= 1
 
@@ -173,7 +173,7 @@ class Settler:
         except StorageUnavailable as unavailable:
             in_doubt = isinstance(unavailable, MaybeWritten)
             if in_doubt:
-                self._keep_rows(rows, claims, beside)
+                self._keep_rows(rows, claims, beside, in_doubt)
             await self._spend(rows, claims, beside, counted=in_doubt)
             raise
         finally:
@@ -230,19 +230,31 @@ class Settler:
         )
 
     def _keep_rows(
-        self, rows: Sequence[LedgerRow], claims: Sequence[Claim] | None, beside: Sequence[Part]
+        self,
+        rows: Sequence[LedgerRow],
+        claims: Sequence[Claim] | None,
+        beside: Sequence[Part],
+        in_doubt: bool,
     ) -> None:
         own = [] if claims is None else [Part(Hold(rows[0].id, tuple(claims)), rows)]
-        late = LateRows(rows, [*own, *beside])
+        late = LateRows(rows, [*own, *beside], in_doubt)
         self._late_rows.append(late)
         self._keep(functools.partial(self._write_late, late))
 
     async def _write_late(self, late: LateRows) -> None:
-        await self._ledger.settle(late.rows)
-        self._late_rows.remove(late)
+        """May be broken off anywhere, and begun again. What is held again is spent first: with its
+        row in the ledger, another gateway might fill the store with both."""
         if late.is_held_again:
             for hold, used in late.parts:
                 await self.spend(hold.id, hold.claims, used)
+            late.is_held_again = False
+        before, late.in_doubt = late.in_doubt, True
+        try:
+            await self._ledger.settle(late.rows)
+        except StorageUnavailable as unavailable:
+            late.in_doubt = before or isinstance(unavailable, MaybeWritten)
+            raise
+        self._late_rows.remove(late)
 
     def _keep(self, late: Step) -> None:
         self._metrics.unsettled.inc()
@@ -255,12 +267,14 @@ class Settler:
         """Every settlement is in both stores, or among those that wait, and none begins: what the
         ledger's sums have is known."""
         async with self._stilling:
+            await self.retry()  # first, while calls may end: of what waits there may be much
             goes_on = self._goes_on = asyncio.Event()
             try:
                 while self._under_way:
                     await self._clock.sleep(_LOOK_S)
                 async with self._retrying:
-                    await self._try_each()
+                    if not self._ledger.failing:
+                        await self._try_each()
                     yield
             finally:
                 self._goes_on = None
@@ -270,9 +284,17 @@ class Settler:
         """Holds what waits to be written, of which the ledger's sums know nothing: nothing of it
         changes in a store that knows it. Raises StorageUnavailable."""
         for late in tuple(self._late_rows):
+            if late.in_doubt and await self._is_written(late.rows[0].id):
+                for hold, _ in late.parts if late.is_held_again else ():
+                    await self._shared.release(hold.id)
+                late.is_held_again = False
+                continue
             for hold in late.amounts():
                 late.is_held_again = True
                 await self._shared.reinstate(hold.id, hold.claims, _HELD_AGAIN_S)
+
+    async def _is_written(self, row_id: str) -> bool:
+        return any(row.id == row_id and row.ended_at for row in await self._ledger.rows(row_id))
 
     # --- for ever -----------------------------------------------------------------------------
 

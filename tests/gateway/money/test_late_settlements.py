@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.clock import FakeClock, settle
 from gateway.metrics import Metrics
 from gateway.money.settlement import Settler
-from gateway.storage.base import Claim, StorageUnavailable
+from gateway.storage.base import Claim, Counted, LedgerRow, MaybeWritten, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.ledger import SqliteLedger
 from gateway.types import Unit
-from tests.gateway.storage.sqlite.ledger_rows import open_row, settled_row
+from tests.gateway.storage.sqlite.ledger_rows import NOON, ledger_at, open_row, settled_row
 from tests.waiting import until
 
 MONEY = Claim("user:a", "nano_usd", "month", 1000, 10)
@@ -134,3 +138,113 @@ async def test_what_another_gateway_leaves_open_when_it_dies_is_settled_by_who_l
     running.cancel()
     await asyncio.wait([running])
     await ledger.aclose()
+
+
+class HangingStore(StumblingStore):
+    """Keeps a settlement waiting until it may be taken."""
+
+    lets: asyncio.Event | None = None
+
+    def forget(self) -> None:
+        assert isinstance(self._clock, FakeClock)
+        super().__init__(self._clock)
+
+    async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
+        if self.lets is not None:
+            await self.lets.wait()
+        return await super().settle(hold_id, claims, actual)
+
+
+class DoubtfulLedger(SqliteLedger):
+    """Says what is asked of it for the next settlements: taken or not, known or not."""
+
+    writes = True
+    answers = True
+
+    def settle(self, rows: Sequence[LedgerRow]) -> Awaitable[None]:
+        return self._settle(rows)
+
+    async def _settle(self, rows: Sequence[LedgerRow]) -> None:
+        if self.writes:
+            await super().settle(rows)
+        if not self.answers:
+            raise MaybeWritten("slow") if self.writes else StorageUnavailable("down")
+
+
+async def emptied(settler: Settler, store: HangingStore, ledger: SqliteLedger) -> None:
+    """The store has lost its memory, and is filled from the ledger and by what waits."""
+    store.forget()
+    await filled(settler, store, ledger)
+
+
+async def filled(settler: Settler, store: HangingStore, ledger: SqliteLedger) -> None:
+    async with settler.stands_still():
+        await settler.reinstate()
+        sums = await ledger.spent_since(0.0)
+        spent_nano = sum(one.nano_usd for one in sums)
+        await store.restore([Counted(MONEY.scope, "nano_usd", MONEY.window, spent_nano)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    written=st.booleans(),
+    empties=st.integers(1, 2),
+    steps=st.lists(st.sampled_from(["retry", "broken off", "fill", "emptied"]), max_size=5),
+)
+def test_what_waits_for_the_ledger_counts_once_whatever_comes_between(
+    written: bool, empties: int, steps: list[str]
+) -> None:
+    """Whether the row was written or not when nobody could say so."""
+
+    async def run() -> None:
+        clock = FakeClock(NOON)
+        with tempfile.TemporaryDirectory() as folder:
+            ledger = DoubtfulLedger(Path(folder) / "ledger.db", clock=clock)
+            ledger.writes, ledger.answers = written, False
+            store = HangingStore(clock)
+            settler = settler_over(store, ledger, clock)
+            await settler.settle((settled_row("c1", cost_nano=7),), (MONEY,), opened=True)
+            for _ in range(empties):
+                await emptied(settler, store, ledger)
+                assert await spent(store) == 7
+            for step in steps:
+                ledger.writes = ledger.answers = step in ("retry", "broken off")
+                if step == "retry":
+                    await settler.retry()
+                elif step == "broken off":
+                    store.lets = asyncio.Event()
+                    trying = asyncio.ensure_future(settler.retry())
+                    await settle()
+                    trying.cancel()
+                    await asyncio.wait([trying])
+                    store.lets = None
+                elif step == "fill":
+                    await filled(settler, store, ledger)
+                else:
+                    await emptied(settler, store, ledger)
+                assert await spent(store) == 7, step
+            ledger.writes = ledger.answers = True
+            await settler.retry()
+            assert (settler.waiting, await spent(store)) == (0, 7)
+            assert sum(one.nano_usd for one in await ledger.spent_since(0.0)) == 7
+            await ledger.aclose()
+
+    asyncio.run(run())
+
+
+async def test_late_rows_are_worked_off_before_calls_have_to_wait(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """A call that ends meanwhile is settled at once, however many rows there are."""
+    async with ledger_at(tmp_path / "ledger.db") as ledger:
+        store = HangingStore(clock)
+        settler = settler_over(store, ledger, clock)
+        await late(settler, store, 3)
+        store.lets = asyncio.Event()
+        filling = asyncio.ensure_future(filled(settler, store, ledger))
+        await settle()
+        await settler.settle((settled_row("c1", cost_nano=7),), (), opened=True)
+        assert (settler.waiting, filling.done()) == (3, False)
+        store.lets.set()
+        await filling
+        assert (settler.waiting, await spent(store)) == (0, 37)
