@@ -88,8 +88,7 @@ class LiveBackend:
         self.concurrency.share(bound)
         self.queue = self.concurrency.queue
         self.leases = Leases()
-        self._answered: dict[int, bool] = {}
-        """Leases that go on after their work; whether they keep their places."""
+        self._answered: dict[int, bool] = {}  # leases without work: whether their places are kept
         self.workers = PlatformWorkers(self.learned, self.leases, self.queue)
         if self.learned.cold is not None and self.scalable is not None:
             self.concurrency.ready = self.workers.ready_slots
