@@ -39,6 +39,8 @@ class StreamProgress(msgspec.Struct):
     covered: float = inf
     """Of these, how many what is held covers, or would cover, were the call limited; no bound where
     none are paid."""
+    answered: bool = False
+    """The backend has answered a whole call, which goes on: nothing more is used."""
 
 
 class AtBackend(Protocol):
@@ -170,6 +172,7 @@ class Attempt(msgspec.Struct, frozen=True):
         where that is broken off. ``now``: when the backend has answered, in monotonic seconds."""
         used = self.used(reply.usage)
         self.progress.usage = self._seen_until(now, used)
+        self.progress.answered = True
         return msgspec.structs.replace(reply, usage=used)
 
     def teach(self, used: Usage, parts: InputParts) -> None:

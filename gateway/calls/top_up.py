@@ -101,7 +101,7 @@ class TopUp:
             held_s, step_s = max(held_s, used_s), max(hold_s, ROW_AHEAD_S)
         more = self._seconds(attempt.quote, step_s)
         held = await self._answered(state, attempt, more, hold_s * (1 - _AT))
-        if state.attempt is not attempt or held is None:
+        if held is None or not _uses_more(state, attempt):
             return
         if held:
             self.arm(state, attempt, since, held_s + step_s)
@@ -139,7 +139,7 @@ class TopUp:
         the call was stopped, since the store did not answer for too long."""
         until = self._clock.monotonic() + covered_s + PATIENCE_S
         left: dict[str, dict[Unit, int]] = {}
-        while state.attempt is attempt:
+        while _uses_more(state, attempt):
             held = await self._hold(state, lambda hold_id: left.setdefault(hold_id, dict(more)))
             if held:
                 self._write_down(state, attempt, more.get("nano_usd", 0))
@@ -182,7 +182,8 @@ class TopUp:
         def look(now: float) -> None:
             if now + EVERY_S >= max(since, attempt.charged_from()) + held_s:
                 self.disarm(attempt)
-                state.stop("budget")
+                if _uses_more(state, attempt):
+                    state.stop("budget")
 
         self._watch(attempt, look)
 
@@ -273,6 +274,11 @@ class TopUp:
         except StorageUnavailable:
             return None
         return True
+
+
+def _uses_more(state: CallState, attempt: Attempt) -> bool:
+    """Whether the call is at the backend: an answer that waits to be kept costs nothing more."""
+    return state.attempt is attempt and not attempt.progress.answered
 
 
 def _holds(state: CallState) -> list[tuple[str, Sequence[Claim]]]:

@@ -66,6 +66,24 @@ async def test_a_job_named_while_the_store_is_away_goes_on(
         assert platform.jobs["p1"].stopped_at is None
 
 
+async def test_an_answer_that_waits_for_the_store_is_not_stopped_for_its_budget(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """What was held, 0.03 USD, would be used up by then, and its caller has room for no more."""
+    platform = FakePlatform(clock, runs_for=25.0)
+    async with with_jobs(tmp_path, clock, platform) as gateway:
+        line = cut_line(gateway)
+        async with gateway.client(gateway.key("bob", plan="small")) as client:
+            id = (await gateway.post(client, "far"))["id"]
+        await gateway.until_state(id, "running", step=0.1)
+        await goes_by(gateway, 23.0)
+        line.is_cut = True
+        await goes_by(gateway, 15.0)
+        line.is_cut = False
+        job = await gateway.until_ended(id)
+        assert (job.state, job.cost_nano) == ("succeeded", 25_000_000)
+
+
 async def test_a_job_that_another_gateway_has_by_then_is_stopped_where_it_runs(
     tmp_path: Path, clock: FakeClock
 ) -> None:
