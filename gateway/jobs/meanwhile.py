@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -16,8 +17,8 @@ class Meanwhile:
         self._said: asyncio.Future[None] | None = None
 
     async def during(self, work: Awaitable[T], saying: Coroutine[Any, Any, None]) -> T:
-        """What ``work`` gives, perhaps before it is said; raises what it does once it is, but for
-        whoever breaks it off."""
+        """What ``work`` gives, or raises, perhaps before it is said; whoever breaks it off waits
+        for neither."""
         self._said = asyncio.ensure_future(saying)
         try:
             return await work
@@ -25,6 +26,13 @@ class Meanwhile:
             self._said.cancel()
             self._said.add_done_callback(_is_over)
             raise
+
+    async def within(self, limit: AbstractContextManager[None], work: Awaitable[T]) -> T:
+        """What ``work`` gives, within its limit; raises what it does once all is said, which takes
+        none of its time."""
+        try:
+            with limit:
+                return await work
         except Exception:
             await self.is_said()
             raise

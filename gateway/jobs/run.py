@@ -171,8 +171,8 @@ class JobRun:
         if self._answer is not None:
             return self._answer.reply()
         try:
-            with TimeLimit(self._clock, self.state, attempt, self.most_run_s):
-                reply = await self._asked(attempt)
+            limit = TimeLimit(self._clock, self.state, attempt, self.most_run_s)
+            reply = await self._meanwhile.within(limit, self._asked(attempt))
             reply = attempt.backend.redactor.over(reply)
             reply = attempt.answered(reply, self._clock.monotonic())
             with self._unkept.waiting(self.state, attempt, reply):

@@ -50,6 +50,8 @@ class JobsInLine(msgspec.Struct, frozen=True):
     jobs: int
     deadline: float
     """By when the first of them must have ended, in seconds since the epoch."""
+    last: float = -math.inf
+    """By when the last must, where it is another instant."""
 
 
 class JobsLook(msgspec.Struct, frozen=True):
@@ -58,8 +60,8 @@ class JobsLook(msgspec.Struct, frozen=True):
     model: str
     jobs: int
     deadline: float
-    """Of the first that can still end in time, in seconds since the epoch; of all, where none
-    can."""
+    """Of the first that can still end in time, as far as is known, in seconds since the epoch; of
+    all, where none can."""
     run_s: float
     """How long one of them runs, as far as was learned."""
     at_once: int
@@ -70,7 +72,8 @@ def seen_jobs(
     model: str, line: Iterable[JobsInLine], run_s: float, start_s: float, now_at: float
 ) -> JobsLook | None:
     """None where none of the model wait. ``start_s``: until a worker that is started now has one;
-    no worker is wanted for those whose time would be over by its end."""
+    no worker is wanted for those whose time would be over by its end. Of jobs that are counted
+    together some can end where the last can: then its deadline is reckoned with."""
     mine = sorted(
         (one for one in line if one.model == model and one.jobs), key=lambda one: one.deadline
     )
@@ -80,10 +83,12 @@ def seen_jobs(
     at_once = due = 0
     first: float | None = None
     for group in mine:
-        left_s = group.deadline - now_at - start_s
-        if left_s < each_s:
+        soonest = now_at + start_s + each_s
+        deadline = group.deadline if group.deadline >= soonest else group.last
+        if deadline < soonest:
             continue
-        first = group.deadline if first is None else first
+        left_s = deadline - now_at - start_s
+        first = deadline if first is None else first
         due += group.jobs
         one_after_another = max(1, int(_SAFE * left_s / each_s))
         at_once = max(at_once, math.ceil(due / one_after_another))

@@ -46,7 +46,7 @@ class JobLine:
         began = self._clock.monotonic()
         try:
             found = await self._store.waiting(self._full())
-            self._known = [JobsInLine(one.model, one.jobs, one.deadline) for one in found]
+            self._known = [JobsInLine(one.model, one.jobs, one.deadline, one.last) for one in found]
         except StorageUnavailable:
             self._known = ()
         finally:

@@ -115,6 +115,8 @@ class WaitingJobs(msgspec.Struct, frozen=True):
     jobs: int
     deadline: float
     """Of the first of them."""
+    last: float
+    """Of the last."""
 
 
 class JobsQuery(msgspec.Struct, frozen=True, kw_only=True):

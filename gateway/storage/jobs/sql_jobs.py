@@ -71,7 +71,10 @@ class SqlJobs(SqlTables):
 
     async def waiting(self, full: Collection[str] = ()) -> list[WaitingJobs]:
         found = await self._one(statements.waiting(full))
-        return [WaitingJobs(model, int(jobs), first / MICRO) for model, jobs, first in found]
+        return [
+            WaitingJobs(model, int(jobs), first / MICRO, last / MICRO)
+            for model, jobs, first, last in found
+        ]
 
     async def take(
         self,

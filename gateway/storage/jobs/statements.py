@@ -143,8 +143,9 @@ def waiting(full: Collection[str]) -> Statement:
     left = "deadline_at - {now}"
     slices = " ".join(f"WHEN {left} < {us(60 * 2**n)} THEN {n}" for n in range(_SLICES))
     sql = (
-        f"SELECT model, COUNT(*), MIN(deadline_at) FROM jobs WHERE {_ALIVE} AND state = 'queued' "  # noqa: S608
-        f"AND worker = '' AND cancel = 0 AND due_at <= {{now}} AND deadline_at > {{now}}{others} "
+        "SELECT model, COUNT(*), MIN(deadline_at), MAX(deadline_at) FROM jobs "  # noqa: S608
+        f"WHERE {_ALIVE} AND state = 'queued' AND worker = '' AND cancel = 0 "
+        f"AND due_at <= {{now}} AND deadline_at > {{now}}{others} "
         f"GROUP BY model, CASE {slices} ELSE {_SLICES} END ORDER BY 3"
     )
     return sql, tuple(keys)
@@ -278,7 +279,7 @@ def renew(
 
 
 def move(id: str, epoch: int, to: JobState, attempt: str | None) -> list[Statement]:
-    """The first gives a row where it was done."""
+    """The first gives a row where it was done; what comes late, of a job put back, is not."""
     sets, values = "state = ?", list[str]([to])
     if to != "queued":
         sets += ", started_at = COALESCE(started_at, {now})"
@@ -286,9 +287,10 @@ def move(id: str, epoch: int, to: JobState, attempt: str | None) -> list[Stateme
         sets += ", attempt = ?"
         values.append(attempt)
     before = (*comes_from(to), to)
-    known = f"SELECT state FROM jobs WHERE {_MINE}"  # noqa: S608
+    mine = f"{_MINE} AND worker <> ''"
+    known = f"SELECT state FROM jobs WHERE {mine}"  # noqa: S608
     step = (
-        f"UPDATE jobs SET {sets} WHERE {_MINE} AND state IN ({marks(before)}) RETURNING started_at"  # noqa: S608
+        f"UPDATE jobs SET {sets} WHERE {mine} AND state IN ({marks(before)}) RETURNING started_at"  # noqa: S608
     )
     return [
         (f"{_TOLD}EXISTS ({known} AND state <> ?)", (*_event(id, to), id, epoch, to)),

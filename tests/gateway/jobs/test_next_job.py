@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+from adapters.errors import BackendError, FailureClass
 from adapters.fake import Fake
 from gateway.clock import FakeClock
 from gateway.jobs.unkept import UnkeptAnswers
@@ -96,6 +97,30 @@ async def test_jobs_whose_answers_wait_for_the_store_are_no_more_at_the_backend(
             assert (backend.in_flight, backend.queue.running) == (0, 0)
             rows = [row for id in ids for row in await gateway.rows(id)]
             assert [row.gpu_us for row in rows] == [1_000_000] * 3
+
+
+class SaysNothing(SlowToWrite):
+    lets = asyncio.Event()
+
+
+TWO = POLICY.replace(
+    "any: {task: infer, backends: [home]", "any: {task: infer, backends: [home, cloud]"
+).replace("expect: 1s}\n  cloud", "expect: 1s, max_run: 30s}\n  cloud")
+
+
+async def test_what_failed_while_the_store_was_away_has_not_run_too_long_for_that(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with with_jobs(tmp_path, clock, text=TWO, jobs=SaysNothing) as gateway:
+        home = gateway.fake("home")
+        home.tell(BackendError(FailureClass.UNREACHABLE, "gone"))
+        async with gateway.client() as client:
+            job = await gateway.post(client)
+            await until(partial(has_begun, home, 1), "it is asked")
+            await clock.advance(120.0)
+            SaysNothing.lets.set()
+            await gateway.until_state(job["id"], "starting", "running", "succeeded")
+            assert len(gateway.platform.jobs) == 1
 
 
 class LosesItsLeases(SlowToWrite):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.planning.coming import ComingCalls, JobsInLine, seen_coming, seen_jobs
 
@@ -46,3 +48,19 @@ def test_as_many_jobs_run_at_once_as_end_by_their_deadlines(
     assert (look.at_once, look.deadline) == (at_once, first)
     assert look.jobs == sum(jobs for jobs, _ in line)
     assert seen_jobs("none", waiting, RUN_S, START_S, 0.0) is None
+
+
+@given(
+    st.lists(st.floats(16.0, 60.0), min_size=1, max_size=60),
+    st.lists(st.floats(0.1, 14.0), max_size=5),
+)
+def test_jobs_that_come_too_late_hide_none_that_are_counted_with_them(
+    deadlines: list[float], too_late: list[float]
+) -> None:
+    both = [*deadlines, *too_late]
+    group = JobsInLine("m", len(both), min(both), max(both))
+    look = seen_jobs("m", [group], RUN_S, START_S, 0.0)
+    alone = seen_jobs("m", [JobsInLine("m", len(deadlines), max(deadlines))], RUN_S, START_S, 0.0)
+    assert look is not None
+    assert alone is not None
+    assert look.at_once >= alone.at_once >= 1

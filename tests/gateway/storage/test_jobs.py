@@ -188,10 +188,10 @@ async def test_those_that_wait_are_counted_by_model_and_deadline(
 
         found = await jobs.waiting({"key_bob"})
 
-        assert [(one.model, one.jobs, one.deadline) for one in found] == [
-            ("chat", 3, now + 90.0),
-            ("infer", 1, now + 100.0),
-            ("chat", 1, now + 86_400.0),
+        assert [(one.model, one.jobs, one.deadline, one.last) for one in found] == [
+            ("chat", 3, now + 90.0, now + 100.0),
+            ("infer", 1, now + 100.0, now + 100.0),
+            ("chat", 1, now + 86_400.0, now + 86_400.0),
         ]
         assert sum(one.jobs for one in await jobs.waiting()) == 6
 
@@ -206,6 +206,19 @@ async def test_what_is_put_back_waits_for_its_pause(
         assert await take(books.jobs) == []
         await clock.advance(6.0)
         assert [one.id for one in await take(books.jobs)] == ["job_1"]
+
+
+async def test_a_step_that_comes_after_the_job_was_put_back_is_not_taken(
+    open_books: OpenBooks,
+) -> None:
+    """It was on its way when its gateway left the job: nobody would run it."""
+    async with open_books() as books:
+        await accept(books.jobs, "job_1")
+        [taken] = await take(books.jobs)
+        await books.jobs.put_back("job_1", taken.epoch, 0.0)
+        assert await books.jobs.move("job_1", taken.epoch, "running", attempt="{}") is None
+        [again] = await take(books.jobs)
+        assert (again.id, again.state, again.attempt) == ("job_1", "queued", "")
 
 
 async def test_a_job_ends_once_at_what_its_call_has_cost(open_books: OpenBooks) -> None:
