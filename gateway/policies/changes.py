@@ -132,9 +132,9 @@ class PolicyChanges:
     async def taken(self, files: Policy, by: By) -> None:
         """The files were read, and what is to be in force is."""
         self._file = files.version
-        self._remember()
         policy = self._in_force()
         await self._keep_when_possible(policy, self._change("reload", policy, by))
+        self._remember()  # what came just before counts as seen: it was over other files
 
     def _remember(self) -> None:
         """From when on the files say what they do."""
@@ -322,6 +322,7 @@ class PolicyChanges:
         while True:
             newest = await self.store.newest()
             if newest is not None and _says_the_same(newest.what, change):
+                self._seen = newest.number
                 break
             number = 0 if newest is None else newest.number
             kept = await self.store.add(change, policy.document, number)

@@ -269,6 +269,10 @@ ORDERS = {
         APPLIED,
     ),
     "applied, rolled back, restarted": (["apply", "roll_back", "restart"], FIRST),
+    "applied elsewhere a moment before the edit": (
+        ["elsewhere", "edit", "reload", "revert", "restart"],
+        FIRST,
+    ),
     "applied elsewhere meanwhile, and back": (
         ["apply", "edit", "restart", "elsewhere", "restart", "revert", "restart"],
         LATER,
