@@ -1,10 +1,36 @@
-"""Connections without sockets: what one end writes, the other is given in the next round."""
+"""Connections without sockets: what one end writes, the other is given in the next round. And a
+clock that is slow: a call that is counted takes fifty times as long as another, and on a busy
+machine longer still, so that timers would come in it that no call in service sees.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import selectors
+import time
 from collections.abc import Callable
 from typing import Any
+
+SLOWER = 50.0
+"""The clock goes so many times slower than the machine's."""
+_BEGUN, _BEGUN_AT = time.monotonic(), time.time()
+
+
+def monotonic() -> float:
+    """Seconds of the slow clock."""
+    return _BEGUN + (time.monotonic() - _BEGUN) / SLOWER
+
+
+def epoch() -> float:
+    """The same since the epoch."""
+    return _BEGUN_AT + (time.time() - _BEGUN_AT) / SLOWER
+
+
+class _Selector(selectors.DefaultSelector):
+    """Waits by the slow clock."""
+
+    def select(self, timeout: float | None = None) -> Any:
+        return super().select(timeout and timeout * SLOWER)
 
 
 class MemoryTransport(asyncio.Transport):
@@ -56,9 +82,15 @@ def connect(
 
 
 class MemoryLoop(asyncio.SelectorEventLoop):
-    """Whoever connects somewhere reaches ``serves`` in memory."""
+    """Whoever connects somewhere reaches ``serves`` in memory; its time is the slow clock's."""
 
     serves: Callable[[], asyncio.Protocol]
+
+    def __init__(self) -> None:
+        super().__init__(_Selector())
+
+    def time(self) -> float:
+        return monotonic()
 
     async def create_connection(  # type: ignore[override]  # only what the gateway asks of it
         self, protocol_factory: Callable[[], asyncio.Protocol], *where: Any, **how: Any
