@@ -293,9 +293,16 @@ def web(
     return application(gateway, lifespan, console, routes, opened.doors, telemetry.around)
 
 
-def from_path(path: Path, lines: LineWriter, among: OneOfSeveral | None = None) -> Gateway:
-    """A gateway as the policy at ``path`` wants it, which logs to ``lines``. Raises PolicyError."""
-    clock, refill = SystemClock(), Refill()
+def from_path(
+    path: Path,
+    lines: LineWriter,
+    among: OneOfSeveral | None = None,
+    *,
+    clock: Clock | None = None,
+) -> Gateway:
+    """A gateway as the policy at ``path`` wants it, which logs to ``lines``; its clock is the
+    machine's, where no other is given. Raises PolicyError."""
+    clock, refill = clock or SystemClock(), Refill()
     make = backend_maker(clock) if among is None else backend_maker(clock, among.settings_of)
 
     secrets: dict[str, str] = {}

@@ -11,19 +11,26 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from gateway.clock import SystemClock
+
 SLOWER = 50.0
 """The clock goes so many times slower than the machine's."""
 _BEGUN, _BEGUN_AT = time.monotonic(), time.time()
 
 
-def monotonic() -> float:
-    """Seconds of the slow clock."""
+def _monotonic() -> float:
     return _BEGUN + (time.monotonic() - _BEGUN) / SLOWER
 
 
-def epoch() -> float:
-    """The same since the epoch."""
+def _epoch() -> float:
     return _BEGUN_AT + (time.time() - _BEGUN_AT) / SLOWER
+
+
+class SlowClock(SystemClock):
+    """The gateway's, beside a ``MemoryLoop``."""
+
+    monotonic = staticmethod(_monotonic)
+    time = staticmethod(_epoch)
 
 
 class _Selector(selectors.DefaultSelector):
@@ -90,7 +97,7 @@ class MemoryLoop(asyncio.SelectorEventLoop):
         super().__init__(_Selector())
 
     def time(self) -> float:
-        return monotonic()
+        return _monotonic()
 
     async def create_connection(  # type: ignore[override]  # only what the gateway asks of it
         self, protocol_factory: Callable[[], asyncio.Protocol], *where: Any, **how: Any

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 from pathlib import Path
-from unittest import mock
 
 import uvicorn
 from uvicorn.server import ServerState
@@ -14,10 +13,9 @@ from benchmarks.gateway.contenders.spillgate import CONFIG, LIMITS, PASSED
 from benchmarks.gateway.processes import HOST
 from benchmarks.gateway.target import MODEL, Target, completion
 from benchmarks.guard.counting import Counting
-from benchmarks.guard.memory import MemoryLoop, connect, epoch, monotonic
+from benchmarks.guard.memory import MemoryLoop, SlowClock, connect
 from gateway.api_keys import generate_key
 from gateway.app import from_path, running, web
-from gateway.clock import SystemClock
 from gateway.log_lines import LineWriter
 from gateway.types import Principal
 from local_runtime.http.protocol import HttpProtocol
@@ -74,7 +72,7 @@ async def count(folder: Path, counting: Counting, calls: int) -> None:
     where one is not answered."""
     config = _configure(folder)
     lines = LineWriter(io.BytesIO())
-    gateway = from_path(config, lines)
+    gateway = from_path(config, lines, clock=SlowClock())
     key = generate_key()
     gateway.keys.create(Principal(key_id="k", user="bench", plan="bench"), key, expires_at=None)
     target = Target(url=f"http://{HOST}:{_PORT}", key=key)
@@ -118,8 +116,5 @@ def run(folder: Path, counting: Counting, calls: int) -> None:
     """As ``count`` says, on a loop of its own."""
     loop = MemoryLoop()
     loop.serves = Upstream
-    slow = mock.patch.multiple(
-        SystemClock, monotonic=staticmethod(monotonic), time=staticmethod(epoch)
-    )
-    with slow, asyncio.Runner(loop_factory=lambda: loop) as runner:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(count(folder, counting, calls))
