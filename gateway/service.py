@@ -190,9 +190,8 @@ class Gateway:
 
     def log_ending(self, state: CallState) -> None:
         """A call that has ended leaves a line in the access log."""
-        if state.ending is not None:
-            failures = state.failures if state.tried else 0
-            self.access_log.add(state.ending.row, state.ending.cost_nano, failures)
+        if (ending := state.ending) is not None:
+            self.access_log.add(ending.row, ending.cost_nano, state.failures if state.tried else 0)
 
     def run_forever(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs beside the calls until ``aclose``; a failure is logged, never silent."""

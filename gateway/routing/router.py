@@ -186,7 +186,8 @@ def decide(
     """
     quotes: list[Quote] = []
     last: list[Quote] = []
-    text, needs = question.body_bytes - question.parts.data_bytes, question.needs
+    text = question.body_bytes - question.parts.data_bytes
+    needs = None if question.needs is NO_NEEDS else question.needs
     refused: list[tuple[str, RefusalCode]] = []
     kept = _most_kept(candidates) if question.in_session else NOTHING_KEPT
     for candidate in candidates:
@@ -199,9 +200,7 @@ def decide(
                 quote = _in_session(quote, candidate, kept)
             if route.max_price is not None and quote.estimate.marginal > route.max_price:
                 refusal = "over_max_price"
-            elif (
-                refusal is None and needs is not NO_NEEDS and _is_tight(needs, question, candidate)
-            ):
+            elif refusal is None and needs and _is_tight(needs, question, candidate):
                 last.append(quote)
                 refusal = "context_too_small"
             else:
@@ -270,9 +269,8 @@ def _unfit(question: RoutingRequest, candidate: Candidate) -> RefusalCode | None
 
 
 def _is_tight(needs: Needs, question: RoutingRequest, candidate: Candidate) -> bool:
-    if not needs.prompt_tokens:
-        return False
-    return is_tight(needs, candidate.context, question.bounded_tokens)
+    tokens = question.bounded_tokens
+    return bool(needs.prompt_tokens) and is_tight(needs, candidate.context, tokens)
 
 
 def _quote(question: RoutingRequest, candidate: Candidate, text: int) -> Quote:
@@ -358,10 +356,7 @@ def _rank(
     if route.order == "weighted":
         return _weighted(quotes, route.weights or {}, draw), "WEIGHTED"
     limit = slo * SLO_MARGIN
-    if len(quotes) == 1:
-        if quotes[0].delay.seconds > limit:
-            return quotes, "LEAST_DELAY"
-    else:
+    if len(quotes) > 1 or quotes[0].delay.seconds > limit:
         late = [quote for quote in quotes if quote.delay.seconds > limit]
         if len(late) == len(quotes):
             return sorted(quotes, key=_by_delay), "LEAST_DELAY"
