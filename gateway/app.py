@@ -294,18 +294,11 @@ def web(
 
 
 def from_path(
-    path: Path,
-    lines: LineWriter,
-    among: OneOfSeveral | None = None,
-    *,
-    clock: Clock | None = None,
+    path: Path, lines: LineWriter, among: OneOfSeveral | None = None, clock: Clock | None = None
 ) -> Gateway:
-    """A gateway as the policy at ``path`` wants it, which logs to ``lines``; its clock is the
-    machine's, where no other is given. Raises PolicyError."""
-    clock, refill = clock or SystemClock(), Refill()
+    """A gateway as the policy at ``path`` wants it, which logs to ``lines``. Raises PolicyError."""
+    clock, refill, secrets = clock or SystemClock(), Refill(), dict[str, str]()
     make = backend_maker(clock) if among is None else backend_maker(clock, among.settings_of)
-
-    secrets: dict[str, str] = {}
 
     def load(known: Policy | None) -> Policy:
         environ = Environment(os.environ)

@@ -187,7 +187,6 @@ class Metrics:
         )
         self.notices = NoticeMetrics(registry)
         self.pairs: dict[tuple[str, str], CallMetrics] = _Pairs(self)
-        """(model, backend) -> what is counted of these calls, asked or not."""
 
     def observe(self, readings: Callable[[], Iterable[Reading]]) -> None:
         """Adds gauges that are read when somebody asks."""

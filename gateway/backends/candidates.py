@@ -26,10 +26,9 @@ def candidate_of(
     already, ``ahead`` are the calls before it; for another, ``rank`` tells whom it would go
     before."""
     learned, workers, adapter = backend.learned, backend.workers, backend.adapter
-    cold, tariff = learned.cold, backend.charged.tariff
+    cold, tariff, common = learned.cold, backend.charged.tariff, backend.spec.common
     in_force = backend.charged.in_force() if tariff.varies else tariff.constant
-    price = None if in_force is None else in_force.price
-    common, capabilities = backend.spec.common, adapter.capabilities
+    price, capabilities = None if in_force is None else in_force.price, adapter.capabilities
     own = slots = backend.concurrency.slots()
     in_flight = backend.in_flight if ahead is None else ahead
     if ahead is None and in_flight > backend.queue.running:
@@ -42,15 +41,16 @@ def candidate_of(
     run = learned.run_time(model)
     if slots is not None and in_flight >= slots:
         run = backend.leases.seen_to_run(run, now)
-    way_s = backend.round_trip_s
     if cold is None:
         ready_in_s = (backend.standing.ready_in() or 0.0) if slots == 0 else 0.0
-        load = BackendLoad(in_flight, slots, 0, None, ready_in_s, 0.0, 0.0, way_s)
+        load = BackendLoad(in_flight, slots, 0, None, ready_in_s, 0.0, 0.0, backend.round_trip_s)
     else:
         idle, starting_s = workers.idle(now) or 0, workers.starting_for_s(now)
         tail_s = workers.tail_s(now, price)
         most = slots or None  # with no worker up, it starts some
-        load = BackendLoad(in_flight, most, idle, starting_s, 0.0, 0.0, tail_s, way_s)
+        load = BackendLoad(
+            in_flight, most, idle, starting_s, 0.0, 0.0, tail_s, backend.round_trip_s
+        )
     blocked, last_resort = backend.standing.of_call(model, user, now)
     candidate = Candidate(
         backend.name,
