@@ -46,11 +46,9 @@ def candidate_of(
         load = BackendLoad(in_flight, slots, 0, None, ready_in_s, 0.0, 0.0, backend.round_trip_s)
     else:
         idle, starting_s = workers.idle(now) or 0, workers.starting_for_s(now)
-        tail_s = workers.tail_s(now, price)
-        most = slots or None  # with no worker up, it starts some
-        load = BackendLoad(
-            in_flight, most, idle, starting_s, 0.0, 0.0, tail_s, backend.round_trip_s
-        )
+        tail_s, most = workers.tail_s(now, price), slots or None  # no worker up: it starts some
+        way_s = backend.round_trip_s
+        load = BackendLoad(in_flight, most, idle, starting_s, 0.0, 0.0, tail_s, way_s)
     blocked, last_resort = backend.standing.of_call(model, user, now)
     candidate = Candidate(
         backend.name,
