@@ -55,9 +55,10 @@ def open_row(state: CallState, at_backend: Hold | None, at_most: int = 0) -> Led
 
 def _may_cost(state: CallState, at_most: int) -> int:
     held = state.admission.hold_nano
-    if not at_most or state.admission.holds("nano_usd"):
-        return held
-    return max(held, at_most + sum(row.cost_nano for row in state.charged))
+    may_cost = at_most + sum([row.cost_nano for row in state.charged]) if state.charged else at_most
+    if not at_most or may_cost <= held or state.admission.holds("nano_usd"):
+        return held  # most calls hold as much: their claims are not made for this
+    return may_cost
 
 
 def end_row(
