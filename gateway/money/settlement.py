@@ -11,14 +11,7 @@ import contextlib
 import functools
 import logging
 from collections import deque
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -242,18 +235,16 @@ class Settler:
         self._keep(functools.partial(self._write_late, late))
 
     async def _write_late(self, late: LateRows) -> None:
-        """May be broken off anywhere, and begun again. What is held again is spent first: with its
-        row in the ledger, another gateway might fill the store with both."""
-        if late.is_held_again:
-            for hold, used in late.parts:
-                await self.spend(hold.id, hold.claims, used)
-            late.is_held_again = False
+        """May be broken off anywhere, and begun again. The row comes first: what is spent without
+        one, in a store that was emptied just now, would be in no sum."""
         before, late.in_doubt = late.in_doubt, True
         try:
             await self._ledger.settle(late.rows)
         except StorageUnavailable as unavailable:
             late.in_doubt = before or isinstance(unavailable, MaybeWritten)
             raise
+        for hold, used in late.parts if late.is_held_again else ():
+            await self.spend(hold.id, hold.claims, used)
         self._late_rows.remove(late)
 
     def _keep(self, late: Step) -> None:

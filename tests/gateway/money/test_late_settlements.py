@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
@@ -189,7 +190,9 @@ async def filled(settler: Settler, store: HangingStore, ledger: SqliteLedger) ->
 @given(
     written=st.booleans(),
     empties=st.integers(1, 2),
-    steps=st.lists(st.sampled_from(["retry", "broken off", "fill", "emptied"]), max_size=5),
+    steps=st.lists(
+        st.sampled_from(["retry", "broken off", "fill", "emptied", "half filled"]), max_size=5
+    ),
 )
 def test_what_waits_for_the_ledger_counts_once_whatever_comes_between(
     written: bool, empties: int, steps: list[str]
@@ -200,13 +203,14 @@ def test_what_waits_for_the_ledger_counts_once_whatever_comes_between(
         clock = FakeClock(NOON)
         with tempfile.TemporaryDirectory() as folder:
             ledger = DoubtfulLedger(Path(folder) / "ledger.db", clock=clock)
-            ledger.writes, ledger.answers = written, False
             store = HangingStore(clock)
             settler = settler_over(store, ledger, clock)
+            await settler.settle((settled_row("c0", cost_nano=5),), (MONEY,), opened=True)
+            ledger.writes, ledger.answers = written, False
             await settler.settle((settled_row("c1", cost_nano=7),), (MONEY,), opened=True)
             for _ in range(empties):
                 await emptied(settler, store, ledger)
-                assert await spent(store) == 7
+                assert await spent(store) == 12
             for step in steps:
                 ledger.writes = ledger.answers = step in ("retry", "broken off")
                 if step == "retry":
@@ -218,15 +222,23 @@ def test_what_waits_for_the_ledger_counts_once_whatever_comes_between(
                     trying.cancel()
                     await asyncio.wait([trying])
                     store.lets = None
+                elif step == "half filled":
+                    store.forget()
+                    with contextlib.suppress(StorageUnavailable):
+                        async with settler.stands_still():
+                            await settler.reinstate()
+                            raise StorageUnavailable("the sums cannot be read")
+                    await settler.retry()
+                    await filled(settler, store, ledger)
                 elif step == "fill":
                     await filled(settler, store, ledger)
                 else:
                     await emptied(settler, store, ledger)
-                assert await spent(store) == 7, step
+                assert await spent(store) == 12, step
             ledger.writes = ledger.answers = True
             await settler.retry()
-            assert (settler.waiting, await spent(store)) == (0, 7)
-            assert sum(one.nano_usd for one in await ledger.spent_since(0.0)) == 7
+            assert (settler.waiting, await spent(store)) == (0, 12)
+            assert sum(one.nano_usd for one in await ledger.spent_since(0.0)) == 12
             await ledger.aclose()
 
     asyncio.run(run())
