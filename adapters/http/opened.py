@@ -25,6 +25,8 @@ _FIELDS = (b"data:", b"event:", b"retry:", b"id:")
 
 def are_events(start: bytes) -> bool | None:
     """Whether a body that begins so is an event stream; None while that cannot be told."""
+    if BOM.startswith(start):
+        return None
     text = start.removeprefix(BOM).lstrip()
     if _FIELD.match(text):
         return True
@@ -32,13 +34,16 @@ def are_events(start: bytes) -> bool | None:
 
 
 async def start_of(body: Body) -> bytes:
-    """As much of a body as tells what it is. Raises as its ``read`` does, and lets go of it."""
+    """As much of a body as tells what it is, but for the blank lines by which some servers keep a
+    connection alive until they begin. Raises as its ``read`` does, and lets go of it."""
     start = b""
     try:
         while piece := await body.read():
             start += piece
             if are_events(start) is not None:
                 break
+            if not BOM.startswith(start):
+                start = start.removeprefix(BOM).lstrip()
     except BaseException:
         body.close()
         raise

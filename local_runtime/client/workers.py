@@ -206,8 +206,7 @@ class Workers:
             for connection in self.connections:
                 if connection.calls:
                     connection.sweep(now, KEEP_S)
-                else:
-                    connection.socket.memory.trim(now)
+                connection.socket.memory.trim(now)
             self._wake(now)
 
     def _wake(self, late: float = math.inf) -> None:

@@ -260,7 +260,8 @@ class RequestCycle:
             return False
         if self.response_complete:
             return False
-        connection.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
+        if body:  # a chunk of no bytes would end the answer
+            connection.transport.write(b"%x\r\n%b\r\n" % (len(body), body))
         return True
 
     # --- the request -----------------------------------------------------------------------------

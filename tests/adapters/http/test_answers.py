@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Iterable
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.answers import check_output, usage_of_answer
-from adapters.http.opened import are_events, as_chunks
+from adapters.http.opened import are_events, as_chunks, start_of
+from adapters.http.response import Body
 from adapters.types import Task, Usage
 
 CHOICES = [{"index": 0, "message": {"role": "assistant", "content": "hello there"}}]
@@ -164,6 +167,10 @@ def test_an_output_in_json_is_the_handlers_own(body: bytes) -> None:
         (b": hello", True),
         (b"id:1", True),
         (b"", None),
+        (b"\xef", None),
+        (b"\xef\xbb", None),
+        (b"\xef\xbb\xbf", None),
+        (b"\xefdata:", False),
         (b"da", None),
         (b"\n", None),
         (b'{"choices"', False),
@@ -173,6 +180,34 @@ def test_an_output_in_json_is_the_handlers_own(body: bytes) -> None:
 )
 def test_a_stream_is_known_by_its_first_bytes(start: bytes, events: bool | None) -> None:
     assert are_events(start) is events
+
+
+class Pieces:
+    """A body that comes in these."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+
+    async def read(self) -> bytes:
+        return next(self._pieces, b"")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n\r\n ", b"\xef\xbb\xbf\n\n"])
+@pytest.mark.parametrize(("text", "events"), [(b"data: {}\n\n", True), (b'{"choices"', False)])
+async def test_a_body_is_known_however_its_first_bytes_are_cut(
+    before: bytes, text: bytes, events: bool, size: int
+) -> None:
+    whole = before + text
+    pieces = Pieces(whole[at : at + size] for at in range(0, len(whole), size))
+    start = await start_of(cast(Body, pieces))
+    assert are_events(start) is events
+
+
+async def test_blank_lines_that_keep_a_call_alive_are_not_kept() -> None:
+    blank = (b"\n" * 1000 for _ in range(1000))
+    start = await start_of(cast(Body, Pieces(itertools.chain(blank, [b"\nda", b"ta: {}"]))))
+    assert start == b"data: {}"
 
 
 def test_a_whole_answer_is_a_stream_of_its_own_content() -> None:

@@ -69,6 +69,7 @@ async def test_parts_are_written_without_waiting_where_nothing_has_to_be_waited_
         told.append(write(b"before the first part"))
         await send({"type": "http.response.body", "body": b"one", "more_body": True})
         told.append(write(b"two"))
+        told.append(write(b""))
         connection.pause_writing()
         told.append(write(b"to a client that is slow"))
         connection.resume_writing()
@@ -81,7 +82,7 @@ async def test_parts_are_written_without_waiting_where_nothing_has_to_be_waited_
     await settle()
     connection.connection_lost(None)
 
-    assert told == [False, False, True, False, False]
+    assert told == [False, False, True, True, False, False]
     assert wire.writes[-1] == b"5\r\nthree\r\n0\r\n\r\n"
     assert wire.writes[-2] == b"3\r\ntwo\r\n"
 
