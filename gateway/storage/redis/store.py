@@ -365,7 +365,9 @@ def _primary(place: str | Address | Primary) -> Primary:
 
 
 def _number(reply: Reply) -> int:
-    return int(reply) if isinstance(reply, (bytes, int)) else 0
+    if isinstance(reply, bytes):
+        return int(reply) if reply.isdigit() else 0
+    return reply if isinstance(reply, int) else 0
 
 
 def _numbers(reply: Reply) -> list[int]:

@@ -134,7 +134,10 @@ class SqliteLedger:
             raise ValueError(f"{row.id} is not open but {row.outcome}")
         if self._tending is None:
             self._begin_tending()
-        return self._writer.submit((encode_open(row, self._token),), opening=True)
+        try:
+            return self._writer.submit((encode_open(row, self._token),), opening=True)
+        except StorageUnavailable as unavailable:
+            return _refused(unavailable)
 
     def settle(self, rows: Sequence[LedgerRow]) -> Awaitable[None]:
         """As the protocol says; ValueError for a row that is open, or for more than 500 rows."""
@@ -147,7 +150,10 @@ class SqliteLedger:
             encoded.append(encode_settled(row))
         if self._tending is None:
             self._begin_tending()
-        return self._writer.submit(encoded) if encoded else asyncio.sleep(0)
+        try:
+            return self._writer.submit(encoded) if encoded else asyncio.sleep(0)
+        except StorageUnavailable as unavailable:
+            return _refused(unavailable)
 
     def _begin_tending(self) -> None:
         self._tending = asyncio.create_task(self._tend(), name="ledger-tending")
@@ -315,3 +321,8 @@ def _rows(connection: sqlite3.Connection, request_id: str) -> list[LedgerRow]:
     settled = {row.id for row in rows}
     rows += [row for row in waiting if row.id not in settled]
     return sorted(rows, key=lambda row: (len(row.id), row.id))
+
+
+async def _refused(unavailable: StorageUnavailable) -> None:
+    """To be told to whoever waits, and not to whoever asks."""
+    raise unavailable
