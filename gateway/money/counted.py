@@ -3,6 +3,7 @@ which of them there are limits: what a restart fills again."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -140,6 +141,8 @@ class LateRows:
     ) -> None:
         self.in_doubt = in_doubt
         """The ledger may have them all the same."""
+        self.writing: asyncio.Future[None] | None = None
+        """Goes on where whoever waits for it is broken off."""
         self.rows = rows
         self.parts = parts
         self.is_held_again = False

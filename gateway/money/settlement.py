@@ -239,7 +239,9 @@ class Settler:
         one, in a store that was emptied just now, would be in no sum."""
         before, late.in_doubt = late.in_doubt, True
         try:
-            await self._ledger.settle(late.rows)
+            late.writing = asyncio.ensure_future(self._ledger.settle(late.rows))
+            late.writing.add_done_callback(_heard)
+            await asyncio.shield(late.writing)
         except StorageUnavailable as unavailable:
             late.in_doubt = before or isinstance(unavailable, MaybeWritten)
             raise
@@ -275,6 +277,8 @@ class Settler:
         """Holds what waits to be written, of which the ledger's sums know nothing: nothing of it
         changes in a store that knows it. Raises StorageUnavailable."""
         for late in tuple(self._late_rows):
+            if late.writing is not None:
+                await asyncio.wait([late.writing])
             if late.in_doubt and await self._is_written(late.rows[0].id):
                 for hold, _ in late.parts if late.is_held_again else ():
                     await self._shared.release(hold.id)
@@ -388,3 +392,9 @@ def _held_tokens(held: Mapping[Unit, int]) -> tuple[int, int]:
     read, written = held.get("input_tokens", 0), held.get("output_tokens", 0)
     rest = max(0, held.get("tokens", 0) - read - written)
     return (read + rest, written) if written else (read, rest)
+
+
+def _heard(written: asyncio.Future[None]) -> None:
+    """Perhaps nobody waits for it any more."""
+    if not written.cancelled():
+        written.exception()
