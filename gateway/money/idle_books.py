@@ -130,6 +130,8 @@ class IdleBooks:
         bills = begun | begins
         if not begins and spent == sum(bills.values()):
             return
+        # Before what is booked: what another books after this has the same name, and is ours.
+        number = 0 if begins or not bills else await self._free_number(min(bills), hour)
         told = await self._told(look.backend, hour, hour, "user", *_GROUPS)
         if _booked(group for _, *group in told) != begun.keys():
             return  # another gateway has begun since: the next look sees all of it
@@ -141,7 +143,7 @@ class IdleBooks:
         parts = _differences(idle, _wanted(look.commitments, bills, left, charged))
         if not begins and not parts:
             return
-        rows = await self._rows(look, hour, begins or bills, parts, begins=bool(begins))
+        rows = self._rows(look, hour, begins or bills, parts, number)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             await self._ledger.settle(rows[start : start + _ROWS_AT_ONCE])
 
@@ -150,22 +152,20 @@ class IdleBooks:
         found = {name: await self._ledger.rows(_name(name, hour, 0)) for name in sorted(names)}
         return {name: rows[0] for name, rows in found.items() if rows}
 
-    async def _rows(
+    def _rows(
         self,
         look: _Look,
         hour: int,
         bills: dict[str, int],
         parts: list[tuple[str, int]],
-        *,
-        begins: bool,
+        number: int,
     ) -> list[LedgerRow]:
         """The first rows of an hour are one for each commitment, with what it costs as
         ``hold_nano``; who pays for it is in them and in those that follow."""
         row = partial(self._row, backend=look.backend, hour=hour, version=look.version)
         main = min(bills)
-        number = 0
         rows: list[LedgerRow] = []
-        if begins:
+        if not number:
             user, nano = parts[0] if parts else (IDLE, 0)
             parts = parts[1:]
             for commitment, bill_nano in bills.items():
@@ -173,14 +173,17 @@ class IdleBooks:
                 paid = nano if commitment == main else 0
                 rows.append(row(name, commitment, user, paid, hold_nano=bill_nano))
         else:
-            number = 1
-            while await self._ledger.rows(_name(main, hour, number)):
-                number += 1
             user, nano = parts.pop(0)
             rows.append(row(_name(main, hour, number), main, user, nano))
         for index, (user, nano) in enumerate(parts, 1):
             rows.append(row(f"{_name(main, hour, number)}#{index}", main, user, nano))
         return rows
+
+    async def _free_number(self, commitment: str, hour: int) -> int:
+        number = 1
+        while await self._ledger.rows(_name(commitment, hour, number)):
+            number += 1
+        return number
 
     async def _told(
         self, backend: str, first: int, last: int, *group_by: str
