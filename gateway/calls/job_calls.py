@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-from collections import OrderedDict
 from collections.abc import Awaitable
 from typing import Protocol
 
@@ -30,6 +28,7 @@ from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
+from gateway.holds.patience import WaitingForRoom
 from gateway.money.limit_refusals import is_held, refusal
 from gateway.routing.router import Quote
 from gateway.routing.volume import CallVolume
@@ -53,39 +52,6 @@ class _Walk(Protocol):
     def __call__(
         self, active: ActivePolicy, state: CallState, quotes: tuple[Quote, ...]
     ) -> Awaitable[Reply | SettledStream | BackendError]: ...
-
-
-_PATIENCE_S = 600.0
-_NEXT_S = 30.0
-"""From one that gives way to the next."""
-_MOST_WAITING = 10_000
-
-
-class WaitingForRoom:
-    """Jobs for which others hold too much, and since when. Where all that is held is held by jobs
-    that wait in the same way, or by another gateway, nobody knows whether any of it comes back:
-    the first whose patience ends gives its own hold to the others."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._since: OrderedDict[str, float] = OrderedDict()
-        self._gave_way_at = -math.inf
-
-    def has_patience(self, state: CallState) -> bool:
-        """Whether the job may wait on; if not, what it holds is soon the others', who wait for
-        that."""
-        now = self._clock.monotonic()
-        since = self._since.setdefault(state.call.id, now)
-        if len(self._since) > _MOST_WAITING:
-            self._since.popitem(last=False)
-        if max(since, self._gave_way_at - _PATIENCE_S + _NEXT_S) > now - _PATIENCE_S:
-            return True
-        self._gave_way_at = now
-        return False
-
-    def forget(self, state: CallState) -> None:
-        """It has room, or has ended."""
-        self._since.pop(state.call.id, None)
 
 
 class JobCalls:
@@ -167,7 +133,7 @@ class JobCalls:
         held = await self._top_up.hold_for(state, quotes)
         if not held:
             raise PutOff(await self._no_room(state, quotes))
-        self._waiting.forget(state)
+        self._waiting.forget(state.call.id)
         if len(held) < len(quotes):
             state.narrowed(held)
         return held
@@ -178,9 +144,9 @@ class JobCalls:
             comes_back = await self._top_up.will_have_room(state, quotes)
         except StorageUnavailable as unavailable:
             return store_unavailable(unavailable)
-        if comes_back and (self._runs_beside(state) or self._waiting.has_patience(state)):
+        if comes_back and (self._runs_beside(state) or self._waiting.has_patience(state.call.id)):
             return budget_held()
-        self._waiting.forget(state)
+        self._waiting.forget(state.call.id)
         return budget_reached()
 
     def _runs_beside(self, state: CallState) -> bool:

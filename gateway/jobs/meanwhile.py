@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
+from adapters.waiting import mark_seen
+
 T = TypeVar("T")
 
 
@@ -24,7 +26,7 @@ class Meanwhile:
             return await work
         except asyncio.CancelledError:
             self._said.cancel()
-            self._said.add_done_callback(_is_over)
+            self._said.add_done_callback(mark_seen)
             raise
 
     async def within(self, limit: AbstractContextManager[None], work: Awaitable[T]) -> T:
@@ -42,8 +44,3 @@ class Meanwhile:
         said, self._said = self._said, None
         if said is not None:
             await said
-
-
-def _is_over(said: asyncio.Future[None]) -> None:
-    if not said.cancelled():
-        said.exception()  # nobody else asks for it

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.waiting import mark_seen
 from gateway.clock import Clock
 from gateway.holds.full import FullLimits
 from gateway.holds.line import RoomLines
@@ -240,7 +241,7 @@ class Settler:
         before, late.in_doubt = late.in_doubt, True
         try:
             late.writing = asyncio.ensure_future(self._ledger.settle(late.rows))
-            late.writing.add_done_callback(_heard)
+            late.writing.add_done_callback(mark_seen)
             await asyncio.shield(late.writing)
         except StorageUnavailable as unavailable:
             late.in_doubt = before or isinstance(unavailable, MaybeWritten)
@@ -392,9 +393,3 @@ def _held_tokens(held: Mapping[Unit, int]) -> tuple[int, int]:
     read, written = held.get("input_tokens", 0), held.get("output_tokens", 0)
     rest = max(0, held.get("tokens", 0) - read - written)
     return (read + rest, written) if written else (read, rest)
-
-
-def _heard(written: asyncio.Future[None]) -> None:
-    """Perhaps nobody waits for it any more."""
-    if not written.cancelled():
-        written.exception()

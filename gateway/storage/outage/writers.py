@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
+from adapters.waiting import mark_seen
 from gateway.storage.base import StorageBusy
 
 Asked = TypeVar("Asked")
@@ -32,11 +33,5 @@ class Writers:
     async def _wait(self, busy: StorageBusy) -> None:
         if self._written is None or self._written.done():
             self._written = asyncio.create_task(asyncio.to_thread(busy.wait))
-            self._written.add_done_callback(_heard)
+            self._written.add_done_callback(mark_seen)
         await asyncio.shield(self._written)
-
-
-def _heard(written: asyncio.Task[None]) -> None:
-    """Perhaps nobody waits for it any more."""
-    if not written.cancelled():
-        written.exception()

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 
 import msgspec
 
+from adapters.waiting import mark_seen
 from gateway.storage.base import (
     MaybeWritten,
     StorageShortage,
@@ -161,7 +162,7 @@ class GroupWriter:
         tried again even if no call comes."""
         self._expire(self._now() - self._timeout_s)
         if self.failing and not self._waiting and not self._closed:
-            self.submit(()).add_done_callback(_ignore)
+            self.submit(()).add_done_callback(mark_seen)
 
     def reconnect(self) -> None:
         """What is written from now on goes to whatever stands at the path."""
@@ -333,9 +334,3 @@ def _insert(
     return connection.execute(
         statement(len(rows)), [value for row in rows for value in row]
     ).rowcount
-
-
-def _ignore(done: asyncio.Future[None]) -> None:
-    """Takes the outcome of a write that nobody waits for."""
-    if not done.cancelled():
-        done.exception()

@@ -93,6 +93,12 @@ async def test_a_failed_attempt_is_booked_once_wherever_the_gateway_dies(
     assert step > 8
 
 
+def no_worker_yet(cost_nano: int) -> BackendError:
+    """What a platform says that bills it all the same."""
+    usage = Usage(cost_nano=cost_nano, reported=True)
+    return BackendError(FailureClass.LOADING, "not yet", retry_after=1, usage=usage)
+
+
 class LoadingPlatform(FakePlatform):
     """It has no worker for its first ``loading`` jobs, and bills them all the same."""
 
@@ -101,9 +107,7 @@ class LoadingPlatform(FakePlatform):
     def submit(self, call: Call) -> str:
         name = super().submit(call)
         if len(self.jobs) <= self.loading:
-            usage = Usage(cost_nano=7, reported=True)
-            failed = BackendError(FailureClass.LOADING, "not yet", retry_after=1, usage=usage)
-            self.jobs[name].ends = failed
+            self.jobs[name].ends = no_worker_yet(7)
         return name
 
 
@@ -129,9 +133,7 @@ class SecondLoads(FakePlatform):
         if len(self.jobs) == 1:
             self.jobs[name].submitted = math.inf
         if len(self.jobs) == 2:
-            usage = Usage(cost_nano=7, reported=True)
-            failed = BackendError(FailureClass.LOADING, "not yet", retry_after=1, usage=usage)
-            self.jobs[name].ends = failed
+            self.jobs[name].ends = no_worker_yet(7)
         return name
 
 
@@ -167,9 +169,7 @@ class LoadsOnce(FakePlatform):
         is_first = call.id not in self.submits
         name = super().submit(call)
         if is_first:
-            usage = Usage(cost_nano=self.cost_nano, reported=True)
-            failed = BackendError(FailureClass.LOADING, "not yet", retry_after=1, usage=usage)
-            self.jobs[name].ends = failed
+            self.jobs[name].ends = no_worker_yet(self.cost_nano)
         return name
 
 
