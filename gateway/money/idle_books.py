@@ -5,7 +5,8 @@ settles later makes the difference smaller, which is booked as another row, neve
 the first. What was missed while no gateway ran is booked by the next one. Where several gateways
 share a ledger each may book: the names of the rows are the same, and a ledger takes each once.
 What was rented one gateway alone knows of: it adds its own to the hour, whose bill is then that of
-all that the ledger has of it.
+all that the ledger has of it. Whoever has written looks again, until nothing lacks: of gateways
+that book one hour at the same time, in whatever order, the last one leaves it right.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _AGAIN_S = 3 * 86_400
 """So long an hour is looked at again, for calls that settle late."""
 _FIRST_S = 400 * 86_400
 """How far back the first look of a gateway goes."""
+_LOOKS = 10
+"""At one hour; what lacks after them, for others write all the time, waits for the next time."""
 _ROWS_AT_ONCE = 400
 _OURS = ("idle", "committed")
 """Kind and reason of the rows that are booked here."""
@@ -115,37 +118,36 @@ class IdleBooks:
                 await self._book_hour(look, hour, bills, names, spent)
 
     async def _book_hour(
-        self, look: _Look, hour: int, own: dict[str, int], names: set[str], spent: int
+        self, look: _Look, hour: int, own: dict[str, int], names: set[str], spent: int | None
     ) -> None:
         """What was once booked as an hour's bill stays that, whatever the policy says later, and
         for whichever backend it was booked: only what calls used of it may still change, and
         what was rented joins it. ``names``: the commitments that have rows in the hour."""
-        first = await self._first(hour, own.keys() | names)
-        begun = {name: row.hold_nano for name, row in first.items() if row.backend == look.backend}
-        begins = {
-            name: nano
-            for name, nano in own.items()
-            if name not in first and (name in look.rented or not first)
-        }
-        bills = begun | begins
-        if not begins and spent == sum(bills.values()):
-            return
-        # Before what is booked: what another books after this has the same name, and is ours.
-        number = 0 if begins or not bills else await self._free_number(min(bills), hour)
-        told = await self._told(look.backend, hour, hour, "user", *_GROUPS)
-        if _booked(group for _, *group in told) != begun.keys():
-            return  # another gateway has begun since: the next look sees all of it
-        idle: defaultdict[str, int] = defaultdict(int)
-        charged: defaultdict[str, int] = defaultdict(int)
-        for (user, kind, why, _), nano in told.items():
-            (idle if (kind, why) == _OURS else charged)[user] += nano
-        left = sum(bills.values()) - sum(charged.values())
-        parts = _differences(idle, _wanted(look.commitments, bills, left, charged))
-        if not begins and not parts:
-            return
-        rows = self._rows(look, hour, begins or bills, parts, number)
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            await self._ledger.settle(rows[start : start + _ROWS_AT_ONCE])
+        for _ in range(_LOOKS):
+            first = await self._first(hour, own.keys() | names)
+            begun = {
+                name: row.hold_nano for name, row in first.items() if row.backend == look.backend
+            }
+            begins = {
+                name: nano
+                for name, nano in own.items()
+                if name not in first and (name in look.rented or not first)
+            }
+            bills = begun | begins
+            if not begins and spent == sum(bills.values()):
+                return
+            # Before what is booked: what another books after this has the same name, and is ours.
+            number = 0 if begins or not bills else await self._free_number(min(bills), hour)
+            told = await self._told(look.backend, hour, hour, "user", *_GROUPS)
+            names, spent = _booked(group for _, *group in told), None
+            if names != begun.keys():
+                continue  # another gateway has begun since
+            parts = _lacking(look.commitments, bills, told)
+            if not begins and not parts:
+                return
+            rows = self._rows(look, hour, begins or bills, parts, number)
+            for start in range(0, len(rows), _ROWS_AT_ONCE):
+                await self._ledger.settle(rows[start : start + _ROWS_AT_ONCE])
 
     async def _first(self, hour: int, names: Iterable[str]) -> dict[str, LedgerRow]:
         """Commitment -> the row with which it began in the hour, of those that have."""
@@ -248,6 +250,18 @@ def _bills(commitments: Commitments, hour: int) -> dict[str, int]:
 def _booked(told: Iterable[Sequence[str]]) -> set[str]:
     """The commitments that have rows, of groups by kind, reason and model."""
     return {model for kind, why, model in told if (kind, why) == _OURS}
+
+
+def _lacking(
+    commitments: Commitments, bills: dict[str, int], told: Mapping[tuple[str, ...], int]
+) -> list[tuple[str, int]]:
+    """User -> what is still to be booked, where ``told`` is in the ledger."""
+    idle: defaultdict[str, int] = defaultdict(int)
+    charged: defaultdict[str, int] = defaultdict(int)
+    for (user, kind, why, _), nano in told.items():
+        (idle if (kind, why) == _OURS else charged)[user] += nano
+    left = sum(bills.values()) - sum(charged.values())
+    return _differences(idle, _wanted(commitments, bills, left, charged))
 
 
 def _wanted(
