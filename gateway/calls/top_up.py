@@ -25,9 +25,10 @@ from gateway.money.pricing import output_cost
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Quote, device_us
 from gateway.shared_timer import EVERY_S, Look, SharedTimer
-from gateway.storage.base import Claim, Ledger, SharedStore, StorageUnavailable
+from gateway.storage.base import Claim, Ledger, SharedStore, StorageUnavailable, WindowSpent
 from gateway.tasks import BackgroundTasks
-from gateway.types import Unit
+from gateway.types import MICRO, Unit
+from gateway.windows import bounds, read_window
 
 log = logging.getLogger("spillgate")
 
@@ -218,7 +219,7 @@ class TopUp:
                 more = lacking(hold_id)
                 for one in spent:
                     lacks = more.get(one.claim.unit, 0)
-                    if lacks and one.spent + one.claim.take + lacks > one.claim.limit:
+                    if lacks and one.spent + _held_in(one, state) + lacks > one.claim.limit:
                         return False
             return True
 
@@ -292,6 +293,14 @@ def _limits_time(state: CallState) -> bool:
     return any(
         claim.unit in ("nano_usd", "gpu_us") for _, claims in _holds(state) for claim in claims
     )
+
+
+def _held_in(window: WindowSpent, state: CallState) -> int:
+    """What the call holds in the window of now: nothing, where it came in an earlier one."""
+    claim = window.claim
+    began_us, _ = bounds(claim.window, window.ends_at - 1)
+    came_before = round(state.received_at * MICRO) < began_us
+    return 0 if came_before and not read_window(claim.window).rolling else claim.take
 
 
 def _lacking(

@@ -148,8 +148,10 @@ class SharedStore(Protocol):
     ``requests`` is GCRA with a burst of the whole amount: one number a counter, no edge between
     windows. ``concurrent`` counts holds that are alive. All others count ``spent + held`` in the
     windows of ``gateway.windows``. In one of the calendar a hold belongs to the window in which it
-    was admitted. In a rolling one it counts while it is held, and what was spent from its admission
-    on, for the window's length and at most one step of it longer.
+    was admitted, and what it holds more later to that as well or, where that is over and full, to
+    the window of that time: each has what was used up to what is held there, the last one the rest.
+    In a rolling one it counts while it is held, and what was spent from its admission on, for the
+    window's length and at most one step of it longer.
 
     A hold that is neither settled nor released expires ``ttl_s`` after its admission: its
     concurrency and held amounts are given back.

@@ -16,6 +16,7 @@ from gateway.types import MICRO, Unit
 
 Takes = list[int]
 """What is held in each of ``CounterSet.totals``, in their order, then in each of ``others``."""
+_Key = tuple[str, Unit, str]
 Marks = list[tuple[int, int]]
 """Where each of ``CounterSet.rates`` stood after the call: microseconds, and parts of one; then the
 step of each of ``others`` in which it was admitted, and nothing."""
@@ -211,13 +212,29 @@ class CounterSet:
         chosen = [
             (index, counter, limit)
             for index, (counter, limit, of) in enumerate(self._amounts())
-            if of == unit
+            if of == unit and self._grows(counter)
         ]
         if not all(counter.has_room(more, limit, now) for _, counter, limit in chosen):
             return False
         for index, counter, _ in chosen:
             counter.held += more
             takes[index] += more
+        return True
+
+    def ended(self, unit: Unit, more: int, now: int) -> list[Claim]:
+        """The claims of a unit whose windows are over, and have no room for more."""
+        return [
+            claim
+            for claim, counter in zip(self.claims, self.counters, strict=True)
+            if claim.unit == unit
+            and isinstance(counter, Total)
+            and counter.ends <= now
+            and self._grows(counter)
+            and not counter.has_room(more, claim.limit, now)
+        ]
+
+    def _grows(self, counter: Counter) -> bool:
+        """Whether what is held more is held there."""
         return True
 
     def _amounts(self) -> Iterator[tuple[Total | Rolling, int, Unit]]:
@@ -269,3 +286,55 @@ class CounterSet:
         self.expire(takes)
         for (rate, claim, *_), mark in zip(self.rates, marks, strict=False):
             rate.release(claim, mark[0], now)
+
+
+class CarriedSet(CounterSet):
+    """The same of a call that holds more in later windows than in that in which it was admitted:
+    such a claim is there once more for each of these, the earlier first."""
+
+    __slots__ = ("_over",)
+
+    def __init__(self, claims: tuple[Claim, ...], counters: Sequence[Counter]) -> None:
+        super().__init__(claims, counters)
+        pairs = list(zip(map(_key, claims), counters, strict=True))
+        last, first = dict(pairs), dict(reversed(pairs))
+        self._over = {id(counter) for key, counter in pairs if last[key] is not counter}
+        """Counters that others follow."""
+        firsts = {id(counter) for counter in first.values()}
+        self.of_money = [counter for counter in self.of_money if id(counter) in firsts]
+
+    def _grows(self, counter: Counter) -> bool:
+        return id(counter) not in self._over
+
+    def settle(self, takes: Takes, marks: Marks, actual: Mapping[Unit, int]) -> int:
+        """A window has no more of what was used than was held in it, where another follows; the
+        last one has the rest."""
+        past, rests = 0, dict[_Key, int]()
+        steps = {
+            id(counter): step
+            for (counter, _), (step, _) in zip(self.others, marks[len(self.rates) :], strict=True)
+        }
+        for claim, counter in zip(self.held(takes), self.counters, strict=True):
+            if not isinstance(counter, (Total, Rolling)):
+                continue
+            used = rests.get(_key(claim), actual.get(claim.unit, 0))
+            if id(counter) in self._over:
+                rests[_key(claim)] = max(0, used - claim.take)
+                used = min(used, claim.take)
+            counter.held -= claim.take
+            counter.spend(used, steps.get(id(counter), 0))
+            if claim.unit == "nano_usd" and counter.spent > claim.limit:
+                past = max(past, min(counter.spent - claim.limit, used))
+        for gauge, _, one in self.gauges:
+            gauge.alive -= one
+        return past
+
+
+def joined(claims: tuple[Claim, ...], counters: Sequence[Counter]) -> CounterSet:
+    """The counters of a call that holds in more of them than it was admitted in."""
+    is_carried = len(set(map(_key, claims))) < len(claims)
+    return (CarriedSet if is_carried else CounterSet)(claims, counters)
+
+
+def _key(claim: Claim) -> _Key:
+    return claim.scope, claim.unit, claim.window

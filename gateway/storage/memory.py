@@ -22,8 +22,8 @@ from gateway.storage.base import (
     StorageUnavailable,
     WindowSpent,
 )
-from gateway.storage.claims import CallClaims, ClaimTemplate, surplus_of
-from gateway.storage.counter_set import CounterSet, Marks, Takes
+from gateway.storage.claims import CallClaims, ClaimTemplate, surplus_of, with_take
+from gateway.storage.counter_set import CounterSet, Marks, Takes, joined
 from gateway.storage.counters import TOTALS, Counter, Total, counter_of
 from gateway.storage.rolling import Rolling
 from gateway.types import MICRO, Unit
@@ -105,11 +105,25 @@ class MemorySharedStore:
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
         if unit not in TOTALS:
             raise ValueError(f"{unit} is not held in amounts")
-        hold = self._holds.get(hold_id)
-        if hold is None or hold[3] <= self._now():
+        hold, now = self._holds.get(hold_id), self._now()
+        if hold is None or hold[3] <= now:
             raise StorageUnavailable(f"{hold_id} is not held any more")
-        found, takes, *_ = hold
-        return found.extend(takes, unit, more, self._now())
+        found, takes, *_ = carried = self._carried(hold, unit, more, now)
+        fits = found.extend(takes, unit, more, now)
+        if fits and carried is not hold:
+            self._holds[hold_id] = carried
+        return fits
+
+    def _carried(self, hold: _Hold, unit: Unit, more: int, now: int) -> _Hold:
+        """The same hold, which may hold more of the unit in the windows of now as well."""
+        found, takes, marks, until, surplus = hold
+        ended = tuple([with_take(claim, 0) for claim in found.ended(unit, more, now)])
+        if not ended:
+            return hold
+        counters = [self._current(claim, now) for claim in ended]
+        carried = joined((*found.held(takes), *ended), (*found.counters, *counters))
+        marks = marks + CounterSet(ended, counters).marks_of_others(now)
+        return carried, carried.own_takes, marks, until, surplus
 
     async def reinstate(self, hold_id: str, claims: Sequence[Claim], ttl_s: float) -> None:
         now = self._now()
@@ -120,15 +134,17 @@ class MemorySharedStore:
         found, takes, marks, until, surplus = self._alive(hold_id, now) or new
         found.expect(-surplus)
         asked = {_key(claim): claim for claim in claims if claim.unit != "requests"}
+        held = found.held(takes)
         known = [
-            msgspec.structs.replace(claim, limit=asked.pop(_key(claim), claim).limit)
-            for claim in found.held(takes)
+            msgspec.structs.replace(claim, limit=asked.get(_key(claim), claim).limit)
+            for claim in held
         ]
-        lacks = list(asked.values())
+        had = set(map(_key, held))
+        lacks = [claim for key, claim in asked.items() if key not in had]
         counters = [self._current(claim, now) for claim in lacks]
         for claim, counter in zip(lacks, counters, strict=True):
             counter.insist(claim)
-        merged = CounterSet((*known, *lacks), (*found.counters, *counters))
+        merged = joined((*known, *lacks), (*found.counters, *counters))
         marks = marks + CounterSet(tuple(lacks), counters).marks_of_others(now)
         merged.expect(surplus)
         self._hold(hold_id, (merged, merged.own_takes, marks, max(until, expires), surplus))

@@ -204,8 +204,22 @@ function total.open(claim)
   local start, ends = bounds(claim.window)
   return {
     unit = claim.unit, take = claim.take, surplus = claim.surplus, limit = claim.limit, ends = ends,
+    window = claim.window, told = windows[claim.window],
     key = prefix .. 'total:' .. claim.scope .. ':' .. claim.unit .. ':' .. claim.window .. ':'
       .. text(start),
+  }
+end
+
+-- The same counter in the window of now: the entry itself while its own goes on, and where nobody can say
+-- which that is, since the window of a zone was told too long ago, or by a gateway of an earlier version.
+function total.today(entry)
+  local window, told = entry.window, entry.told
+  if entry.ends > now or not window or (told and told[#told] <= now) then return entry end
+  windows[window] = windows[window] or told
+  local start, ends = bounds(window)
+  return {
+    unit = entry.unit, take = 0, limit = entry.limit, ends = ends, window = window, told = told,
+    key = string.gsub(entry.key, '%d+$', '') .. text(start),
   }
 end
 

@@ -110,15 +110,27 @@ function operations.extend()
   local entries = cmsgpack.unpack(redis.call('GET', record_key(id)))
   local chosen = {}
   for _, entry in ipairs(entries) do
-    if entry.unit == unit then
-      kind_of(entry).read(entry)
-      if entry.used + more > entry.limit then return 0 end
-      chosen[#chosen + 1] = entry
+    if entry.unit == unit and not entry.over then
+      local kind, current = kind_of(entry), entry
+      kind.read(current)
+      if kind == total and current.used + more > current.limit then
+        current = total.today(entry)
+        kind.read(current)
+      end
+      if current.used + more > current.limit then return 0 end
+      chosen[#chosen + 1] = {entry, current}
     end
   end
-  for _, entry in ipairs(chosen) do
-    redis.call('HINCRBY', entry.key, 'held', text(more))
-    entry.take = entry.take + more
+  for _, pair in ipairs(chosen) do
+    local entry, current = unpack(pair)
+    current.take = current.take + more
+    if current == entry then
+      redis.call('HINCRBY', entry.key, 'held', text(more))
+    else
+      entry.over = true
+      total.take(current, tonumber(redis.call('ZSCORE', holds_key, id)) - now)
+      entries[#entries + 1] = current
+    end
   end
   redis.call('SET', record_key(id), cmsgpack.pack(entries), 'PX', RECORD_MS)
   return 1
@@ -131,6 +143,18 @@ local function settle_unknown()
   return text(0)
 end
 
+-- What the window of an entry has of what was used: no more than was held in it, where more was held in
+-- later ones; the last of these has the rest.
+local function part_of(entry, used, rests)
+  if not entry.over and next(rests) == nil then return used end
+  local counter = counter_of(entry)
+  local rest = rests[counter] or used
+  if not entry.over then return rest end
+  local part = math.min(rest, entry.take)
+  rests[counter] = rest - part
+  return part
+end
+
 -- {claims, {unit -> actual}} -> the nano-dollars that lie past a limit; 0 when the id was settled
 -- before.
 function operations.settle()
@@ -138,8 +162,10 @@ function operations.settle()
   local claims, actual = input[1], input[2]
   local ended, past = prefix .. 'ended:' .. id, 0
   if alive(id) then
+    local rests = {}
     for _, entry in ipairs(take_out(id)) do
-      past = math.max(past, kind_of(entry).settle(entry, actual[entry.unit] or 0, id))
+      local part = part_of(entry, actual[entry.unit] or 0, rests)
+      past = math.max(past, kind_of(entry).settle(entry, part, id))
     end
   elseif redis.call('EXISTS', ended) == 1 then
     return 0

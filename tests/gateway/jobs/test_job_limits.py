@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.clock import FakeClock
+from gateway.storage.base import Admitted
 from gateway.storage.memory import MemorySharedStore
 from tests.gateway.assembled import read
 from tests.gateway.jobs.gateways import POLICY, JobsGateway, with_jobs
 from tests.gateway.jobs.platforms import FakePlatform
+from tests.gateway.jobs.test_failed_attempts import LoadsOnce
 from tests.gateway.storage.claims import money
 
 LIMIT = 100_000_000
@@ -76,3 +78,23 @@ async def test_a_job_past_the_bound_of_those_that_wait_is_refused_and_holds_noth
         await client.post(f"/v1/jobs/{jobs[0]['id']}/cancel")
         await gateway.until_ended(jobs[0]["id"])
         await gateway.post(client, "far")
+
+
+async def test_a_job_that_lacks_something_after_its_window_has_it_of_the_next_one(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """It was accepted five seconds before midnight, and that day's limit is full."""
+    clock.move(86_400.0 - 5.0)
+    platform = LoadsOnce(clock)
+    platform.full = True
+    async with with_jobs(tmp_path, clock, platform, LIMITED) as gateway, gateway.client() as client:
+        job = await gateway.post(client, "far")
+        others = money("gateway", LIMIT, await left(gateway), window="day")
+        assert isinstance(await gateway.inner.shared.admit("others", [others], 60.0), Admitted)
+        await gateway.inner.shared.settle("others", [others], {"nano_usd": others.take})
+        for _ in range(20):
+            await clock.advance(0.5)
+        platform.full = False
+        ended = await gateway.until_ended(job["id"])
+        assert (ended.state, ended.cost_nano) == ("succeeded", 10_000_000 + platform.cost_nano)
+        assert await left(gateway) == LIMIT

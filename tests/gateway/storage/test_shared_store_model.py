@@ -53,19 +53,40 @@ TEMPLATES = {
 USERS = st.sampled_from(["user:a", "user:b"])
 AMOUNTS = st.integers(min_value=0, max_value=70)
 
+Parts = list[tuple[int, int]]
+"""(Microseconds since the epoch, amount) of each."""
+
 
 class Held:
     def __init__(self, claims: Sequence[Claim], now: float, ttl: float) -> None:
         self.claims = claims
         self.admitted_us = round(now * MICRO)
         self.expires = now + ttl
-        self.more: dict[Unit, int] = {}
+        self.more: list[tuple[Claim, int, int]] = []
 
-    def surplus(self, claim: Claim) -> int:
-        return claim.surplus
+    def surpluses(self, claim: Claim) -> list[tuple[int, int]]:
+        """(instant, amount)."""
+        return [(self.admitted_us, claim.surplus)]
 
-    def amount(self, claim: Claim) -> int:
-        return claim.take + self.more.get(claim.unit, 0)
+    def amounts(self, claim: Claim) -> list[tuple[int, int]]:
+        """The same of what was held at first, and of each time that it was more."""
+        more = [(at, amount) for of, at, amount in self.more if of == claim]
+        return [(self.admitted_us, claim.take), *more]
+
+    def used(self, claim: Claim, amount: int) -> list[tuple[int, int]]:
+        """The same of what was used: in each window no more than is held there, but the last."""
+        if claim.unit == "concurrent" or read_window(claim.window).rolling:
+            return [(self.admitted_us, amount)]
+        windows: dict[tuple[int, int], int] = {}
+        for at, held in self.amounts(claim):
+            window = bounds(claim.window, at)
+            windows[window] = windows.get(window, 0) + held
+        parts, (last, _) = [], list(windows.items())[-1]
+        for window, held in windows.items():
+            part = amount if window == last else min(amount, held)
+            parts.append((window[0], part))
+            amount -= part
+        return parts
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -102,19 +123,20 @@ class StoreMachine(RuleBasedStateMachine):
         return {name: held for name, held in self.held.items() if held.expires > now}
 
     def holds(
-        self, key: tuple[str, Unit, str], amount: Callable[[Held, Claim], int]
+        self, key: tuple[str, Unit, str], parts: Callable[[Held, Claim], Parts]
     ) -> list[tuple[int, int]]:
-        """(instant of admission, amount) of those that are alive."""
+        """(instant, amount) of those that are alive."""
         return [
-            (held.admitted_us, amount(held, claim))
+            part
             for held in self.alive().values()
             for claim in held.claims
             if (claim.scope, claim.unit, claim.window) == key
+            for part in parts(held, claim)
         ]
 
-    def held_now(self, key: tuple[str, Unit, str], amount: Callable[[Held, Claim], int]) -> int:
+    def held_now(self, key: tuple[str, Unit, str], parts: Callable[[Held, Claim], Parts]) -> int:
         """What is told of what is held: 0 of what is held in no amounts."""
-        holds = self.holds(key, amount)
+        holds = self.holds(key, parts)
         if key[1] == "concurrent":
             return 0
         if read_window(key[2]).rolling:
@@ -124,7 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def used(self, key: tuple[str, Unit, str], instant_us: int | None = None) -> int:
         now = round(self.clock.time() * MICRO) if instant_us is None else instant_us
-        holds = self.holds(key, Held.amount)
+        holds = self.holds(key, Held.amounts)
         if key[1] == "concurrent":
             return len(holds)
         spent = [(at, amount) for where, at, amount in self.spent if where == key]
@@ -140,11 +162,12 @@ class StoreMachine(RuleBasedStateMachine):
         begun = round(self.clock.time() * MICRO) - length
         return sum(amount for at, amount in spent if (at // step + 1) * step > begun)
 
-    def spend(self, claims: Sequence[Claim], instant_us: int, amounts: dict[Unit, int]) -> None:
-        for claim in claims:
+    def spend(self, held: Held, amounts: dict[Unit, int]) -> None:
+        for claim in held.claims:
             if claim.unit != "concurrent":
                 key = (claim.scope, claim.unit, claim.window)
-                self.spent.append((key, instant_us, amounts.get(claim.unit, 0)))
+                parts = held.used(claim, amounts.get(claim.unit, 0))
+                self.spent += [(key, at, amount) for at, amount in parts]
 
     # --- what can happen ------------------------------------------------------------------------
 
@@ -191,24 +214,30 @@ class StoreMachine(RuleBasedStateMachine):
             with pytest.raises(StorageUnavailable):
                 self.run(self.store.extend(name, unit, more))
             return
-        fits = all(
-            self.used((c.scope, c.unit, c.window), held.admitted_us) + more <= c.limit
-            for c in held.claims
-            if c.unit == unit
-        )
+        places = [(c, self.place(held, c, more)) for c in held.claims if c.unit == unit]
+        fits = all(self.used((c.scope, c.unit, c.window), at) + more <= c.limit for c, at in places)
         assert self.run(self.store.extend(name, unit, more)) == fits
         if fits:
-            held.more[unit] = held.more.get(unit, 0) + more
+            held.more += [(claim, at, more) for claim, at in places]
+
+    def place(self, held: Held, claim: Claim, more: int) -> int:
+        """An instant of the window in which more is held: the last one's, where that has room."""
+        last, now = held.amounts(claim)[-1][0], round(self.clock.time() * MICRO)
+        if read_window(claim.window).rolling or bounds(claim.window, last)[1] > now:
+            return last
+        has_room = self.used((claim.scope, claim.unit, claim.window), last) + more <= claim.limit
+        return last if has_room else now
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), nano=AMOUNTS, gpu=AMOUNTS, tokens=AMOUNTS)
     def settle(self, data: st.DataObject, nano: int, gpu: int, tokens: int) -> None:
         name = data.draw(st.sampled_from(sorted(self.held)))
         amounts: dict[Unit, int] = {"nano_usd": nano, "gpu_us": gpu, "tokens": tokens, "calls": 1}
-        alive = name in self.alive()
-        held = self.held.pop(name)
-        now = round(self.clock.time() * MICRO)
-        self.spend(held.claims, held.admitted_us if alive else now, amounts)
+        held = self.held[name]
+        if name not in self.alive():
+            held.admitted_us, held.more = round(self.clock.time() * MICRO), []
+        del self.held[name]
+        self.spend(held, amounts)
         self.run(self.store.settle(name, held.claims, amounts))
         self.ended[name] = held
 
@@ -225,7 +254,7 @@ class StoreMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.held)))
         held, now = self.held[name], self.clock.time()
         if name not in self.alive():
-            held.admitted_us, held.more, held.expires = round(now * MICRO), {}, 0.0
+            held.admitted_us, held.more, held.expires = round(now * MICRO), [], 0.0
         held.expires = max(held.expires, now + ttl)
         self.run(self.store.reinstate(name, held.claims, ttl))
 
@@ -249,8 +278,8 @@ class StoreMachine(RuleBasedStateMachine):
         expected = [max(0, limit - self.used(key)) for key, limit in LIMITS.items()]
         assert [status.remaining for status in statuses] == expected
         for status, key in zip(statuses, LIMITS, strict=True):
-            assert status.held == self.held_now(key, Held.amount)
-            assert status.surplus == self.held_now(key, Held.surplus)
+            assert status.held == self.held_now(key, Held.amounts)
+            assert status.surplus == self.held_now(key, Held.surpluses)
 
 
 _SETTINGS = settings(

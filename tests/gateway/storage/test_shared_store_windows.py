@@ -75,6 +75,48 @@ async def test_what_the_ledger_knows_leaves_a_rolling_window_step_by_step(
         assert await left(store, one) == 100
 
 
+@pytest.mark.parametrize("window", ["day", "day Europe/Berlin"])
+@pytest.mark.parametrize("used", [3, 9, 12])
+async def test_what_a_call_holds_more_belongs_to_the_window_of_that_time(
+    window: str, used: int, open_store: OpenStore, clock: FakeClock
+) -> None:
+    """That of its admission is full by then, and has no more of it than was held there."""
+    first, rest = claim(window, 10, 4), claim(window, 10, 6)
+    async with opened(open_store) as store:
+        at(clock, "2026-03-28T22:30:00")
+        await admit(store, "long", first, ttl=86_400.0)
+        await admit(store, "other", rest)
+        await store.settle("other", [rest], {"nano_usd": 6})
+        assert not await store.extend("long", "nano_usd", 1)
+        at(clock, "2026-03-29T01:00:00")
+        assert await left(store, first) == 10
+        assert not await store.extend("long", "nano_usd", 11)
+        assert await store.extend("long", "nano_usd", 5)
+        assert not await store.extend("long", "nano_usd", 6)
+        await store.reinstate("long", [claim(window, 20, 9)], 86_400.0)
+        assert await store.extend("long", "nano_usd", 1)
+        assert await left(store, first) == 4
+        assert await store.settle("long", [claim(window, 20, 10)], {"nano_usd": used}) == 0
+        assert await left(store, first) == 10 - max(0, used - 4)
+
+
+@pytest.mark.parametrize("ends", ["released", "expired"])
+async def test_what_is_held_in_two_windows_comes_back_in_both(
+    ends: str, open_store: OpenStore, clock: FakeClock
+) -> None:
+    async with opened(open_store) as store:
+        at(clock, "2026-03-28T23:59:00")
+        await admit(store, "long", claim("day", 10, 4))
+        at(clock, "2026-03-29T00:01:00")
+        assert await store.extend("long", "nano_usd", 10)
+        await refuse(store, "next", claim("day", 10, 1))
+        if ends == "released":
+            await store.release("long")
+        else:
+            clock.move(600.0)
+        await admit(store, "next", claim("day", 10, 10))
+
+
 MOVES = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30)), min_size=1, max_size=60)
 
 
