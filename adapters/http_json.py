@@ -129,7 +129,7 @@ class HttpJson(HttpBackend):
     async def probe(self) -> Probe:
         path = self._settings.health_path
         if path is None:
-            return Probe(ready=True, detail="not asked: there is no health_path")
+            return Probe(ready=True, detail="not asked: there is no health_path", asked=False)
         try:
             response = await self._api.send("GET", path)
         except BackendError as error:

@@ -159,7 +159,8 @@ class HuggingFace(HttpBackend):
     async def probe(self) -> Probe:
         if self._endpoint is None:
             ready = not self._starts.expected()
-            return Probe(ready=ready, detail="not asked, which would wake it: no endpoint is set")
+            detail = "not asked, which would wake it: no endpoint is set"
+            return Probe(ready=ready, detail=detail, asked=False)
         try:
             probe = probe_of(await self._endpoint.status())
         except BackendError as error:

@@ -99,7 +99,8 @@ class Modal:
         container: it is taken to be up for a while after a call."""
         if self._functions is None:
             ready = not self._starts.expected()
-            return Probe(ready=ready, detail="not asked, which would wake a container")
+            detail = "not asked, which would wake a container"
+            return Probe(ready=ready, detail=detail, asked=False)
         probe = await self._functions.probe()
         if probe.warm_workers is not None:
             self._starts.observe(warm=probe.ready)

@@ -14,7 +14,7 @@ from benchmarks.console.month import POLICY, fill
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.console")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=150_000)
     parser.add_argument("--port", type=int, default=8449)
     options = parser.parse_args()
     folder: Path = options.folder

@@ -30,7 +30,7 @@ async def keep_bills(ledger_file: Path, bills_file: Path, now: float, seed: int 
         lines = []
         for at, day in enumerate(sorted(sums)):
             row, start = sums[day], end - (len(sums) - at) * DAY
-            worked_s = row.gpu_us / MICRO * draw.uniform(1.01, 1.08)
+            worked_s = (row.gpu_us + row.cold_us) / MICRO * draw.uniform(1.01, 1.08)
             dearer = 1.04 if at >= len(sums) - 6 else 1.0
             disk = round(draw.uniform(0.002, 0.004) * NANO)
             cost = round(worked_s * _BILLED[name] * dearer * NANO) + disk

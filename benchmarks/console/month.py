@@ -25,6 +25,10 @@ _HOUR_S = 3_600
 _PAGE = 5_000
 _SLOTS = 2
 _POD_SECOND = 2.69 / _HOUR_S / _SLOTS
+_FULL = 1.5
+"""So many times the mean load fill the reserved machine; what comes beyond it spills."""
+_BATCH = 1.3
+"""So much more there was to do yesterday, when somebody began a batch."""
 
 
 class _User(NamedTuple):
@@ -56,18 +60,18 @@ _RUNS = {"minilm": 1.4, "llama-70b": 34.0, "flux-dev": 61.0}
 _TOKENS = {"minilm": (9_000, 0), "llama-70b": (4_100, 1_460), "flux-dev": (40, 0)}
 _TASKS = {"minilm": "embeddings", "llama-70b": "chat", "flux-dev": "infer"}
 _PLATFORMS = (
-    _Platform("runpod-flex", "runpod-h100-flex", 0.00116, 4.1),
-    _Platform("modal-spare", "modal-h100", 0.001097, 4.6),
-    _Platform("replicate-eu", "replicate-h100", 0.001525, 9.3),
+    _Platform("runpod-flex", "runpod-h100-flex", 0.00116, 11.0),
+    _Platform("modal-spare", "modal-h100", 0.001097, 14.0),
+    _Platform("replicate-eu", "replicate-h100", 0.001525, 38.0),
 )
 _ERRORS = ("backend_timeout", "backend_overloaded", "context_length_exceeded", "backend_failed")
 
 POLICY = """
 backends:
   h100-pod: {kind: http, base_url: "http://127.0.0.1:9", slots: 2, price: own-h100}
-  runpod-flex: {kind: http, base_url: "http://127.0.0.1:9", price: runpod-h100-flex, cold_start: {p50: 4.1s, p95: 9.8s}, idle_timeout: 5s, max_run: 15m}
-  modal-spare: {kind: http, base_url: "http://127.0.0.1:9", price: modal-h100, cold_start: {p50: 4.6s, p95: 5.9s}, idle_timeout: 60s, max_run: 15m}
-  replicate-eu: {kind: http, base_url: "http://127.0.0.1:9", price: replicate-h100, cold_start: {p50: 9.3s, p95: 11.7s}, idle_timeout: 60s, max_run: 15m}
+  runpod-flex: {kind: http, base_url: "http://127.0.0.1:9", price: runpod-h100-flex, cold_start: {p50: 11s, p95: 24s}, idle_timeout: 5s, max_run: 15m}
+  modal-spare: {kind: http, base_url: "http://127.0.0.1:9", price: modal-h100, cold_start: {p50: 14s, p95: 19s}, idle_timeout: 60s, max_run: 15m}
+  replicate-eu: {kind: http, base_url: "http://127.0.0.1:9", price: replicate-h100, cold_start: {p50: 38s, p95: 70s}, idle_timeout: 60s, max_run: 15m}
 models:
   minilm: {task: embeddings, backends: [h100-pod, runpod-flex], slo: 2s}
   llama-70b: {task: chat, backends: [h100-pod, runpod-flex, modal-spare], slo: 2s}
@@ -95,7 +99,7 @@ def rows_of_month(rows: int, now: float, seed: int = 7) -> Iterator[LedgerRow]:
     began = (now // _HOUR_S - DAYS * 24) * _HOUR_S
     hours = [began + at * _HOUR_S for at in range(DAYS * 24 + 1)]
     weights = [_busy(hour) for hour in hours]
-    each = rows * 0.985 / sum(weights)
+    each, mean = rows * 0.985 / sum(weights), sum(weights) / len(weights)
     number = 0
     for hour, weight in zip(hours, weights, strict=True):
         until = min(now, hour + _HOUR_S)
@@ -104,8 +108,9 @@ def rows_of_month(rows: int, now: float, seed: int = 7) -> Iterator[LedgerRow]:
         yesterday = _DAY_S <= now // _DAY_S * _DAY_S + _DAY_S - hour < 2 * _DAY_S
         for at in instants:
             number += 1
-            yield from _call(random_source, number, at, weight, yesterday)
-        yield from _unused(hour, until, weight)
+            load = weight / mean * (_BATCH if yesterday else 1)
+            yield from _call(random_source, number, at, load, yesterday)
+        yield from _unused(hour, until, weight / mean)
 
 
 def _busy(hour: float) -> float:
@@ -119,22 +124,22 @@ def _busy(hour: float) -> float:
 
 
 def _call(
-    draw: random.Random, number: int, at: float, weight: float, yesterday: bool
+    draw: random.Random, number: int, at: float, load: float, yesterday: bool
 ) -> Iterator[LedgerRow]:
     user = draw.choices(_USERS, [one.weight for one in _USERS])[0]
     if yesterday and draw.random() < 0.22:
         user = next(one for one in _USERS if one.name == "dave")
     model = draw.choice(user.models)
-    spilled = draw.random() < max(0.02, min(0.75, (weight - 0.85) * 0.8))
+    spilled = draw.random() < max(0.006, 1 - _FULL / load)
     platform = draw.choices(_PLATFORMS, (6, 3, 1))[0]
     if model == "flux-dev":
         platform = _PLATFORMS[2] if draw.random() < 0.5 else _PLATFORMS[1]
     run_s = draw.lognormvariate(math.log(_RUNS[model]), 0.45)
     cold_s = 0.0
-    if spilled and draw.random() < 0.05:
+    if spilled and draw.random() < (0.3 if load < 1.2 * _FULL else 0.1):
         cold_s = draw.lognormvariate(math.log(platform.cold_s), 0.25)
     failed = draw.random() < (0.012 if spilled else 0.002)
-    queue_s = draw.expovariate(1 / (0.02 + 0.3 * max(0.0, weight - 1)))
+    queue_s = draw.expovariate(1 / (0.02 + 0.3 * max(0.0, load - 1)))
     rate = platform.per_second if spilled else _POD_SECOND
     seconds = run_s + cold_s
     cost = 0.0 if failed else rate * seconds
@@ -165,7 +170,7 @@ def _call(
         queue_us=round(queue_s * MICRO),
         cold_us=round(cold_s * MICRO),
         exec_us=round(run_s * MICRO),
-        gpu_us=round(seconds * MICRO),
+        gpu_us=round(run_s * MICRO),
         hold_nano=round(cost * 3 * NANO),
         cost_nano=round(cost * NANO),
         cost_basis="estimated" if spilled else "reported",
@@ -190,39 +195,58 @@ def _history(
     if not spilled:
         return CallHistory(slo_s=2.0, price=price)
     nano = round(rate * run_s * NANO)
-    seen = SeenRecord(14, 8, 0, None, 0.0, 3.2, 0.8, None, None, 0.0, 0.0)
-    other = SeenRecord(
-        2, None, 2, None, 0.0, run_s, 0.4, platform.cold_s, platform.cold_s * 2, 0, 0
+    waits_s = draw.uniform(2.4, 9.0)
+    seen = SeenRecord(_SLOTS + 3, _SLOTS, 0, None, 0.0, run_s, 0.8, None, None, 0.0, 0.0)
+    warm = SeenRecord(
+        2,
+        None,
+        0 if cold_s else 2,
+        None,
+        0.0,
+        run_s,
+        0.4,
+        platform.cold_s,
+        platform.cold_s * 2,
+        0,
+        0,
     )
     attempts: tuple[AttemptRecord, ...] = ()
+    before: tuple[QuoteRecord, ...] = ()
+    spare = next(one for one in _PLATFORMS if one is not platform)
     if draw.random() < 0.1 or failed:
         attempts = (
-            AttemptRecord("modal-spare", "overloaded", "503: no room for one more", 0.012, 0.201),
+            AttemptRecord(spare.name, "overloaded", "503: no room for one more", 0.012, 0.201),
         )
+        near = round(nano * spare.per_second / platform.per_second)
+        one = SeenRecord(3, None, 1, None, 0.0, run_s, 0.4, spare.cold_s, spare.cold_s * 2, 0, 0)
+        before = (QuoteRecord(spare.name, 0.2, False, 0, False, near, near, near * 3, one),)
     return CallHistory(
         slo_s=2.0,
         quotes=(
+            *before,
             QuoteRecord(
-                platform.name, 0.3 + cold_s, cold_s > 0, 0, False, nano, nano, nano * 3, other
+                platform.name, 0.3 + cold_s, cold_s > 0, 0, False, nano, nano, nano * 3, warm
             ),
-            QuoteRecord("h100-pod", 3.9, False, 0.0, True, 0, nano // 4, nano, seen),
-            *_spare(platform, nano, other),
+            QuoteRecord("h100-pod", waits_s, False, 0.0, True, 0, nano // 4, nano, seen),
+            *(() if before else _spare(spare, nano, run_s)),
         ),
-        refused=(("replicate-eu", "over_max_price"),),
+        refused=() if platform.name == "replicate-eu" else (("replicate-eu", "over_max_price"),),
         attempts=attempts,
         price=price,
     )  # fmt: skip
 
 
-def _spare(platform: _Platform, nano: int, seen: SeenRecord) -> Iterator[QuoteRecord]:
-    """A backend that nobody had to ask, where it is not the one that answered."""
-    if platform.name != "modal-spare":
-        yield QuoteRecord("modal-spare", 4.6, True, 0, False, nano * 3, nano * 3, nano * 5, seen)
+def _spare(spare: _Platform, nano: int, run_s: float) -> Iterator[QuoteRecord]:
+    """A backend that nobody had to ask: it sleeps."""
+    cold_s = spare.cold_s
+    seen = SeenRecord(0, None, 0, None, 0.0, run_s, 0.4, cold_s, cold_s * 2, 0, 0)
+    dear = round(nano * (run_s + cold_s) / run_s)
+    yield QuoteRecord(spare.name, cold_s + 0.4, True, 0, False, dear, dear, dear * 3, seen)
 
 
-def _unused(hour: float, until: float, weight: float) -> Iterator[LedgerRow]:
+def _unused(hour: float, until: float, load: float) -> Iterator[LedgerRow]:
     """What nobody used of the reserved machine, and the pings that kept a platform warm."""
-    idle = max(0.05, 1 - 0.55 * weight) * 2.69 * (until - hour) / _HOUR_S
+    idle = max(0.03, 1 - load / _FULL / 1.04) * 2.69 * (until - hour) / _HOUR_S
     yield _own(f"idle_pod_{int(hour)}", "idle", hour, until, "h100-pod", idle)
     if datetime.datetime.fromtimestamp(hour, datetime.UTC).hour in range(7, 19):
         name = f"ping_{int(hour)}"

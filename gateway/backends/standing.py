@@ -26,6 +26,7 @@ class Standing:
         "_learned",
         "_rests",
         "_unwell",
+        "asked_at",
         "detail",
         "draining",
         "outage",
@@ -46,6 +47,8 @@ class Standing:
         """Whether a call would find a warm worker, as it said last; None where it said nothing."""
         self.detail = ""
         """What it said beside that."""
+        self.asked_at: float | None = None
+        """When it said so; None where it is not asked, or was not yet."""
         self.stuck = False
         """Calls wait at the platform and no worker can come, as it said last."""
         self._had_no_slots = False
@@ -110,6 +113,7 @@ class Standing:
     def hear(self, probe: Probe, now: float) -> None:
         """Takes over what the backend says of itself; a good word ends its rests."""
         self.probed_ready, self.detail, self.stuck = probe.ready, probe.detail, probe.stuck
+        self.asked_at = now if probe.asked else None
         self._had_no_slots = self._adapter.slots == 0
         self._unwell = probe.stuck or not probe.ready
         if probe.ready:

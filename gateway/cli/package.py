@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+EXAMPLE = "spillgate package shout.py:app --for runpod --out shout-runpod"
+
 
 def main(arguments: Sequence[str]) -> int:
     """Hands over to the runtime's own packaging; its exit status."""

@@ -44,8 +44,10 @@ class CommandHelp(msgspec.Struct, frozen=True):
 def usages(name: str, module: str, about: str) -> list[CommandHelp]:
     """The command, then each of its actions; ``module`` is below this package. One whose module
     has no parser hands over to another program, and has no options here."""
-    make = getattr(importlib.import_module(f"gateway.cli.{module}"), "_parser", None)
-    parser = _Parser(description=about) if make is None else make()
+    found = importlib.import_module(f"gateway.cli.{module}")
+    make = getattr(found, "_parser", None)
+    shown = f"example:\n  {getattr(found, 'EXAMPLE', '')}"
+    parser = _Parser(description=about, epilog=shown) if make is None else make()
     return [*_usages((name,), parser, about)]
 
 

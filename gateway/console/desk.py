@@ -6,7 +6,6 @@ Pages are written in a thread: a large one must not keep calls waiting.
 from __future__ import annotations
 
 import asyncio
-import datetime
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
@@ -25,7 +24,8 @@ from gateway.console.pages import backends, bill, calls, incidents, jobs, keys, 
 from gateway.console.sign_in.cookies import PREFIX, SIGN_IN, cookie_of, lead, session_of
 from gateway.console.sign_in.sessions import Sessions, form_token
 from gateway.console.sign_in.with_key import SignIn, check_same_site
-from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
+from gateway.console.visits import shown_tables
+from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link, told_instant
 from gateway.failed_keys import FailedKeys
 from gateway.money.usage_reports import refusal_of
 from gateway.service import Gateway
@@ -94,6 +94,7 @@ ROOMS: dict[str, ConsolePage] = {
         policy.sheet,
         {
             "check": policy.check,
+            "replay": policy.replay,
             "apply": policy.apply,
             "rollback": policy.roll_back,
             "limit": policy.set_limit,
@@ -220,6 +221,8 @@ class Desk:
         )
 
     async def _respond(self, visit: Visit, send: Send, given: Given) -> None:
+        if isinstance(given, HtmlPage) and shown_tables.PARAMETER in visit.params:
+            given = await asyncio.to_thread(self._table, visit, given)
         if isinstance(given, Onward):
             await lead(send, visit.context, given.to)
         elif isinstance(given, Sheet):
@@ -227,6 +230,13 @@ class Desk:
         else:
             body = await asyncio.to_thread(self._written, visit, given)
             await respond(send, visit.context, given.status, body, _HTML)
+
+    def _table(self, visit: Visit, page: HtmlPage) -> Sheet:
+        text = self._written(visit, page).decode()
+        found = shown_tables.shown(text, visit.params[shown_tables.PARAMETER])
+        if found is None:
+            raise _nothing_there()
+        return found
 
     def _written(self, visit: Visit, page: HtmlPage) -> bytes:
         values = {**_around(visit), "visit": visit, "zone": visit.tzinfo, **page.values}
@@ -321,14 +331,9 @@ def _environment(stamp: str) -> jinja2.Environment:
     shown = ("count", "money", "dollars", "duration", "micros", "hours", "share", "change",
              "amount", "when", "utc_day")  # fmt: skip
     pages.globals |= {name: getattr(figures, name) for name in shown}
-    pages.filters |= {"whose": words.whose, "ago": _told_instant}
+    pages.filters |= {"whose": words.whose, "ago": told_instant}
     pages.globals |= {"link": link, "prefix": PREFIX, "stamp": stamp}
     return pages
-
-
-def _told_instant(text: str, visit: Visit) -> str:
-    """An instant in the form of the API, as pages show it."""
-    return figures.when(datetime.datetime.fromisoformat(text).timestamp(), visit.tzinfo, "minute")
 
 
 def _around(visit: Visit) -> dict[str, Any]:

@@ -38,10 +38,16 @@ def backend_rows(gateway: Gateway) -> list[dict[str, Any]]:
             "warm_idle": backend.warm_idle,
             **_standing(backend, now, gateway.clock.time()),
             "detail": backend.standing.detail,
+            "asked_at": _asked_at(backend, now, gateway.clock.time()),
             **_plan(gateway, name),
         }
         for name, backend in gateway.active.backends.items()
     ]
+
+
+def _asked_at(backend: LiveBackend, now: float, now_at: float) -> str | None:
+    asked = backend.standing.asked_at
+    return None if asked is None else iso(now_at + asked - now, "milliseconds")
 
 
 def _plan(gateway: Gateway, name: str) -> dict[str, Any]:

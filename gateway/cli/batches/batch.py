@@ -21,7 +21,7 @@ from gateway.cli.batches.connection import (
     connected,
 )
 from gateway.cli.batches.results import ENDED, unanswered, write_results
-from gateway.cli.shared import command, fail, table
+from gateway.cli.shared import command, example, fail, table
 
 _LOOK_S = 1.0
 _AWAY_S = 120.0
@@ -57,21 +57,35 @@ def _parser() -> argparse.ArgumentParser:
         "spillgate batch run input.jsonl --out results.jsonl --deadline 8h --budget 5USD",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _add_run(actions.add_parser("run", help="run a file, wait for its end, write the results"))
-    listing = actions.add_parser("list", help="batches, newest first")
+    _add_run(_action(actions, "run", "run a file, wait for its end, write the results"))
+    listing = _action(actions, "list", "batches, newest first")
     listing.add_argument("--limit", default="20", metavar="N", help="so many; default: 20")
     listing.set_defaults(do=_list)
     add_connection(listing)
-    show = actions.add_parser("show", help="how far one has come")
+    show = _action(actions, "show", "how far one has come")
     show.add_argument("id", metavar="ID", help="batch_...")
     show.add_argument("--out", type=Path, metavar="FILE", help="write what has ended of it")
     show.set_defaults(do=_show)
     add_connection(show)
-    cancel = actions.add_parser("cancel", help="begin no more of its lines")
+    cancel = _action(actions, "cancel", "begin no more of its lines")
     cancel.add_argument("id", metavar="ID", help="batch_...")
     cancel.set_defaults(do=_cancel)
     add_connection(cancel)
     return parser
+
+
+_EXAMPLES = {
+    "run": "input.jsonl --out results.jsonl --deadline 8h --budget 5USD",
+    "list": "--limit 5",
+    "show": "batch_01a2b3 --out results.jsonl",
+    "cancel": "batch_01a2b3",
+}
+
+
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help: str
+) -> argparse.ArgumentParser:
+    return example(actions, name, help, f"spillgate batch {name} {_EXAMPLES[name]}")
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:

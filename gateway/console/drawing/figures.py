@@ -55,6 +55,8 @@ def duration(seconds: float | None) -> str:
     """'0.4 ms', '412 ms', '1.31 s', '18 s', '3 min 20 s', '5 h 12 min', '3 d 4 h'."""
     if seconds is None:
         return NOTHING
+    if seconds < 0:
+        return f"−{duration(-seconds)}"
     if seconds < 1:
         ms = seconds * 1_000
         return f"{ms:.1f} ms" if 0 < ms < 10 else f"{ms:.0f} ms"

@@ -19,7 +19,7 @@ from gateway.console.visits.acts import done
 from gateway.console.visits.asking import report_of, summed, whole
 from gateway.console.visits.spans import bounds, pieces_of, span_of, times_of
 from gateway.console.visits.standings import standings
-from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
+from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link, told_instant
 from gateway.storage.queries import UsageReport
 from gateway.types import MICRO, ApiError
 
@@ -55,7 +55,7 @@ async def sheet(visit: Visit) -> Sheet:
             "cold_p95_s", "price")  # fmt: skip
     active = visit.gateway.active.backends
     rows = [
-        (one.name, one.kind, one.words, one.slots, one.in_flight, one.waiting, one.warm_idle,
+        (one.name, one.kind, one.words, one.slots, one.running, one.in_line, one.warm_idle,
          one.cold_p50, one.cold_p95, price_words(active[one.name].price))
         for one in await standings(visit)
     ]  # fmt: skip
@@ -128,16 +128,17 @@ async def _one(visit: Visit, notice: str, row: str | None = None) -> HtmlPage:
         standings(visit),
     )
     cold = backend.learned.cold
+    stood = next(one for one in stand if one.name == backend.name)
     return HtmlPage(
         "backend.html",
         {
             "span": span,
-            "one": next(one for one in stand if one.name == backend.name),
+            "one": stood,
             "total": whole(by_time),
             "plot": _load(by_time, visit, backend),
             "starts": None if cold is None else _starts(cold.samples),
             "seen": 0 if cold is None else max(0, len(cold.samples) - 10),
-            "facts": _facts(backend),
+            "facts": _facts(backend, stood.row["asked_at"], visit),
             "models": {
                 row.group["model"]: row for row in by_model.rows if row.group["kind"] == "call"
             },
@@ -214,7 +215,7 @@ def _runs(visit: Visit, backend: LiveBackend) -> dict[str, Any]:
     }
 
 
-def _facts(backend: LiveBackend) -> list[tuple[str, str]]:
+def _facts(backend: LiveBackend, asked_at: str | None, visit: Visit) -> list[tuple[str, str]]:
     common, price = backend.spec.common, backend.price
     by = []
     if price is not None and price.source:
@@ -226,7 +227,8 @@ def _facts(backend: LiveBackend) -> list[tuple[str, str]]:
         ("at most at once", "as many as it likes" if backend.slots is None else f"{backend.slots}"),
         ("needed to be ready", "yes" if common.required else "no"),
         ("failures in a row", f"{backend.rests.health.failures}"),
-        ("it said last", backend.standing.detail or _said(backend.standing.probed_ready)),
+        ("asked last", "never" if asked_at is None else told_instant(asked_at, visit, "second")),
+        ("it said", backend.standing.detail or _said(backend.standing.probed_ready)),
     ]
 
 

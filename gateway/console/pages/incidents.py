@@ -37,6 +37,8 @@ class Incident(msgspec.Struct, frozen=True):
     elsewhere: int
     """Calls that another backend answered after the first choice had failed, in these hours."""
     href: str
+    calls_href: str
+    elsewhere_href: str
 
 
 async def show(visit: Visit) -> HtmlPage:
@@ -118,6 +120,8 @@ def _incident(
         failed=sum(row.errors for row in rows),
         elsewhere=sum(moved.get(piece.label, 0) for piece in pieces),
         href=link("calls", {"backend": backend, "outcome": "error", **bounds(whole)}),
+        calls_href=link("calls", {"backend": backend, **bounds(whole)}),
+        elsewhere_href=link("calls", {"reason": "FAILOVER", **bounds(whole)}),
     )
 
 

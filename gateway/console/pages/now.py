@@ -56,6 +56,7 @@ class Spender(msgspec.Struct, frozen=True):
     nano: int
     meaning: str
     href: str
+    calls_href: str
 
 
 async def show(visit: Visit) -> HtmlPage:
@@ -292,6 +293,7 @@ def _spenders(spent: UsageReport, by: str) -> list[Spender]:
             row.cost_nano,
             "accent",
             link("spend", {"range": "today", by: row.group[by]}),
+            link("calls", {"range": "today", by: row.group[by]}),
         )
         for row in named[:_SPENDERS]
     ]
@@ -299,10 +301,12 @@ def _spenders(spent: UsageReport, by: str) -> list[Spender]:
     left = 0 if spent.left_out is None else spent.left_out.cost_nano
     if rest or left:
         href = link("spend", {"range": "today", "by": by})
-        lines.append(Spender("all others", None, rest + left, "accent", href))
+        calls = link("calls", {"range": "today"})
+        lines.append(Spender("all others", None, rest + left, "accent", href, calls))
     for kind, name, meaning in (("idle", "idle", "idle"), ("ping", "kept warm", "warm")):
         nano = sum(row.cost_nano for row in spent.rows if row.group["kind"] == kind)
         if nano:
             href = link("spend", {"range": "today", "kind": kind, "by": "backend"})
-            lines.append(Spender(name, None, nano, meaning, href))
+            rows = link("calls", {"range": "today", "kind": kind})
+            lines.append(Spender(name, None, nano, meaning, href, rows))
     return lines

@@ -15,6 +15,7 @@ from gateway.api.admin import policy as admin
 from gateway.api.requests.request import Scope
 from gateway.console.visits import sheets
 from gateway.console.visits.acts import done
+from gateway.console.visits.replayed import HOURS, Comparison, replayed
 from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.types import ApiError
 
@@ -54,6 +55,7 @@ async def _page(
     draft: str | None = None,
     found: dict[str, Any] | None = None,
     problem: ApiError | None = None,
+    replay: Comparison | None = None,
 ) -> HtmlPage:
     query = f"limit={_SHOWN}"
     _, history = await admin.history(visit.gateway, _asking(visit, query), b"")
@@ -65,12 +67,14 @@ async def _page(
         "found": found,
         "diff": None if found is None else diff_lines(found["diff"]),
         "problem": problem,
+        "replay": replay,
+        "replayed_hours": HOURS,
         "now": now,
         "changes": history["data"],
         "in_force": policy.version,
         "done": _DONE.get(visit.params.get("done", "")),
     }
-    return HtmlPage("policy.html", values, 400 if problem else 200)
+    return HtmlPage("policy.html", values, problem.status if problem else 200)
 
 
 async def _earlier(visit: Visit) -> HtmlPage:
@@ -113,6 +117,19 @@ async def _checked(visit: Visit, draft: str) -> Given:
     except ApiError as error:
         return await _page(visit, draft=draft, problem=error)
     return await _page(visit, draft=draft, found=found)
+
+
+async def replay(visit: Visit) -> Given:
+    """What another policy would have cost over the calls of the last hours, beside its difference;
+    it is not put in force."""
+    draft = visit.form.get("yaml", "").replace("\r\n", "\n")
+    found: dict[str, Any] | None = None
+    try:
+        _, found = await admin.validate(visit.gateway, visit.scope, draft.encode())
+        told = await replayed(visit, draft)
+    except ApiError as error:
+        return await _page(visit, draft=draft, found=found, problem=error)
+    return await _page(visit, draft=draft, found=found, replay=told)
 
 
 async def apply(visit: Visit) -> Given:

@@ -13,7 +13,7 @@ from gateway.storage.key_store import KeyStore
 from gateway.types import ApiError, Principal
 from local_runtime.http.strangers import IDENTIFY
 
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _WHY = {
     "unknown": "This key is not known here.",
     "revoked": "This key was revoked.",
@@ -33,7 +33,7 @@ class SignIn:
         """The cookie of a new session. Raises ApiError 400 where the key came unprotected, 401 for
         one that is none, 403 where it is not for the console, 429 after too many."""
         context: RequestContext = scope["context"]
-        secure = not _is_plain_loopback(context)
+        secure = not _is_plain_loopback(scope)
         principal = self._keys.find(key) if key else None
         if principal is None or principal.token is not None:
             raise self._refusal(context, key)
@@ -79,14 +79,19 @@ def _cookie(name: str, secure: bool, lasts_s: int) -> bytes:
     return (text + ("; Secure" if secure else "")).encode()
 
 
-def _is_plain_loopback(context: RequestContext) -> bool:
-    """Whether the browser speaks plain HTTP to its own machine. Raises ApiError 400 where it does
-    so to another: what it sent has been read by whoever could."""
-    origin = context.headers.get(b"origin", b"").decode("latin-1")
+def _is_plain_loopback(scope: Scope) -> bool:
+    """Whether the browser speaks plain HTTP to its own machine: by the origin that it names, else
+    by its connection and the host that it asked for. Raises ApiError 400 where it does so to
+    another: what it sent has been read by whoever could."""
+    headers = scope["context"].headers
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    if origin in ("", "null"):
+        # A proxy in front would speak plain HTTP to us as well, but keeps the public name.
+        host = headers.get(b"host", b"").decode("latin-1")
+        return scope["scheme"] == "http" and _is_loopback(f"//{host}")
     if not origin.startswith("http://"):
         return False
-    host = urlsplit(origin).hostname or ""
-    if host in _LOOPBACK or host == "::1":
+    if _is_loopback(origin):
         return True
     raise ApiError(
         400,
@@ -94,6 +99,13 @@ def _is_plain_loopback(context: RequestContext) -> bool:
         "Open the console by https: a key must not cross the network unprotected. "
         "Have this one rotated.",
     )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return urlsplit(address).hostname in _LOOPBACK
+    except ValueError:
+        return False
 
 
 def check_same_site(context: RequestContext) -> None:

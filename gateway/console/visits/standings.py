@@ -23,8 +23,9 @@ class StandingOf(msgspec.Struct, frozen=True, kw_only=True):
     light: Light
     words: str
     slots: int | None
-    in_flight: int
-    waiting: int
+    running: int
+    in_line: int
+    """Behind those that run: here, or in the backend's own line."""
     warm_idle: int | None
     cold_p50: float | None
     cold_p95: float | None
@@ -59,14 +60,17 @@ async def standings(visit: Visit) -> list[StandingOf]:
 def _standing(row: dict[str, Any], backend: LiveBackend, now_at: float) -> StandingOf:
     cold = backend.learned.cold
     light, words = _words(row, now_at)
+    waits = backend.queue.waiting
+    if row["slots"] is not None:
+        waits = max(waits, row["in_flight"] - row["slots"])
     return StandingOf(
         name=row["backend"],
         kind=row["kind"],
         light=light,
         words=words,
         slots=row["slots"],
-        in_flight=row["in_flight"],
-        waiting=backend.queue.waiting,
+        running=max(0, row["in_flight"] - waits),
+        in_line=waits,
         warm_idle=row["warm_idle"],
         cold_p50=None if cold is None else cold.p50,
         cold_p95=None if cold is None else cold.p95,
@@ -92,8 +96,9 @@ def _words(row: dict[str, Any], now_at: float) -> tuple[Light, str]:
         return "away", row["detail"] or "has no worker yet"
     if row["warm"]:
         return "well", _busy(row)
-    known = f"asleep, as far as is known: {row['detail']}" if row["detail"] else ""
-    return "asleep", known or "asleep: a call would start it"
+    if row["asked_at"] is None:
+        return "asleep", "probably asleep: a call would start it"
+    return "asleep", f"asleep: {row['detail'] or 'a call would start it'}"
 
 
 def _busy(row: dict[str, Any]) -> str:

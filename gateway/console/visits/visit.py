@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
+from markupsafe import Markup
 
 from gateway.api.requests.request import RequestContext, Scope
+from gateway.console.drawing.figures import when
 from gateway.console.sign_in.cookies import PREFIX
 from gateway.service import Gateway
 from gateway.storage.calendar import zone_of
@@ -72,6 +74,11 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     def here(self, **changed: str | None) -> str:
         """The same page with other parameters; None leaves one out."""
         return link(self.page, {**self.params, **changed}, self.rest)
+
+
+def told_instant(text: str, visit: Visit, form: str = "minute") -> Markup:
+    """An instant in the form of the API, as pages show it."""
+    return when(datetime.datetime.fromisoformat(text).timestamp(), visit.tzinfo, form)
 
 
 def link(page: str, params: Mapping[str, str | None], rest: str = "") -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.cli import COMMANDS
+from gateway.cli.parsers import usages
 from gateway.clock import SystemClock
 from gateway.storage.base import LedgerRow
 from gateway.storage.sqlite.ledger import SqliteLedger
@@ -30,12 +31,20 @@ def test_the_help_of_every_command_ends_with_an_example_of_itself(
     assert re.match(rf"(SPILLGATE_KEY=\S+ )?spillgate {command}( |$)", example)
 
 
-@pytest.mark.parametrize("action", ["create", "list", "revoke", "rotate"])
-def test_the_help_of_each_thing_to_do_with_keys_ends_with_an_example(
-    action: str, shell: Shell
-) -> None:
-    example = shell("keys", action, "--help").partition("example:")[2].strip()
-    assert example.startswith(f"spillgate keys {action} --config ")
+def test_all_that_may_be_typed_has_an_example_and_json_where_it_tells_something() -> None:
+    told = [one for name, each in COMMANDS.items() for one in usages(name, *each)]
+    for one in told:
+        if one.actions:
+            continue
+        assert one.example.removeprefix("SPILLGATE_KEY=sg-... ").startswith(
+            f"spillgate {' '.join(one.words)}"
+        ), one.words
+        names = {name for option in one.options for name in option.names}
+        assert " ".join(one.words) in SAYS_NOTHING or "--json" in names, one.words
+
+
+SAYS_NOTHING = {"serve", "package", "completion", "webhooks secret"}
+"""They run, write files, or print one line for a program to read."""
 
 
 def test_the_help_names_every_command(shell: Shell) -> None:

@@ -60,7 +60,7 @@ def test_a_column_has_as_many_decimals_as_its_largest_needs() -> None:
     ("seconds", "text"),
     [(0, "0 ms"), (0.0004, "0.4 ms"), (0.412, "412 ms"), (1.31, "1.3 s"), (18, "18 s"),
      (59.4, "59 s"), (200, "3 min 20 s"), (3_600, "1 h"), (18_720, "5 h 12 min"),
-     (273_600, "3 d 4 h"), (None, "–")],
+     (273_600, "3 d 4 h"), (-3.5, "−3.5 s"), (-10_800, "−3 h"), (None, "–")],
 )  # fmt: skip
 def test_a_duration_has_the_unit_that_one_would_say(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text

@@ -46,6 +46,28 @@ async def test_a_session_is_a_cookie_for_the_console_alone(
             assert ("Secure" in parts) is is_secure
 
 
+@pytest.mark.parametrize(
+    ("address", "origin", "is_secure"),
+    [
+        ("http://127.0.0.1:8443", None, False),
+        ("http://[::1]:8443", None, False),
+        ("http://localhost:8443", "null", False),
+        ("https://127.0.0.1:8443", None, True),
+        ("http://gpu.example", None, True),
+        ("http://127.0.0.1:8443", "https://gpu.example", True),
+    ],
+    ids=["loopback", "ipv6", "origin-null", "tls", "a-proxy-that-speaks-tls", "by-its-origin"],
+)
+async def test_a_browser_that_names_no_origin_is_known_by_its_connection(
+    address: str, origin: str | None, is_secure: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin"} | ({"Origin": origin} if origin else {})
+    async with looked_at(tmp_path, clock) as gateway, browser(gateway) as client:
+        answer = await client.post(address + SIGN_IN, data={"key": gateway.key()}, headers=headers)
+        assert answer.status_code == 303
+        assert ("Secure" in answer.headers["set-cookie"].split("; ")) is is_secure
+
+
 async def test_a_key_that_crossed_the_network_in_the_clear_is_no_way_in(
     tmp_path: Path, clock: FakeClock
 ) -> None:
