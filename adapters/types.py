@@ -270,9 +270,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """Calls wait there and no worker can come: what is sent now would wait as long."""
     detail: str = ""
     """One line for a person; never a secret."""
-    asked: bool = True
-    """Its own word. False: it was not asked, as that would wake it or there is nothing to ask, and
-    the rest is what its calls have shown."""
+    asked: bool = True  # False: that would wake it, and its calls have shown the rest
 
 
 class WorkerMemory(msgspec.Struct, frozen=True, kw_only=True):

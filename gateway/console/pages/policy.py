@@ -15,7 +15,7 @@ from gateway.api.admin import policy as admin
 from gateway.api.requests.request import Scope
 from gateway.console.visits import sheets
 from gateway.console.visits.acts import done
-from gateway.console.visits.replayed import HOURS, Comparison, replayed
+from gateway.console.visits.replayed import HOURS, DraftPlayed, replayed
 from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.types import ApiError
 
@@ -55,7 +55,7 @@ async def _page(
     draft: str | None = None,
     found: dict[str, Any] | None = None,
     problem: ApiError | None = None,
-    replay: Comparison | None = None,
+    replay: DraftPlayed | None = None,
 ) -> HtmlPage:
     query = f"limit={_SHOWN}"
     _, history = await admin.history(visit.gateway, _asking(visit, query), b"")
@@ -126,7 +126,7 @@ async def replay(visit: Visit) -> Given:
     found: dict[str, Any] | None = None
     try:
         _, found = await admin.validate(visit.gateway, visit.scope, draft.encode())
-        told = await replayed(visit, draft)
+        told = await replayed(visit.gateway, draft, visit.now_at)
     except ApiError as error:
         return await _page(visit, draft=draft, found=found, problem=error)
     return await _page(visit, draft=draft, found=found, replay=told)

@@ -9,13 +9,12 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 
-from gateway.console.visits.visit import Visit
 from gateway.money.call_streams import CallStream
+from gateway.service import Gateway
 from gateway.storage.queries import CallsQuery, UsageQuery
 from gateway.types import ApiError
 
@@ -40,7 +39,7 @@ class Played(msgspec.Struct, frozen=True):
     cold_share: float
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class DraftPlayed(msgspec.Struct, frozen=True):
     """The policy in force, and the other one."""
 
     now: Played
@@ -52,24 +51,32 @@ class Comparison(msgspec.Struct, frozen=True):
         return 1 - self.then.cost_per_1000 / self.now.cost_per_1000 if self.now.cost_per_1000 else 0
 
 
-async def replayed(visit: Visit, draft: str) -> Comparison:
-    """Raises ApiError 409 where one runs, or where too few calls are known, and 503 where it came
-    to nothing; StorageUnavailable."""
+async def replayed(
+    gateway: Gateway, draft: str, now_at: float, python: str = sys.executable
+) -> DraftPlayed:
+    """``draft`` beside the policy in force; ``python`` runs it. Raises ApiError 409 where one runs,
+    or where too few calls are known, and 503 where it came to nothing; StorageUnavailable."""
     if _running:
         raise _refusal(409, "A replay runs already. Ask again when it has ended, in a minute.")
-    _running.add(visit.context.request_id)
+    _running.add(draft)
     try:
         with tempfile.TemporaryDirectory(prefix="spillgate-replay-") as folder:
-            return await _compared(visit, draft, Path(folder))
+            calls = await _recent(gateway, now_at, Path(folder))
+            texts = gateway.active.policy.document, draft
+            now, then = [await _played(python, calls, text) for text in texts]
+            return DraftPlayed(now, then)
     finally:
         _running.clear()
 
 
-async def _compared(visit: Visit, draft: str, folder: Path) -> Comparison:
-    calls = folder / "calls.jsonl"
-    known = 0
-    with calls.open("wb") as file:
-        async for piece in _recent(visit):
+async def _recent(gateway: Gateway, now_at: float, folder: Path) -> Path:
+    """Calls that the ledger has, as a file for a replay."""
+    rows = UsageQuery(since=now_at - HOURS * 3_600, until=now_at, where=_CALLS)
+    query = CallsQuery(rows=rows, most=1)
+    stream = CallStream(gateway.ledger, query, "jsonl", attempts=False, now_at=now_at)
+    path, known = folder / "calls.jsonl", 0
+    with path.open("wb") as file:
+        async for piece in stream.pieces():
             file.write(piece)
             known += piece.count(b"\n")
             if known >= MOST_CALLS:
@@ -80,25 +87,13 @@ async def _compared(visit: Visit, draft: str, folder: Path) -> Comparison:
             f"The ledger has {known} answered calls of the last {HOURS} hours: too few to say what "
             "another policy would have cost.",
         )
-    found = []
-    for name, text in (("now", visit.gateway.active.policy.document), ("then", draft)):
-        policy = folder / f"{name}.yaml"
-        policy.write_text(text, encoding="utf-8")
-        found.append(await _played(calls, policy))
-    return Comparison(*found)
+    return path
 
 
-async def _recent(visit: Visit) -> AsyncIterator[bytes]:
-    since = visit.now_at - HOURS * 3_600
-    query = CallsQuery(rows=UsageQuery(since=since, until=visit.now_at, where=_CALLS), most=1)
-    ledger = visit.gateway.ledger
-    stream = CallStream(ledger, query, "jsonl", attempts=False, now_at=visit.now_at)
-    async for piece in stream.pieces():
-        yield piece
-
-
-async def _played(calls: Path, policy: Path) -> Played:
-    command = (sys.executable, "-m", "gateway", "replay", str(calls), "--config", str(policy))
+async def _played(python: str, calls: Path, text: str) -> Played:
+    policy = calls.with_name("policy.yaml")
+    policy.write_text(text, encoding="utf-8")
+    command = (python, "-m", "gateway", "replay", str(calls), "--config", str(policy))
     process = await asyncio.create_subprocess_exec(
         *command,
         "--json",

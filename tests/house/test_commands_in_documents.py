@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.cli import COMMANDS
 from gateway.cli.parsers import CommandHelp, usages
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 COMMAND = re.compile(r"spillgate ([a-z][a-z-]*)((?: [^`\n|&;<>()]+)?)")
 
 
