@@ -63,7 +63,9 @@ def test_a_budget_is_raised_and_the_policy_before_it_returns(
     assert "200 USD/month" in page.input_value("textarea.yaml")
 
 
-def test_a_route_is_changed_by_its_yaml(visitor: Visitor, gateway: LiveGateway) -> None:
+def test_a_route_is_changed_by_its_yaml_and_replayed_first(
+    visitor: Visitor, gateway: LiveGateway
+) -> None:
     page = visitor.page
     visitor.sign_in(gateway.admin_key)
     visitor.open("policy")
@@ -76,6 +78,9 @@ def test_a_route_is_changed_by_its_yaml(visitor: Visitor, gateway: LiveGateway) 
     visitor.faults.clear()  # the browser tells of the answer 400
     page.fill("textarea.yaml", text.replace("max_price: 0.05", "max_price: 0.04"))
     page.get_by_role("button", name="See the difference").click()
+    page.get_by_role("button", name="What would it have saved?").click()
+    page.get_by_text("It would have").wait_for(timeout=120_000)
+    assert "this draft" in visitor.text()
     page.get_by_role("button", name="Put it in force").click()
     page.get_by_text("The policy is in force.").wait_for()
     page.get_by_role("button", name="Return to it").first.click()
