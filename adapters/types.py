@@ -77,10 +77,8 @@ COUNT_ROUTE = "/v1/messages/count_tokens"
 
 
 class Progress(msgspec.Struct, eq=False, gc=False):
-    """How a call gets on at a platform that has a queue of its own; its adapter writes it.
-
-    What an adapter does not know it leaves: a call then counts as begun when it was sent.
-    """
+    """How a call gets on at a platform that has a queue of its own; its adapter writes it. What an
+    adapter does not know it leaves: a call then counts as begun when it was sent."""
 
     queued_until: float = float("-inf")
     """The instant, on the Clock's monotonic scale, at which the platform last said that the call
@@ -218,12 +216,9 @@ class Conversation(Protocol):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A backend's answer: whole (``body``) or in pieces (``chunks``), never both.
-
-    A stream that ends without error is complete: an adapter that sees a cut raises
-    ``BackendError(TRUNCATED)`` from the iterator. Whoever takes ``chunks`` must exhaust it or
-    ``aclose()`` it.
-    """
+    """A backend's answer: whole (``body``) or in pieces (``chunks``), never both. A stream that
+    ends without error is complete: an adapter that sees a cut raises ``BackendError(TRUNCATED)``
+    from the iterator. Whoever takes ``chunks`` must exhaust it or ``aclose()`` it."""
 
     body: bytes = b""
     content_type: str = "application/json"
@@ -301,10 +296,8 @@ class ModelMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Handle(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that a platform has taken, in a form that may be written down.
-
-    Any later process with the same settings can ask about it: nothing in it is of this process.
-    """
+    """A job that a platform has taken, in a form that may be written down: any later process with
+    the same settings can ask about it."""
 
     job: str
     """The platform's own name for the job."""
@@ -321,6 +314,12 @@ class JobState(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["queued", "running", "done"]
     reply: Reply | None = None
     """The answer, exactly where the status is ``done``."""
+    logs: str = ""
+    """All that it has written so far."""
+    progress: msgspec.Raw | None = None
+    """How far it has come, in JSON of its own."""
+    pieces: tuple[msgspec.Raw, ...] = ()
+    """Of its output so far, each as JSON."""
 
 
 class BillLine(msgspec.Struct, frozen=True, kw_only=True):

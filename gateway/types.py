@@ -57,6 +57,9 @@ TOKEN_TAG = "client_token"  # noqa: S105 - a name
 """The tag that says by which token a call was made; nobody else may give it."""
 BATCH_TAG = "batch"
 """The tag that says of which batch a call is a line; nobody else may give it."""
+JOB_RECEIVERS = "jobs:"
+"""What the names of those begin with in the outbox who are told of jobs; no endpoint of a policy
+has such a name."""
 OWN_TAGS = frozenset((TOKEN_TAG, BATCH_TAG))
 """What the gateway itself counts by: neither keys nor requests give them."""
 

@@ -36,6 +36,14 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str | None = None
     data_removed: bool | None = None
     urls: dict[str, str] | None = None
+    logs: str | None = None
+
+    @property
+    def pieces(self) -> tuple[msgspec.Raw, ...]:
+        """Of its output, where that comes in pieces."""
+        if not bytes(self.output).startswith(b"["):
+            return ()
+        return tuple(msgspec.json.decode(self.output, type=list[msgspec.Raw]))
 
     @property
     def final(self) -> bool:

@@ -150,10 +150,14 @@ class Replicate:
     async def poll(self, handle: Handle) -> JobState:
         prediction = await self._asked(handle)
         if not prediction.final:
-            return JobState(status="queued" if prediction.status == _STARTING else "running")
+            return JobState(
+                status="queued" if prediction.status == _STARTING else "running",
+                logs=prediction.logs or "",
+                pieces=prediction.pieces,
+            )
         usage = self.conclude(handle.call, prediction)
         reply = reply_of(prediction, handle.task, usage, self._api.secrets)
-        return JobState(status="done", reply=reply)
+        return JobState(status="done", reply=reply, logs=prediction.logs or "")
 
     async def stop(self, handle: Handle) -> Usage | None:
         stopped = await self._api.cancel(handle.job)

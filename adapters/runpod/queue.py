@@ -44,6 +44,7 @@ from adapters.types import OPENAI_ROUTES, Call, Chunk, Handle, JobState, Progres
 RUN_LIMIT = 10_000_000
 """Bytes of a body that /run takes."""
 RUNSYNC_LIMIT = 20_000_000
+_SAYS_NOTHING = frozenset((b"", b"null"))
 
 
 class QueueCalls:
@@ -130,7 +131,10 @@ class QueueCalls:
         except BackendError as error:
             raise unanswered(error) from None
         if not job.final:
-            return JobState(status="queued" if job.status == QUEUED else "running")
+            return JobState(
+                status="queued" if job.status == QUEUED else "running",
+                progress=job.output if bytes(job.output) not in _SAYS_NOTHING else None,
+            )
         usage, failed = self.conclude(handle.call, job, self._submitted(handle))
         if failed is not None:
             raise failed

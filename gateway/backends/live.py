@@ -18,7 +18,7 @@ from adapters.base import (
     Warmable,
 )
 from adapters.errors import BackendError
-from adapters.types import Probe, Usage
+from adapters.types import Call, Probe, Usage
 from gateway.backends.concurrency import Concurrency
 from gateway.backends.current_price import CurrentPrice
 from gateway.backends.engine_line import EngineLine
@@ -39,7 +39,6 @@ from gateway.shared_timer import SharedTimer
 
 RECONSIDER_EVERY_S = 0.25
 """Calls in line are asked so often whether they would rather go elsewhere."""
-
 NEAR_S = 0.005
 """A shorter way is none: it is as long as a busy machine's own delays."""
 
@@ -321,14 +320,16 @@ class LiveBackend:
         self.queue.give_back(is_line=lease.is_line)
 
     def answered(
-        self, lease: Lease, model: str, usage: Usage, *, keeps_place: bool, user: str, body: bytes
+        self, lease: Lease, call: Call, came: Usage | Exception, *, keeps_place: bool, user: str
     ) -> None:
-        """The work has ended, and the call waits for something else: the machine is no more its,
-        nor its place in line, unless it ``keeps_place`` until its ``end``."""
+        """The work has ended, well or not, and the call waits for something else: the machine is no
+        more its, nor its place in line, unless it ``keeps_place`` until its ``end``."""
         if keeps_place:
             self.leases.hand_over(lease)
             self.in_flight += 1
-        self.end(lease, model, usage, None, user=user, body=body)
+        usage = came if isinstance(came, Usage) else None
+        failure = came if isinstance(came, BackendError) else None
+        self.end(lease, call.model, usage, failure, user=user, body=call.body)
         self._answered[id(lease)] = keeps_place
 
     def _was_answered(self, lease: Lease) -> bool:

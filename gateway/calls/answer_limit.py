@@ -1,8 +1,10 @@
 """Bounds for how long a backend may bring nothing: the attempt is broken off, the call is not.
 
-A stream has brought something with its first token, a whole answer when it is here. What the
-policy declares holds whatever follows; what was learned of a backend breaks off nothing unless
-another backend would be asked then, and is well.
+A stream has brought something with its first token, a whole answer when it is here. The bound of a
+stream is of what its caller sees, so it begins when the backend is asked; that of a whole answer is
+of the run, and begins with it. A cold start that was expected, and so was weighed when the backend
+was chosen, is of neither. What the policy declares holds whatever follows; what was learned of a
+backend breaks off nothing unless another backend would be asked then, and is well.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def first_token_limit(
     limit = active.rules(state.call.model, state.route).first_token
     if limit is None:
         limit = attempt.backend.spec.common.first_token
-    until = attempt.asked_at + (inf if limit is None else limit)
+    until = inf if limit is None else attempt.asked_at + attempt.start_s + limit
     return AnswerLimit(timer, lambda now: now >= until, "The backend sent no first token in time.")
 
 

@@ -27,6 +27,10 @@ _WHILE_IT_WAITS = frozenset((FailureClass.TIMEOUT, FailureClass.CANCELLED))
 """What may end a call that waits in a platform's queue."""
 
 NOTHING = Usage()
+UNUSED = Usage(
+    exec_s=0.0, gpu_s=0.0, input_tokens=0, output_tokens=0, images=0, audio_s=0.0, reported=True
+)
+"""Of an attempt that has failed at no cost."""
 
 
 class StreamProgress(msgspec.Struct):
@@ -39,8 +43,9 @@ class StreamProgress(msgspec.Struct):
     covered: float = inf
     """Of these, how many what is held covers, or would cover, were the call limited; no bound where
     none are paid."""
-    answered: bool = False
-    """The backend has answered a whole call, which goes on: nothing more is used."""
+    ended_at: float = inf
+    """When the backend was done with a call that goes on, in monotonic seconds: nothing more is
+    used."""
 
 
 class AtBackend(Protocol):
@@ -90,12 +95,16 @@ class Attempt(msgspec.Struct, frozen=True):
         }
 
     @property
+    def start_s(self) -> float:
+        """Seconds that a cold start may take, where one was expected."""
+        cold = self.backend.learned.cold
+        return cold.p95 if self.lease.expected_cold and cold is not None else 0.0
+
+    @property
     def begins_at(self) -> float:
         """Monotonic seconds: when the run should begin, after the platform's own queue and what a
         cold start may take."""
-        cold = self.backend.learned.cold
-        start_s = cold.p95 if self.lease.expected_cold and cold is not None else 0.0
-        return max(self.asked_at, self.call.progress.queued_until) + start_s
+        return max(self.asked_at, self.call.progress.queued_until) + self.start_s
 
     @property
     def must_end_at(self) -> float:
@@ -172,8 +181,20 @@ class Attempt(msgspec.Struct, frozen=True):
         where that is broken off. ``now``: when the backend has answered, in monotonic seconds."""
         used = self.used(reply.usage)
         self.progress.usage = self._seen_until(now, used)
-        self.progress.answered = True
+        self.progress.ended_at = now
         return msgspec.structs.replace(reply, usage=used)
+
+    def failed(self, raised: BackendError, now: float) -> BackendError:
+        """The failure as it is understood; what it has used stays so however long the call goes on.
+        ``now``: when the backend has failed, in monotonic seconds."""
+        failure = self.understood(raised, now)
+        self.progress.usage = self.used_by_failure(failure, now) or UNUSED
+        self.progress.ended_at = now
+        return failure
+
+    def at_work_until(self, now: float) -> float:
+        """The last instant of its work, up to ``now``; both in monotonic seconds."""
+        return min(now, self.progress.ended_at)
 
     def teach(self, used: Usage, parts: InputParts) -> None:
         """What this success tells of how much must be held for the next such call."""
@@ -202,7 +223,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def _seen_until(self, now: float, reported: Usage | None) -> Usage:
         queue_s, cold_s = self._waited_there()
-        elapsed = max(0.0, now - self.asked_at - queue_s - cold_s)
+        elapsed = max(0.0, self.at_work_until(now) - self.asked_at - queue_s - cold_s)
         seen = credible(reported or self.progress.usage)
         exec_s = elapsed if seen.exec_s is None else seen.exec_s
         seen = self._counted(seen, self._probably_made(exec_s))

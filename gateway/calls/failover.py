@@ -52,12 +52,13 @@ class Failover:
 
     def record(self, state: CallState, attempt: Attempt, raised: BackendError) -> BackendError:
         """Counts and keeps a failed attempt; returns its failure as it is understood."""
-        now = self._clock.monotonic()
+        clock_now = self._clock.monotonic()
+        now = attempt.at_work_until(clock_now)
         failure = attempt.understood(raised, now)
         name, kind = attempt.backend.name, failure.failure
         if kind is not FailureClass.SHORTAGE:
             self._metrics.failures.labels(name, kind.slug).inc()
-        state.failed(attempt, failure, now, self._clock.time())
+        state.failed(attempt, failure, now, self._clock.time() - (clock_now - now))
         state.answered(attempt, now)
         state.earlier_s = state.answered_s
         log.warning(

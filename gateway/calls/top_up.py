@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from math import inf
 
 from gateway.calls.admission import without_dearest
 from gateway.calls.attempt import Attempt
@@ -278,8 +279,9 @@ class TopUp:
 
 
 def _uses_more(state: CallState, attempt: Attempt) -> bool:
-    """Whether the call is at the backend: an answer that waits to be kept costs nothing more."""
-    return state.attempt is attempt and not attempt.progress.answered
+    """Whether the call is at the backend: what came of it, and waits to be kept, costs nothing
+    more."""
+    return state.attempt is attempt and attempt.progress.ended_at == inf
 
 
 def _holds(state: CallState) -> list[tuple[str, Sequence[Claim]]]:

@@ -21,7 +21,7 @@ class SystemResolver:
     """Names by the system's own resolver, on threads of its own: a server of names that hangs holds
     up no other work."""
 
-    def __init__(self, threads: int = 4) -> None:
+    def __init__(self, threads: int = 16) -> None:
         self._threads = ThreadPoolExecutor(threads, "webhook-names")
 
     async def __call__(self, host: str, port: int) -> list[str]:

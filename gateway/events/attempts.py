@@ -16,6 +16,8 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
     allow_private: bool = False
     ca_file: str | None = None
     """PEM file of the authority that is believed; None: the system's."""
+    owner: str = ""
+    """Who has named it: what the names of one owner take holds up nobody else's."""
 
 
 class ReceiverAnswer(msgspec.Struct, frozen=True):

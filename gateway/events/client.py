@@ -12,6 +12,7 @@ import contextlib
 import logging
 import ssl
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -26,6 +27,8 @@ _MOST_ANSWER = 16 * 1024
 """Bytes of an answer that are read, so that a server may end in good order."""
 _READ_S = 1.0
 _MOST_HINT_S = 86_400.0
+_NAMES_AT_ONCE = 2
+"""Names of one owner that are looked up: a server of names that hangs takes a thread each."""
 
 
 class WebhookClient:
@@ -33,6 +36,8 @@ class WebhookClient:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
+        self._looking = WeakValueDictionary[str, asyncio.Semaphore]()
+        """Owner -> how many more of its names may be looked up."""
         self._clients: dict[str | None, httpx.AsyncClient] = {}
 
     async def post(self, target: Receiver, headers: dict[str, str], body: str) -> ReceiverAnswer:
@@ -50,7 +55,9 @@ class WebhookClient:
         parts = urlsplit(target.url)
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme.lower() == "https" else 80)
-        addresses = await dialled(host, port, self._resolve, allow_private=target.allow_private)
+        allows = target.allow_private
+        async with self._may_look(target.owner):
+            addresses = await dialled(host, port, self._resolve, allow_private=allows)
         client = self._clients.get(target.ca_file) or self._make(target.ca_file)
         for last, address in ((one == addresses[-1], one) for one in addresses):
             request = client.build_request(
@@ -66,6 +73,12 @@ class WebhookClient:
                 if last:
                     raise
         raise AssertionError("there is an address")
+
+    def _may_look(self, owner: str) -> asyncio.Semaphore:
+        looking = self._looking.get(owner)
+        if looking is None:
+            looking = self._looking[owner] = asyncio.Semaphore(_NAMES_AT_ONCE)
+        return looking
 
     def _make(self, ca_file: str | None) -> httpx.AsyncClient:
         client = self._clients[ca_file] = httpx.AsyncClient(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -20,10 +21,11 @@ from gateway.events.bodies import USAGE, USAGE_BATCH, usage_message
 from gateway.events.pauses import pause_s, rest_s
 from gateway.events.signatures import headers_of
 from gateway.metrics import Metrics
-from gateway.policy.sections.webhooks import JOBS, WebhookEndpoint, WebhookSettings, secret_bytes
+from gateway.policy.sections.webhooks import WebhookEndpoint, WebhookSettings, secret_bytes
 from gateway.storage.base import LedgerRow, StorageUnavailable
 from gateway.storage.outbox import Attempted, Delivery, Message, Outbox
 from gateway.tasks import BackgroundTasks
+from gateway.types import JOB_RECEIVERS
 
 log = logging.getLogger("spillgate")
 T = TypeVar("T")
@@ -31,6 +33,8 @@ T = TypeVar("T")
 _LOOK_EVERY_S = 1.0
 AT_ONCE = 8
 """Messages that are on their way to one endpoint."""
+_RECEIVERS_AT_ONCE = 32
+"""Receivers of one key's jobs that are sent to: it may name as many as it likes."""
 _LEASE_S = 10.0
 """Beyond the longest attempt, until another gateway takes a message that was never marked."""
 _GONE = 410
@@ -65,6 +69,8 @@ class WebhookSender:
         self._draw = draw
         self._tasks = BackgroundTasks()
         self._busy: set[str] = set()
+        self._at = Counter[str]()
+        """Owner -> endpoints that are being sent to."""
         self._failures: dict[str, int] = {}
         """Endpoint -> attempts that failed since the last one that did not."""
         self._resting: dict[str, float] = {}
@@ -86,8 +92,10 @@ class WebhookSender:
         due = await self._stored(self._outbox.due()) or set()
         known = {name for name in due if self._settings().receiver(name) is not None}
         for name in sorted(known - self._busy):
-            if self._clock.monotonic() >= self._resting.get(name, 0.0):
+            is_rested = self._clock.monotonic() >= self._resting.get(name, 0.0)
+            if is_rested and self._at[_owner_of(name)] < _RECEIVERS_AT_ONCE:
                 self._busy.add(name)
+                self._at[_owner_of(name)] += 1
                 self._tasks.run(self.serve(name))
 
     async def subscribe(self) -> None:
@@ -118,6 +126,8 @@ class WebhookSender:
                 pass
         finally:
             self._busy.discard(name)
+            self._at[_owner_of(name)] -= 1
+            self._at += Counter()  # without those that have none
 
     async def _round(self, name: str) -> bool:
         """Sends what is due, a few at once; False where nothing more is to be done now."""
@@ -184,6 +194,7 @@ class WebhookSender:
             timeout_s=settings.timeout,
             allow_private=settings.allow_private,
             ca_file=endpoint.ca_file,
+            owner=_owner_of(message.endpoint),
         )
         secrets = [one for one in (endpoint.secret, endpoint.previous_secret) if one is not None]
         headers = headers_of(
@@ -196,6 +207,7 @@ class WebhookSender:
         failed = [one.delivery for one in attempted if one.again_s is not None]
         if len(failed) < len(attempted):
             self._failures.pop(name, None)
+            self._resting.pop(name, None)
             return True
         failures = self._failures[name] = self._failures.get(name, 0) + 1
         self._resting[name] = self._clock.monotonic() + rest_s(failures, self._draw.random())
@@ -220,7 +232,12 @@ class WebhookSender:
 
 def _label(endpoint: str) -> str:
     """Of its metrics: those whom jobs name are many."""
-    return "jobs" if endpoint.startswith(JOBS) else endpoint
+    return "jobs" if endpoint.startswith(JOB_RECEIVERS) else endpoint
+
+
+def _owner_of(endpoint: str) -> str:
+    """Who has named a receiver: a key, where a job names it, else whoever wrote the policy."""
+    return ":".join(endpoint.split(":", 2)[:2]) if endpoint.startswith(JOB_RECEIVERS) else endpoint
 
 
 def _usage_of(endpoint: str, batched: bool, rows: Sequence[LedgerRow]) -> Message:

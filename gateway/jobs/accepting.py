@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from adapters.types import Call, Reply, Task
+from adapters.types import JSON_TYPE, Call, Reply, Task
 from gateway.active_policy import ActivePolicy
 from gateway.calls.attempt import Attempt
 from gateway.calls.dispatcher import Dispatcher
@@ -17,7 +17,7 @@ from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.jobs.digests import AsSent, request_digests
-from gateway.jobs.records import JobDialect, JobRequest, to_text
+from gateway.jobs.records import JobDialect, JobRequest, kept_body, to_text
 from gateway.preferences import Preferences
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import JobStore, KnownJob, LineFull, NewJob
@@ -35,6 +35,12 @@ class AskedJob(msgspec.Struct, frozen=True, kw_only=True):
     preferences: Preferences
     sent: AsSent | None = None
     """None: its caller gave the model's own name."""
+    content_type: str = JSON_TYPE
+    """Of the body."""
+    path: str = ""
+    """Of a route that the policy names."""
+    betas: str = ""
+    """Of a message: its header ``anthropic-beta``."""
     deadline_s: float | None = None
     """Seconds from now; None: as the policy says."""
     keep_s: float | None = None
@@ -224,10 +230,15 @@ _NOT_YET = _NotYet()
 
 
 def _request(active: ActivePolicy, asked: AskedJob, state: CallState) -> JobRequest:
+    text, in_base64 = kept_body(asked.body)
     return JobRequest(
         model=asked.model,
         task=asked.task,
-        body=asked.body.decode(),
+        body=text,
+        base64=in_base64,
+        content_type=asked.content_type,
+        path=asked.path,
+        betas=asked.betas,
         principal=asked.principal,
         preferences=state.preferences,
         policy=active.policy.version,
@@ -253,7 +264,9 @@ def request_name(key_id: str, key: str) -> str:
 
 
 def _digests_of(asked: AskedJob) -> tuple[str, ...]:
-    return request_digests(asked.task, asked.model, asked.body, asked.sent)
+    return request_digests(
+        asked.task, asked.model, asked.body, asked.sent, asked.content_type, asked.betas
+    )
 
 
 def _checked(known: KnownJob, digests: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from gateway.storage.jobs.states import ENDED
 COMMENT_EVERY_S = 15.0
 """Load balancers end a connection that says nothing for a minute or so."""
 _COMMENT = b": waiting\n\n"
+_PAGE = 500
 
 
 class JobFollower:
@@ -47,10 +48,12 @@ class JobFollower:
                 await self._jobs.news.wait(news, COMMENT_EVERY_S)
 
     async def _events(self) -> bytes:
-        text = b""
-        for event in await self._jobs.store.events(self._id, self._after):
-            self._after = event.number
-            text += _framed(event)
+        text, pages = b"", 0
+        while page := await self._jobs.store.events(self._id, self._after, _PAGE):
+            self._after, pages = page[-1].number, pages + 1
+            text += b"".join(map(_framed, page))
+            if len(page) < _PAGE:
+                break
         return text
 
     async def _of_job(self, job: StoredJob, over: bool) -> bytes:

@@ -3,12 +3,13 @@ bound, which lie with the stored files of its user."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
-from adapters.types import Reply, Task
+from adapters.types import JSON_TYPE, Reply, Task
 from gateway.backends.demands import Demands
 from gateway.clock import Clock
 from gateway.files.files import Files, NewFile
@@ -16,7 +17,12 @@ from gateway.files.inputs import FileInputs
 from gateway.jobs.records import JobAnswer, JobRequest, answer_of
 from gateway.money.inputs import InputParts
 from gateway.policy.sections.store import FileSettings
+from gateway.storage.base import StorageUnavailable
 from gateway.storage.jobs.base import StoredJob
+
+log = logging.getLogger("spillgate")
+
+_AGAIN_S = 1.0
 
 
 class ResolvedBody(NamedTuple):
@@ -46,7 +52,9 @@ class LargeBodies:
     async def request(self, request: JobRequest, demands: Demands) -> JobRequest:
         """With the files that it names, and what it holds and needs then. Raises ApiError, and
         StorageUnavailable."""
-        given = request.body.encode()
+        given = request.call_body
+        if request.content_type != JSON_TYPE:
+            return request
         body = await self.inputs.resolved(request.principal, given)
         if body is given:
             return request
@@ -58,8 +66,17 @@ class LargeBodies:
             wanted = msgspec.structs.replace(wanted, needs=needs)
         return msgspec.structs.replace(request, body=body.decode(), preferences=wanted)
 
+    async def surely(self, job: StoredJob, reply: Reply) -> JobAnswer:
+        """What is kept of a reply, as soon as there is a place for it."""
+        while True:
+            try:
+                return await self.answer(job, reply)
+            except StorageUnavailable as unavailable:
+                log.error("job %s: %s; its result waits", job.id, unavailable)
+                await self._clock.sleep(_AGAIN_S)
+
     async def answer(self, job: StoredJob, reply: Reply) -> JobAnswer:
-        """What is kept of a reply. Raises StorageUnavailable."""
+        """The same. Raises StorageUnavailable."""
         size = len(reply.body)
         if size <= self._settings().inline:
             return answer_of(reply)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
@@ -29,14 +29,20 @@ class Meanwhile:
             self._said.add_done_callback(mark_seen)
             raise
 
-    async def within(self, limit: AbstractContextManager[None], work: Awaitable[T]) -> T:
+    async def within(
+        self,
+        limit: AbstractContextManager[None],
+        work: Awaitable[T],
+        failed: Callable[[Exception], AbstractContextManager[None]],
+    ) -> T:
         """What ``work`` gives, within its limit; raises what it does once all is said, which takes
-        none of its time."""
+        none of its time, but what has ``failed`` does."""
         try:
             with limit:
                 return await work
-        except Exception:
-            await self.is_said()
+        except Exception as error:
+            with failed(error):
+                await self.is_said()
             raise
 
     async def is_said(self) -> None:

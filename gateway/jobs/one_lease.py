@@ -49,6 +49,7 @@ from gateway.types import ApiError
 log = logging.getLogger("spillgate")
 
 _FULL_S = 1.0
+_STORE_AGAIN_S = 1.0
 
 
 class OneLease:
@@ -85,7 +86,8 @@ class OneLease:
 
     async def see_through(self, run: JobRun) -> None:
         """Until it has ended, waits again, or is left to another gateway. Raises
-        StorageUnavailable: then the lease runs out, and whoever takes it next goes on."""
+        StorageUnavailable: then the lease runs out, and whoever takes it next goes on by what is
+        written down of it."""
         outcome = await self._outcome(run)
         run.is_over = True
         if run.state is not None and run.state.ending is not None:
@@ -96,11 +98,21 @@ class OneLease:
         elif isinstance(outcome, IsLeft):
             await self._store.leave(job.id, job.epoch)
         else:
-            attempt = "" if outcome.attempt is None else to_text(outcome.attempt)
-            error = "" if outcome.why is None else to_text(outcome.why)
-            await self._store.put_back(
-                job.id, job.epoch, outcome.pause_s, attempt=attempt, error=error
-            )
+            await self._put_back(run, outcome)
+
+    async def _put_back(self, run: JobRun, waits: Waits) -> None:
+        """As soon as the store takes it: what is written down may say that a backend has it, by a
+        step whose answer was lost, and who goes by that takes it for interrupted."""
+        attempt = "" if waits.attempt is None else to_text(waits.attempt)
+        error = "" if waits.why is None else to_text(waits.why)
+        while True:
+            id, epoch = run.job.id, run.job.epoch
+            try:
+                await self._store.put_back(id, epoch, waits.pause_s, attempt=attempt, error=error)
+                return
+            except StorageUnavailable as unavailable:
+                log.error("job %s: %s; it waits for the store", id, unavailable)
+                await self._clock.sleep(_STORE_AGAIN_S)
 
     async def _outcome(self, run: JobRun) -> Outcome:
         job, row = run.job, run.job.row
@@ -183,7 +195,10 @@ class OneLease:
             id=job.id,
             model=request.model,
             task=request.task,
-            body=request.body.encode(),
+            body=request.call_body,
+            content_type=request.content_type,
+            path=request.path,
+            betas=request.betas,
             deadline=now + min(left_s, longest_s),
         )
         state = CallState(

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.types import Handle, Reply, Task, Usage
+from adapters.types import JSON_TYPE, Handle, Reply, Task, Usage
 from gateway.preferences import Preferences
 from gateway.storage.base import LedgerRow
 from gateway.types import ApiError, Principal, Unit
@@ -26,8 +26,15 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     model: str
     task: Task
-    body: str
-    """The JSON of a call of the task."""
+    body: str = ""
+    """What a call of the task takes; in ``base64``, where it is no text."""
+    base64: str = ""
+    content_type: str = JSON_TYPE
+    """Of the body."""
+    path: str = ""
+    """Of a route that the policy names."""
+    betas: str = ""
+    """Of a message: its header ``anthropic-beta``."""
     principal: Principal
     preferences: Preferences
     policy: str
@@ -37,6 +44,10 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dialect: JobDialect | None = None
     named: str = ""
     """What its caller called the model, where that is another name than its own."""
+
+    @property
+    def call_body(self) -> bytes:
+        return base64.b64decode(self.base64) if self.base64 else self.body.encode()
 
 
 class JobSpent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -116,6 +127,14 @@ _fault = msgspec.json.Decoder(JobFault).decode
 def to_text(record: msgspec.Struct) -> str:
     """A record as the store keeps it."""
     return _encode(record).decode()
+
+
+def kept_body(body: bytes) -> tuple[str, str]:
+    """A body as text, or as what is no text in base64; the other one is empty."""
+    try:
+        return body.decode(), ""
+    except UnicodeDecodeError:
+        return "", base64.b64encode(body).decode()
 
 
 def read_request(text: str) -> JobRequest:

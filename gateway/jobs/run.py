@@ -35,6 +35,7 @@ from gateway.clock import Clock
 from gateway.dialects.asking import ask, is_understood
 from gateway.jobs.large import LargeBodies
 from gateway.jobs.meanwhile import Meanwhile
+from gateway.jobs.news import ToldMeanwhile
 from gateway.jobs.records import (
     JobAnswer,
     JobSpent,
@@ -90,6 +91,7 @@ class JobRun:
         self._unkept = unkept or UnkeptAnswers()
         self._begins = begins
         self._meanwhile = Meanwhile()
+        self._told = ToldMeanwhile(store, job.id, is_new=job.epoch == 1)
         self.job = job
         self.attempt = read_attempt(job.attempt)
         self.state: CallState | None = None
@@ -172,28 +174,22 @@ class JobRun:
             return self._answer.reply()
         try:
             limit = TimeLimit(self._clock, self.state, attempt, self.most_run_s)
-            reply = await self._meanwhile.within(limit, self._asked(attempt))
+            failed = functools.partial(self._unkept.failed, self.state, attempt, self._clock)
+            reply = await self._meanwhile.within(limit, self._asked(attempt), failed)
             reply = attempt.backend.redactor.over(reply)
             reply = attempt.answered(reply, self._clock.monotonic())
             with self._unkept.waiting(self.state, attempt, reply):
                 await self._meanwhile.is_said()
-                await self._keep(await self._answer_of(reply))
+                await self._told.write(attempt.backend.redactor)
+                large = self.large
+                answer = answer_of(reply) if large is None else await large.surely(self.job, reply)
+                await self._keep(answer)
         except JobLost:
             self._leave_at_once()
         except BackendError:  # what is asked next, there as well, is another attempt
             self.attempt = msgspec.structs.replace(self.attempt, handed=False, handle=None)
             raise
         return reply
-
-    async def _answer_of(self, reply: Reply) -> JobAnswer:
-        """As it is kept: by reference where it is large."""
-        while self.large is not None:
-            try:
-                return await self.large.answer(self.job, reply)
-            except StorageUnavailable as unavailable:
-                log.error("job %s: %s; its result waits", self.job.id, unavailable)
-                await self._clock.sleep(_STORE_AGAIN_S)
-        return answer_of(reply)
 
     async def _keep(self, answer: JobAnswer) -> None:
         self._answer, text = answer, to_text(answer)
@@ -345,6 +341,7 @@ class JobRun:
                     raise
                 wait_s = min(error.retry_after or 0.0, LONGEST_PAUSE)
             else:
+                self._told.seen(found)
                 if found.reply is not None:
                     return found.reply
                 await self._seen(attempt, found)
@@ -357,10 +354,12 @@ class JobRun:
     async def _seen(self, attempt: Attempt, found: AtPlatform) -> None:
         if found.status == "queued":
             attempt.call.progress.queued_until = self._clock.monotonic()
-        elif self._state != "running":
-            with contextlib.suppress(StorageUnavailable):  # the next question says it again
+            return
+        with contextlib.suppress(StorageUnavailable):  # the next question says it again
+            if self._state != "running":
                 moved = await self._store.move(self.job.id, self.job.epoch, "running")
                 self._moved("running", moved)
+            await self._told.write(attempt.backend.redactor)
 
     async def _out_of_time(self, adapter: LongRunning, handle: Handle) -> BackendError:
         usage = await self._stopped(adapter, handle)

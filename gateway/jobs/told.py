@@ -13,9 +13,9 @@ from gateway.events.bodies import MOST_BYTES, message
 from gateway.jobs.outcomes import EndsAs
 from gateway.jobs.records import read_request, to_text
 from gateway.jobs.views import ended
-from gateway.policy.sections.webhooks import JOBS
 from gateway.storage.jobs.base import StoredJob
 from gateway.storage.outbox import Message
+from gateway.types import JOB_RECEIVERS
 
 Views = Mapping[str, Callable[[StoredJob], dict[str, Any]]]
 """The name of another protocol -> a job as its callers see it."""
@@ -26,7 +26,7 @@ def receiver_of(job: StoredJob) -> str:
     """Its name in the outbox: one for each key and host, so that one which hangs holds up no
     other."""
     host = (urlsplit(job.webhook).hostname or "").lower()
-    return f"{JOBS}{job.key_id}:{host}"
+    return f"{JOB_RECEIVERS}{job.key_id}:{host}"
 
 
 def message_id(job_id: str) -> str:

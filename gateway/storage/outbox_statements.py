@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.storage.outbox import Attempted, Message, ToldOnce
 from gateway.storage.rows import COLUMNS
-from gateway.types import MICRO
+from gateway.types import JOB_RECEIVERS, MICRO
 
 Statement = tuple[str, tuple[Any, ...]]
 """SQL, and its values."""
@@ -219,7 +219,16 @@ def prune(keep_us: int, most_deliveries: int, most: int) -> list[Statement]:
             (most_deliveries,),
         ),
         ("DELETE FROM budget_facts WHERE ends_at < {now} - ?", (_LATE_US,)),
+        # Whoever ends a job locks its receiver before it puts the message: what is looked at again
+        # behind the same lock has none.
+        (f"SELECT name FROM endpoints WHERE {_IDLE}{{lock}}", (keep_us,)),  # noqa: S608
+        (f"DELETE FROM endpoints WHERE {_IDLE}", (keep_us,)),  # noqa: S608
     ]
+
+
+_IS_FREE = "NOT EXISTS (SELECT 1 FROM outbox WHERE endpoint = name)"
+_IDLE = f"name LIKE '{JOB_RECEIVERS}%' AND COALESCE(disabled_at, 0) < {{now}} - ? AND {_IS_FREE}"
+"""Of receivers that jobs have named: those of whom nothing is kept."""
 
 
 def _drop(table: str, oldest: str, keep_us: int, most: int) -> Statement:

@@ -91,6 +91,9 @@ async def answer_by_job(
         principal=context.principal,
         preferences=preferences,
         sent=parsed.sent,
+        content_type=parsed.content_type,
+        path=parsed.path,
+        betas=parsed.betas,
         deadline_s=gateway.active.longest(parsed.model) if named else None,
         idempotency_key=idempotency_key(context),
     )

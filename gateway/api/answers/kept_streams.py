@@ -40,7 +40,9 @@ async def answer_kept(
     """``answer`` makes the call where the name is new. Raises ApiError: 409 where it is another
     request's, 410 where its answer was too long, 429 where too much is kept of its user's."""
     streams = _streams_of(gateway)
-    digest, *older = request_digests(parsed.task, parsed.model, parsed.body, parsed.sent)
+    digest, *older = request_digests(
+        parsed.task, parsed.model, parsed.body, parsed.sent, betas=parsed.betas
+    )
     new = NewStream(
         id=context.request_id,
         name=request_name(context.principal.key_id, idempotency_key(context)),

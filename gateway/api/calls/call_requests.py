@@ -195,8 +195,6 @@ def serve(
     preferences = all_preferences(gateway, context, parsed)
     given = context.headers
     if (PREFER in given or IDEMPOTENCY_KEY in given) and becomes_job(context):
-        if parsed.content_type != JSON_TYPE or parsed.path:
-            raise _no_job()
         if parsed.stream and prefers_job(context) is None:
             by_itself = kept_call(gateway, context, parsed, preferences)
             return answer_kept(gateway, context, parsed, by_itself, receive, send)
@@ -312,16 +310,6 @@ async def _serve(
         else:
             state.job.add_done_callback(lambda _: gateway.log_ending(state))
     return state
-
-
-def _no_job() -> ApiError:
-    return ApiError(
-        400,
-        "unsupported",
-        "A form with files, or a route that the policy names, becomes no job: leave the headers "
-        "Prefer and Idempotency-Key out.",
-        param="Prefer",
-    )
 
 
 async def _answer(

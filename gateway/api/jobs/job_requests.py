@@ -205,7 +205,7 @@ def asked_again(active: ActivePolicy, job: StoredJob, principal: Principal) -> A
     not for it, and 404 for one that is gone."""
     before = read_request(job.request)
     active.model(before.model, principal, before.named)
-    body = before.body.encode()
+    body = before.call_body
     return AskedJob(
         model=before.model,
         task=before.task,
@@ -216,6 +216,9 @@ def asked_again(active: ActivePolicy, job: StoredJob, principal: Principal) -> A
         deadline_s=job.deadline - job.created_at,
         keep_s=job.keep_s,
         webhook=job.webhook,
+        content_type=before.content_type,
+        path=before.path,
+        betas=before.betas,
         most_run_s=before.most_run_s,
         dialect=before.dialect,
     )

@@ -19,6 +19,7 @@ from adapters.settings import (
     SettingError,
     check_webhook,
 )
+from gateway.types import JOB_RECEIVERS
 
 Topic = Literal["usage", "budget", "keys"]
 ScopeKind = Literal["key", "user", "plan", "tag", "model", "backend", "warm-pool", "gateway"]
@@ -29,9 +30,6 @@ LEAST_SECRET = 24
 """Bytes of a secret, and the most: Standard Webhooks, "Signature scheme"."""
 MOST_SECRET = 64
 DEFAULT_BATCH = 100
-JOBS = "jobs:"
-"""What the names of those begin with in the outbox who are told of jobs; no endpoint of a policy
-has such a name."""
 
 
 def parse_webhook_url(value: Any) -> str:
@@ -115,7 +113,7 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def receiver(self, name: str) -> WebhookEndpoint | None:
         """Whoever has this name in the outbox; None where that is nobody any more."""
-        if name.startswith(JOBS) and self.jobs is not None:
+        if name.startswith(JOB_RECEIVERS) and self.jobs is not None:
             return self.jobs.endpoint()
         return self.endpoints.get(name)
 

@@ -335,7 +335,7 @@ def end(
     if message is not None:
         receiver = (
             "INSERT INTO endpoints (name, usage) SELECT CAST(? AS TEXT), 0 "
-            f"WHERE {_IN_STATE} ON CONFLICT (name) DO NOTHING"
+            f"WHERE {_IN_STATE} ON CONFLICT (name) DO UPDATE SET usage = endpoints.usage"
         )
         statements.append((receiver, (message.endpoint, *known)))
         statements.append(put_where(message, _IN_STATE, known))

@@ -21,7 +21,7 @@ from gateway.types import MICRO, NANO
 from tests.gateway.batches.gateways import ENDED, BatchesGateway, input_of, with_batches
 from tests.gateway.events.senders import PlayedClient
 from tests.gateway.files.places import places_in
-from tests.gateway.jobs.dying import DyingStatements, Fuse, Moment, dying
+from tests.gateway.jobs.dying import DyingStatements, Fuse, Moment, Outage, Side, dying
 from tests.gateway.jobs.gateways import POLICY, JobsGateway
 from tests.gateway.jobs.platforms import FakePlatform
 from tests.waiting import until
@@ -133,5 +133,55 @@ async def test_each_line_is_answered_once_wherever_the_gateway_dies(
 ) -> None:
     step = 1
     while await die_at(step, moment, tmp_path / f"{step}", model, canceled):
+        step += 1
+    assert step > 10
+
+
+async def away_at(step: int, moment: Moment, side: Side, folder: Path) -> bool:
+    """False where a batch has no such step."""
+    clock = FakeClock()
+    platform = FakePlatform(clock, runs_for=1.0)
+    folder.mkdir()
+    outage = Outage(step, moment, side, clock)
+    async with (
+        dying_batches(folder, clock, platform, outage) as gateway,
+        gateway.client() as client,
+    ):
+        url = "/v1/infer/far"
+        asked = {"endpoint": url, "completion_window": "24h"}
+        data = input_of([{"x": n} for n in range(LINES)], url)
+        asked["input_file_id"] = await gateway.upload(client, data)
+        outage.armed = True
+        asking = asyncio.ensure_future(client.post("/v1/batches", json=asked))
+        listed: list[dict[str, Any]] = []
+
+        async def over() -> bool:
+            await clock.advance(0.5)
+            if outage.is_away:
+                return False
+            answer = await client.get("/v1/batches")
+            if answer.status_code != 200:  # it went just now
+                return False
+            listed[:] = answer.json()["data"]
+            if not listed:  # it was refused, or is about to be
+                return asking.done()
+            return all(one["status"] in ENDED for one in listed)
+
+        await until(over, "the batch ends", every_s=0.001)
+        where = f"{side} is away {moment} step {step}, {outage.steps[step - 1 :]}"
+        for one in listed:
+            await check(gateway, client, one, where)
+            assert len(platform.jobs) <= LINES, where
+    return len(outage.steps) >= step
+
+
+@pytest.mark.parametrize(
+    ("moment", "side"), [("before", "store"), ("after", "store"), ("before", "shared")]
+)
+async def test_each_line_is_answered_once_whoever_is_away_for_a_while_at_whichever_step(
+    side: Side, moment: Moment, tmp_path: Path
+) -> None:
+    step = 1
+    while await away_at(step, moment, side, tmp_path / f"{step}"):
         step += 1
     assert step > 10

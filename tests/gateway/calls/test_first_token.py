@@ -87,3 +87,48 @@ async def test_a_stream_that_says_nothing_for_ever_is_kept_within_bounds(
         assert isinstance(stream, SettledStream)
         async with stream:
             assert len([piece async for piece in stream]) == 1000
+
+
+COLD = (
+    policy(route=", first_token: 2s")
+    .replace(
+        "first: {kind: fake,",
+        "first: {kind: fake, cold_start: {p50: 5s, p95: 9s}, idle_timeout: 60s,",
+    )
+    .replace("slo: 5s", "slo: 60s")
+)
+
+
+@pytest.mark.parametrize(("starts_s", "tried"), [(10.0, []), (14.0, ["first"])])
+async def test_a_start_that_was_expected_comes_before_the_time_of_the_first_token(
+    starts_s: float, tried: list[str], tmp_path: Path, clock: FakeClock
+) -> None:
+    """It was weighed when the backend was chosen: nine seconds, and two for the token."""
+    async with assembled(tmp_path, clock, COLD) as gateway:
+        for name in ("first", "second"):
+            gateway.fake(name).tell([Chunk(b"data: {}\n\n")])
+        gateway.fake("first").cold_s = starts_s
+        state, task = gateway.start(stream=True)
+        await gateway.until_asked("first")
+        await gateway.until_done([task], step=0.5)
+        stream = task.result()
+        assert isinstance(stream, SettledStream)
+        async with stream:
+            assert [piece async for piece in stream] == [b"data: {}\n\n"]
+        assert [one.backend for one in state.tried] == tried
+
+
+async def test_a_platform_without_room_is_left_when_the_time_of_the_first_token_is_over(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """It is said not to have begun."""
+    async with assembled(tmp_path, clock, policy(route=", first_token: 2s")) as gateway:
+        gateway.fake("first").queues_for = 100.0
+        gateway.fake("second").tell([Chunk(b"data: {}\n\n")])
+        state, task = gateway.start(stream=True)
+        await gateway.until_asked("first")
+        await gateway.until_done([task], step=0.5)
+        stream = task.result()
+        assert isinstance(stream, SettledStream)
+        await stream.drop()
+        assert [(one.backend, one.slug) for one in state.tried] == [("first", "not_started")]

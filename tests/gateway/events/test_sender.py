@@ -17,7 +17,8 @@ from gateway.events.addresses import SystemResolver
 from gateway.events.client import WebhookClient
 from gateway.events.pauses import FIRST_S, LONGEST_S, pause_s, rest_s
 from gateway.metrics import Metrics
-from gateway.storage.outbox import Outbox
+from gateway.policy.sections.webhooks import JobWebhooks
+from gateway.storage.outbox import Message, Outbox
 from tests.gateway.events.receivers import receiving, saying
 from tests.gateway.events.senders import USAGE, PlayedClient, sender_of, sent_all, settings
 from tests.gateway.storage.books import OpenBooks
@@ -244,3 +245,36 @@ def test_a_receivers_own_pause_is_waited_for_up_to_a_day() -> None:
 
 def test_an_endpoint_that_fails_is_asked_once_a_minute_at_least() -> None:
     assert [rest_s(failures, 0.0) for failures in (1, 2, 3, 100)] == [2.0, 4.0, 8.0, 60.0]
+
+
+async def test_receivers_that_one_key_has_named_hold_up_no_other(
+    open_books: OpenBooks, clock: FakeClock
+) -> None:
+    """However many of them hang."""
+
+    class Hanging(PlayedClient):
+        async def post(self, target: Any, headers: Any, body: Any) -> Any:
+            hanging.append(target.owner)
+            if target.owner == "jobs:key_a":
+                await asyncio.Event().wait()
+            return await super().post(target, headers, body)
+
+    hanging, client = list[str](), Hanging()
+    names = [*(f"jobs:key_a:h{n}.example.com" for n in range(100)), "jobs:key_b:one.example.com"]
+    async with open_books() as (_, outbox, *_):
+        wanted = settings(jobs=JobWebhooks(secret=USAGE.secret))
+        sender = sender_of(outbox, client, clock, settings=wanted)
+        await outbox.subscribe(dict.fromkeys(names, False))
+        await outbox.put([message_to(name) for name in names])
+        await sender.look()
+        async with asyncio.timeout(60):
+            while not client.sent:
+                await asyncio.sleep(0.001)
+        await sender.aclose()
+    assert hanging.count("jobs:key_a") == 32
+
+
+def message_to(name: str) -> Message:
+    return Message(
+        id="m", endpoint=name, topic="job.failed", body="{}", url="https://x.example.com/"
+    )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
 from adapters.base import Backend
+from adapters.errors import BackendError, FailureClass
 from adapters.fake import FakeSettings
 from adapters.types import Call, Handle, JobState, Reply, Usage
 from gateway.app import build_gateway, running
@@ -17,7 +19,15 @@ from gateway.clock import FakeClock
 from gateway.events.attempts import Receiver, ReceiverAnswer
 from gateway.policy.model import BackendSpec
 from gateway.service import Gateway
-from gateway.storage.base import Admitted, Claim, Counted, LedgerRow, Refused
+from gateway.storage.base import (
+    Admitted,
+    Claim,
+    Counted,
+    LedgerRow,
+    MaybeWritten,
+    Refused,
+    StorageUnavailable,
+)
 from gateway.storage.jobs.sql_jobs import SqlJobs
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.outbox_statements import Statement
@@ -62,9 +72,72 @@ class Fuse:
             await self._die()
         return done
 
+    async def read(self, work: Callable[[], Awaitable[T]]) -> T:
+        """A question that changes nothing is no step."""
+        return await work()
+
     async def _die(self) -> None:
         self.blown.set()
         await asyncio.Event().wait()
+
+
+Side = Literal["store", "shared", "backend"]
+
+
+class Outage(Fuse):
+    """One neighbour of a gateway is away for some seconds, from one of its steps on, which was not
+    done, or done and its answer lost; it counts the steps of that neighbour alone."""
+
+    def __init__(
+        self, at: int, moment: Moment, side: Side, clock: FakeClock, lasts_s: float = 4.0
+    ) -> None:
+        super().__init__(at, moment)
+        self._side = side
+        self._clock = clock
+        self._lasts_s = lasts_s
+        self._until = -math.inf
+
+    @property
+    def is_away(self) -> bool:
+        return self._clock.monotonic() < self._until
+
+    async def around(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        if not self.armed or _side_of(name) != self._side:
+            return await work()
+        if self.is_away:
+            raise _away(name, "before")
+        self.steps.append(name)
+        if len(self.steps) != self.at:
+            return await work()
+        self._until = self._clock.monotonic() + self._lasts_s
+        if self.moment == "after":
+            await work()
+        raise _away(name, self.moment)
+
+    async def read(self, work: Callable[[], Awaitable[T]]) -> T:
+        if self._side == "store" and self.is_away:
+            raise StorageUnavailable("it is away")
+        return await work()
+
+
+def _side_of(name: str) -> Side | None:
+    if name.startswith(("store", "ledger")):
+        return "store"
+    if name.startswith("shared"):
+        return "shared"
+    return None if name == "post" else "backend"
+
+
+def _away(name: str, moment: Moment) -> Exception:
+    """What a step of that name raises."""
+    lost = moment == "after"
+    if name.startswith("ledger") and lost:
+        return MaybeWritten("its answer was lost")
+    if _side_of(name) != "backend":
+        return StorageUnavailable("it is away")
+    if lost and name in ("invoke", "submit"):
+        return BackendError(FailureClass.AMBIGUOUS, "its answer was lost")
+    return BackendError(FailureClass.UNREACHABLE, "nobody answers")
 
 
 class DyingStatements(SqliteStatements):
@@ -74,7 +147,7 @@ class DyingStatements(SqliteStatements):
         reads = all(sql.startswith("SELECT") for sql, _ in batch)
         run = super().run
         if reads:
-            return await run(batch)
+            return await self.fuse.read(lambda: run(batch))
         return await self.fuse.around(f"store: {batch[-1][0][:40]}", lambda: run(batch))
 
 

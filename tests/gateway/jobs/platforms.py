@@ -4,6 +4,7 @@ the real ones."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -36,6 +37,8 @@ class FakePlatform:
         """It answers no question."""
         self.full = False
         """It takes no job."""
+        self.says: Callable[[float], JobState] | None = None
+        """What it shows of a job that has run for so many seconds."""
         self.names = asyncio.Event()
         """It says the names of the jobs that it takes."""
         self.names.set()
@@ -60,9 +63,10 @@ class FakePlatform:
             return JobState(status="queued")
         if isinstance(job.ends, BackendError):
             raise job.ends
+        said = JobState(status="running") if self.says is None else self.says(lasts)
         if lasts < self.queues_for + self.runs_for:
-            return JobState(status="running")
-        return JobState(status="done", reply=job.ends or self._answer())
+            return said
+        return msgspec.structs.replace(said, status="done", reply=job.ends or self._answer())
 
     def _answer(self) -> Reply:
         usage = Usage(exec_s=self.runs_for, gpu_s=self.runs_for, reported=True)

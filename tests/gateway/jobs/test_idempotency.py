@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any, get_args
 
 from adapters.errors import BackendError, FailureClass
+from adapters.types import Capabilities, Task
 from gateway.clock import FakeClock
-from tests.gateway.jobs.gateways import with_jobs
+from tests.gateway.jobs.gateways import POLICY, with_jobs
 
 KEY = {"Idempotency-Key": "8e03978e-40d5-43e8-bc93-6894a57f9324"}
 
@@ -84,3 +86,60 @@ async def test_who_hangs_up_finds_the_answer_when_it_comes_back(
         await gateway.until_done([again], 0.5)
         assert again.result().json() == {"ok": True}
         assert len(gateway.fake("home").calls) == 1
+
+
+ALL_TASKS = Capabilities(tasks=frozenset(get_args(Task)))
+OCR = POLICY.replace(
+    "models:\n", "models:\n  ocr: {task: other, path: /v1/ocr, backends: [home]}\n"
+)
+PICTURE = b"\xff\xd8\x00 no text"
+
+
+def form(picture: bytes = PICTURE) -> dict[str, Any]:
+    return {"data": {"x": "1"}, "files": {"file": ("a.jpg", picture, "image/jpeg")}}
+
+
+async def test_a_form_is_the_same_request_however_its_boundary_is_drawn(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with with_jobs(tmp_path, clock) as gateway, gateway.client() as client:
+        home = gateway.fake("home")
+        home.capabilities = ALL_TASKS
+        answers = [await client.post("/v1/infer/any", headers=KEY, **form()) for _ in range(2)]
+        sent = {one.request.headers["content-type"] for one in answers}
+        assert [(one.status_code, one.json()) for one in answers] == [(200, {"ok": True})] * 2
+        other = await client.post("/v1/infer/any", headers=KEY, **form(b"another"))
+        assert (other.status_code, len(sent)) == (409, 2)
+        [call] = home.calls
+        assert call.content_type in sent
+        assert PICTURE in call.body
+
+
+async def test_whatever_a_route_takes_becomes_a_job(tmp_path: Path, clock: FakeClock) -> None:
+    """Its body and type reach the backend as they came; so they do when it is begun again."""
+    async with with_jobs(tmp_path, clock, text=OCR) as gateway, gateway.client() as client:
+        home = gateway.fake("home")
+        home.capabilities = ALL_TASKS
+        home.tell(BackendError(FailureClass.INVALID, "no"))
+        headers = {"Prefer": "respond-async", "Content-Type": "image/jpeg"}
+        accepted = await client.post("/v1/ocr", content=PICTURE, headers=headers)
+        id = accepted.json()["id"]
+        assert (accepted.status_code, accepted.headers["location"]) == (202, f"/v1/jobs/{id}")
+        await gateway.until_ended(id)
+        again = (await client.post(f"/v1/jobs/{id}/retry")).json()["id"]
+        assert (await gateway.until_ended(again)).state == "succeeded"
+        told = [(call.body, call.content_type, call.path) for call in home.calls]
+        assert told == [(PICTURE, "image/jpeg", "/v1/ocr")] * 2
+
+
+async def test_a_message_that_becomes_a_job_keeps_what_it_asks_for_beside_its_body(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    body = {"model": "chat", "max_tokens": 4, "messages": [{"role": "user", "content": "x"}]}
+    async with with_jobs(tmp_path, clock) as gateway, gateway.client() as client:
+        home = gateway.fake("home")
+        home.capabilities = ALL_TASKS
+        asked = {**KEY, "anthropic-beta": "a-2026"}
+        await client.post("/v1/messages", json=body, headers=asked)
+        other = await client.post("/v1/messages", json=body, headers=KEY)
+        assert ([call.betas for call in home.calls], other.status_code) == (["a-2026"], 409)

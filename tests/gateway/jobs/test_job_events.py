@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
+import pytest
 
 from adapters.errors import BackendError, FailureClass
+from adapters.types import JobState
 from gateway.clock import FakeClock
+from gateway.jobs.news import MOST_TOLD
 from tests.gateway.jobs.gateways import JobsGateway, with_jobs
 from tests.gateway.jobs.platforms import FakePlatform
 
@@ -73,6 +77,64 @@ async def test_a_follower_of_a_job_that_waits_hears_its_place_and_that_the_line_
         assert queue[0]["position"] == 0
         assert any((one["reason"] or {}).get("message") == "no capacity" for one in queue)
         assert ": waiting" in text
+
+
+def says(ran_s: float) -> JobState:
+    """A line and a piece a second, and how far it is."""
+    seconds = int(ran_s)
+    return JobState(
+        status="running",
+        logs="".join(f"line {n}\n" for n in range(seconds)),
+        progress=msgspec.Raw(b'{\n  "percent": %d\n}' % (10 * seconds)),
+        pieces=tuple(msgspec.Raw(b'"w%d "' % n) for n in range(seconds)),
+    )
+
+
+def whole(events: list[tuple[str, str, Any]]) -> tuple[str, str, list[int]]:
+    """Logs, output and progress as a follower puts them together, without a gap or a repetition."""
+    logs, pieces, percent = "", list[str](), list[int]()
+    for _, kind, data in events:
+        if kind == "log":
+            assert data["at"] == len(logs)
+            logs += data["text"]
+        elif kind == "output":
+            assert data["index"] == len(pieces)
+            pieces += data["pieces"]
+        elif kind == "progress":
+            percent.append(data["progress"]["percent"])
+    return logs, "".join(pieces), percent
+
+
+@pytest.mark.parametrize("changes_hands", [False, True])
+async def test_a_follower_is_told_what_the_platform_says_of_the_run(
+    changes_hands: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    platform = FakePlatform(clock, runs_for=30.0)
+    platform.says = says
+    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+        id = (await gateway.post(client, "far"))["id"]
+        await gateway.until_state(id, "running")
+        await gateway.clock.advance(7.0)
+        if not changes_hands:
+            await gateway.until_ended(id)
+    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+        await gateway.until_ended(id)
+        logs, output, percent = whole(events_in(await followed(gateway, client, id)))
+    assert int(logs.split()[-1]) >= 29
+    assert int(output.split()[-1].removeprefix("w")) >= 20
+    assert percent == sorted(set(percent))
+
+
+async def test_of_a_platform_that_says_too_much_a_follower_is_told_a_part(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    platform = FakePlatform(clock, runs_for=30.0)
+    platform.says = lambda ran_s: JobState(status="running", logs="x" * int(ran_s * MOST_TOLD))
+    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+        id = (await gateway.post(client, "far"))["id"]
+        await gateway.until_ended(id)
+        logs, _, _ = whole(events_in(await followed(gateway, client, id)))
+        assert len(logs) == MOST_TOLD
 
 
 async def test_a_bad_last_event_id_is_said(tmp_path: Path, clock: FakeClock) -> None:

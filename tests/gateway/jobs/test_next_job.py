@@ -99,6 +99,32 @@ async def test_jobs_whose_answers_wait_for_the_store_are_no_more_at_the_backend(
             assert [row.gpu_us for row in rows] == [1_000_000] * 3
 
 
+class SaysNoFailure(SlowToWrite):
+    lets = asyncio.Event()
+
+
+async def test_what_has_failed_is_no_more_at_the_backend_while_the_store_writes_nothing(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The next one begins, and each is charged the second that it ran."""
+    async with with_jobs(tmp_path, clock, text=ONE_SLOT, jobs=SaysNoFailure) as gateway:
+        home, backend = gateway.fake("home"), gateway.inner.active.backends["home"]
+        home.runs_for = 1.0
+        home.tell(BackendError(FailureClass.FAILED, "it fell over"))
+        async with gateway.client() as client:
+            ids = [(await gateway.post(client))["id"] for _ in range(2)]
+            for count in (1, 2):
+                await until(partial(has_begun, home, count), "it begins", within_s=20.0)
+                await clock.advance(1.0)
+            await until(lambda: backend.in_flight == 0, "both have left the machine")
+            await clock.advance(100.0)
+            SaysNoFailure.lets.set()
+            ended = [await gateway.until_ended(id) for id in ids]
+            assert [job.state for job in ended] == ["failed", "succeeded"]
+            rows = [row for id in ids for row in await gateway.rows(id)]
+            assert [row.gpu_us for row in rows] == [1_000_000] * 2
+
+
 class SaysNothing(SlowToWrite):
     lets = asyncio.Event()
 

@@ -11,11 +11,16 @@ import pytest
 
 from gateway.clock import FakeClock
 from gateway.storage.base import StorageUnavailable
+from gateway.storage.jobs.base import JobsQuery, StoredJob
 from gateway.storage.jobs.sql_jobs import SqlJobs
+from gateway.storage.jobs.states import ENDED
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.sql_outbox import Rows, RunsStatements
+from tests.gateway.events.senders import PlayedClient
+from tests.gateway.jobs.dying import Moment, Outage, Side, dying
 from tests.gateway.jobs.gateways import JobsGateway, being_named, with_jobs
 from tests.gateway.jobs.platforms import FakePlatform
+from tests.gateway.jobs.test_kills import RUNS_S, asked
 from tests.waiting import until
 
 
@@ -98,3 +103,50 @@ async def test_a_job_that_another_gateway_has_by_then_is_stopped_where_it_runs(
         line.is_cut = False
         platform.names.set()
         await until(lambda: platform.jobs["p1"].stopped_at is not None, "it is stopped")
+
+
+async def away_at(step: int, moment: Moment, side: Side, folder: Path, model: str) -> bool:
+    """False where a job has no such step."""
+    clock = FakeClock()
+    platform, told = FakePlatform(clock, runs_for=RUNS_S), PlayedClient()
+    folder.mkdir()
+    outage = Outage(step, moment, side, clock)
+    async with dying(folder, clock, platform, outage, told) as gateway:
+        async with gateway.client(gateway.key(plan="single")) as client:
+            outage.armed = True
+            asking = asyncio.ensure_future(asked(client, model))
+            jobs: list[StoredJob] = []
+
+            async def over() -> bool:
+                await clock.advance(0.5)
+                if not outage.is_away:
+                    jobs[:] = await gateway.jobs.store.find(JobsQuery())
+                if not jobs:  # it was refused, or is about to be
+                    return asking.done() and not outage.is_away
+                return all(job.state in ENDED for job in jobs) and bool(told.sent)
+
+            await until(over, "the job ends and is told", every_s=0.001)
+            await asyncio.wait([asking])
+        where = f"{side} is away {moment} step {step}, {outage.steps[step - 1 :]}"
+        rows = [row for job in jobs for row in await gateway.rows(job.id)]
+        for job in jobs:
+            assert len(platform.jobs) <= 1, where
+            assert job.cost_nano == sum(row.cost_nano for row in rows), where
+            assert set(told.ids) == {f"{job.id}_ended"}, where
+            if side != "backend":
+                assert job.state == "succeeded", (where, job.error)
+    return len(outage.steps) >= step
+
+
+@pytest.mark.parametrize(
+    ("side", "model"),
+    [("store", "far"), ("store", "any"), ("shared", "far"), ("backend", "far"), ("backend", "any")],
+)
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_job_ends_once_whoever_is_away_for_a_while_at_whichever_step(
+    side: Side, model: str, moment: Moment, tmp_path: Path
+) -> None:
+    step = 1
+    while await away_at(step, moment, side, tmp_path / f"{step}", model):
+        step += 1
+    assert step > 1

@@ -285,6 +285,25 @@ async def test_what_nobody_took_for_long_is_dropped_and_counted(
         assert len(await outbox.deliveries("billing", 10)) == 1
 
 
+async def test_a_receiver_that_a_job_has_named_is_forgotten_with_the_last_that_it_was_told(
+    open_books: OpenBooks, clock: FakeClock
+) -> None:
+    """One that has said that it is gone is remembered for as long; whom the policy names stays."""
+    names = ["billing", "jobs:key:gone", "jobs:key:had", "jobs:key:has"]
+    async with open_books() as (_, outbox, *_):
+        await outbox.subscribe(dict.fromkeys(names, False))
+        await outbox.put([message("m", name) for name in ("jobs:key:had", "jobs:key:has")])
+        [had] = await outbox.take("jobs:key:had", 1, LEASE_S)
+        await outbox.mark([taken(had)])
+        await outbox.disable("jobs:key:gone")
+        left = []
+        for _ in range(3):
+            await outbox.prune(50.0, most_deliveries=1)
+            left.append([one.name for one in await outbox.states()])
+            clock.move(30.0)
+    assert left == [names, names, ["billing"]]
+
+
 async def test_much_that_nobody_took_is_dropped_part_by_part(
     open_books: OpenBooks, clock: FakeClock
 ) -> None:
