@@ -323,7 +323,7 @@ async def test_where_the_policy_caps_them_no_call_asks_for_more_images_by_no_way
         assert len(gateway.fake("home").calls) == 1
 
 
-async def test_a_job_may_draw(tmp_path: Path, clock: FakeClock) -> None:
+async def test_who_would_draw_is_explained(tmp_path: Path, clock: FakeClock) -> None:
     async with assembled(tmp_path, clock, POLICY) as gateway, gateway.client() as client:
         doing_all(gateway)
         shown = await client.post("/v1/route/explain", json={"model": "draw", "prompt": "x"})
