@@ -36,7 +36,7 @@ from gateway.hedging.hedging import hedge_calls
 from gateway.leading import LeaderWork
 from gateway.log_lines import LineWriter
 from gateway.metrics import Metrics, Reading
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.named_files import FileRead, read_backend_files
 from gateway.opening.stores import (
     JOBS_AT_ONCE,

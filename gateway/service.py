@@ -27,7 +27,7 @@ from gateway.hedging.hedges import Hedges
 from gateway.jobs.jobs import Jobs
 from gateway.keys.last_uses import LastUses
 from gateway.metrics import Metrics
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.named_files import FileRead, ReadFiles, read_again
 from gateway.policies.changes import By, ChangesPolicies, PolicyChanges
 from gateway.policies.differences import check_fixed

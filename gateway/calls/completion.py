@@ -24,7 +24,7 @@ from gateway.clock import Clock
 from gateway.metrics import CallMetrics, Metrics
 from gateway.money.counted import Part
 from gateway.money.estimates import by_tokens
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.storage.base import (
     LedgerRow,
     MaybeWritten,
@@ -113,7 +113,7 @@ class Completion:
         if failure.failure.maybe_running and attempt.backend.cancellable is not None:
             self._background.run(self._forget(attempt))
         charged = None if used is None else self._charge_failed(state, used, failure)
-        self.end_hold(state.leaves_backend(() if charged is None else (charged,)))
+        self.end_hold(state, state.leaves_backend(() if charged is None else (charged,)))
         return charged
 
     def close_hedged(
@@ -125,7 +125,7 @@ class Completion:
         charged = None
         if used is not None:
             charged = self._charge_attempt(state, used, "cancelled", 499, HEDGED)
-        self.end_hold(state.leaves_backend(() if charged is None else (charged,)))
+        self.end_hold(state, state.leaves_backend(() if charged is None else (charged,)))
         return charged
 
     async def correct(self, state: CallState, row: LedgerRow, said: LedgerRow) -> None:
@@ -146,7 +146,7 @@ class Completion:
     def not_sent(self, state: CallState, attempt: Attempt) -> None:
         """The backend is not asked after all: the place, and what is held there, are given back."""
         self._release(state, attempt, None, None)
-        self.end_hold(state.leaves_backend(()))
+        self.end_hold(state, state.leaves_backend(()))
 
     def _charge_failed(
         self, state: CallState, used: Usage, failure: BackendError
@@ -168,11 +168,10 @@ class Completion:
             state.starts = (*state.starts, start)
         return charged
 
-    def end_hold(self, part: Part | None) -> None:
+    def end_hold(self, state: CallState, part: Part | None) -> None:
         """Ends what is held beside a call's admission, if anything is, while the call goes on."""
         if part is not None:
-            hold = part.hold
-            self._background.run(self._settler.spend(hold.id, hold.claims, part.rows))
+            self._background.run(self._settler.leave(state.call.id, part))
 
     async def failed_after_answer(
         self, state: CallState, attempt: Attempt, failure: BackendError
@@ -261,7 +260,7 @@ class Completion:
         self._held.discard(state)
         if state.stop_cause != "handed_over":
             for part in state.leaves_all(charged):
-                self.end_hold(part)
+                self.end_hold(state, part)
 
     def _charge_left(self, state: CallState, failure: BackendError | None) -> tuple[LedgerRow, ...]:
         """What the platform says that the failed attempt cost, although nothing ran."""

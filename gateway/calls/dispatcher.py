@@ -48,7 +48,7 @@ from gateway.clock import Clock
 from gateway.dialects.asking import ask
 from gateway.metrics import Metrics
 from gateway.money.limit_refusals import refusal
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.preferences import Preferences
 from gateway.routing.router import Decision, Quote
 from gateway.routing.sums import may_begin_within

@@ -62,7 +62,7 @@ class LargerModel:
         held, at_model = await self._limits.hold(active, state, call, quotes)
         if not held:
             return None
-        self._completion.end_hold(state.becomes(call, decision, at_model))
+        self._completion.end_hold(state, state.becomes(call, decision, at_model))
         await self._top_up.lengthen(state)
         state.narrowed(held)
         return NextStep(held)

@@ -20,7 +20,7 @@ from gateway.jobs.one_lease import OneLease
 from gateway.jobs.records import read_answer, to_text
 from gateway.jobs.views import shown
 from gateway.jobs.worker import JobWorker
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.storage.jobs.base import JobStore, StoredJob
 from gateway.storage.jobs.states import ENDED

@@ -34,7 +34,7 @@ from gateway.jobs.outcomes import (
 from gateway.jobs.records import JobAttempt, JobRequest, read_request, to_text
 from gateway.jobs.run import JobRun
 from gateway.jobs.spent import goes_on
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.storage.base import (
     Claim,
     Ledger,

@@ -7,11 +7,11 @@ what was probably used where no backend says it, and ``inputs`` what a request h
 its bytes do not show. ``scopes`` are where limits lie, ``limits`` makes them into claims on the
 shared store, ``limit_refusals`` says what is told where one has no room, ``counted`` how much a
 charged call counts for, in which counters; ``room`` asks them of a call that is not made.
-``settlement`` settles an ended call in both stores, once, and tries again what a store did not
-take; ``spending`` is whose figures that has changed, for who watches them. ``committed`` is the
-bill of capacity that is paid for by the hour, and ``idle_books`` books what no call used of it.
-``forecasts`` is where spend leads, by ``spend_forecast``. ``usage_reports`` is who spent what,
-``focus`` the same for tools that read bills, ``call_lists`` in which calls, ``call_streams`` in all
-of them, ``call_reports`` what became of one call; ``price_comparison`` holds prices against other
-prices. ``text`` is how amounts and instants are written.
+``settling/`` settles ended calls in both stores; ``spending`` is whose figures that has changed,
+for who watches them. ``committed`` is the bill of capacity that is paid for by the hour, and
+``idle_books`` books what no call used of it. ``forecasts`` is where spend leads, by
+``spend_forecast``. ``usage_reports`` is who spent what, ``focus`` the same for tools that read
+bills, ``call_lists`` in which calls, ``call_streams`` in all of them, ``call_reports`` what became
+of one call; ``price_comparison`` holds prices against other prices. ``text`` is how amounts and
+instants are written.
 """

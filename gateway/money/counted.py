@@ -3,7 +3,6 @@ which of them there are limits: what a restart fills again."""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +22,6 @@ from gateway.money.scopes import (
 from gateway.policy.model import Policy
 from gateway.policy.sections.limits import Bounds
 from gateway.storage.base import Hold, LedgerRow
-from gateway.storage.claims import holds_rest, with_take
 from gateway.storage.counters import TOTALS
 from gateway.storage.spent import Side, Spent
 from gateway.types import TOKEN_TAG, Limit, Principal, Unit
@@ -130,31 +128,3 @@ class Part(NamedTuple):
 
     hold: Hold
     rows: Sequence[LedgerRow]
-
-
-class LateRows:
-    """Rows that the ledger has not taken yet. The shared store counts what they were charged; where
-    it has lost its memory it holds that instead, until there are rows."""
-
-    def __init__(
-        self, rows: Sequence[LedgerRow], parts: Sequence[Part], in_doubt: bool = False
-    ) -> None:
-        self.in_doubt = in_doubt
-        """The ledger may have them all the same."""
-        self.writing: asyncio.Future[None] | None = None
-        """Goes on where whoever waits for it is broken off."""
-        self.rows = rows
-        self.parts = parts
-        self.is_held_again = False
-
-    def amounts(self) -> Iterator[Hold]:
-        """What is held again, by its id."""
-        for hold, used in self.parts:
-            charged = charged_of(used, holds_rest(hold.claims))
-            claims = [
-                with_take(claim, charged[claim.unit])
-                for claim in hold.claims
-                if claim.unit in TOTALS and charged.get(claim.unit, 0) > 0
-            ]
-            if claims:
-                yield Hold(hold.id, tuple(claims))

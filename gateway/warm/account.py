@@ -14,7 +14,8 @@ from gateway.money.counted import Part
 from gateway.money.limits import backend_claims, warm_pool_claims
 from gateway.money.pricing import Estimate, Expectation, estimate
 from gateway.money.scopes import ACCOUNT
-from gateway.money.settlement import Settler, held_beside
+from gateway.money.settling.interrupted import held_beside
+from gateway.money.settling.settlement import Settler
 from gateway.policy.model import Policy
 from gateway.storage.base import (
     Claim,

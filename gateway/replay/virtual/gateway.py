@@ -10,7 +10,7 @@ from gateway.calls.dispatcher import Dispatcher
 from gateway.calls.slow_clients import SlowClients
 from gateway.hedging.hedging import hedge_calls
 from gateway.metrics import Metrics
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.policy.model import Policy
 from gateway.replay.virtual.backends import Simulated
 from gateway.replay.virtual.loop import VirtualClock

@@ -15,10 +15,12 @@ from adapters.types import Chunk
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
 from gateway.preferences import Preferences
+from gateway.restore import refill
 from gateway.storage.base import Admitted, Claim, Refused
 from gateway.storage.memory import MemorySharedStore
 from gateway.types import ApiError, Principal
-from tests.gateway.assembled import AssembledGateway, assembled, read
+from tests.gateway.assembled import PATIENCE_S, AssembledGateway, assembled, read
+from tests.gateway.failing_stores import FailingLedger, Trouble
 from tests.gateway.limits.gateways import (
     CENT,
     DAVE,
@@ -155,6 +157,48 @@ async def test_each_backend_is_charged_what_it_did(tmp_path: Path, clock: FakeCl
         assert await spent_at(gateway, "a") == 3_000_000
         assert await spent_at(gateway, "b") == 2_000_000
         assert await gateway.spent("dave") == 5_000_000
+
+
+class ForgetfulStore(MemorySharedStore):
+    def forget(self) -> None:
+        super().__init__(self._clock)
+
+
+@pytest.mark.parametrize("emptied", ["never", "once", "twice"])
+@pytest.mark.parametrize("ledger", ["writes", "comes back later"])
+async def test_what_a_failed_attempt_used_counts_there_though_the_store_is_emptied(
+    emptied: str, ledger: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Its row is written when the call ends, at another backend."""
+    text = TIMED + "limits: {backends: {a: {spend: 1 USD/day}, b: {spend: 1 USD/day}}}\n"
+    text = text.replace("order: listed}", "order: listed, repeat: always, idempotent: true}")
+    store, trouble = ForgetfulStore(clock), Trouble()
+    rows = FailingLedger(tmp_path / "own.db", clock=clock, write_timeout_s=PATIENCE_S).told(trouble)
+    async with assembled(tmp_path, clock, text, shared=store, ledger=rows) as gateway:
+        gateway.fake("a").runs_for, gateway.fake("b").runs_for = 3.0, 2.0
+        gateway.fake("a").tell(BackendError(FailureClass.FAILED, "it broke"))
+        _, task = gateway.start("chat", principal=DAVE)
+        await gateway.until_asked("a")
+        await clock.advance(3.0)
+        await gateway.until_asked("b")
+        for _ in range(["never", "once", "twice"].index(emptied)):
+            store.forget()
+            await refill(gateway.inner)
+            assert await spent_at(gateway, "a") == 3_000_000
+        if ledger == "comes back later":
+            trouble.fails("before", "settle")
+        await gateway.until_done([task], step=0.5)
+        await task
+        assert await spent_at(gateway, "a") == 3_000_000
+        trouble.ends()
+        await gateway.inner.settler.retry()
+        for _ in range(2):
+            assert await spent_at(gateway, "a") == 3_000_000
+            assert await spent_at(gateway, "b") == 2_000_000
+            store.forget()
+            await refill(gateway.inner)
+        [status] = await store.statuses([Claim("backend:a", "nano_usd", "day", DOLLAR, 0)])
+        assert status.held == 0
 
 
 @pytest.mark.parametrize("when", ["from the start", "by a reload"])

@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from gateway.clock import FakeClock
 from gateway.metrics import Metrics
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.storage.base import Admitted, Claim, Counted, LedgerRow, StorageUnavailable
 from tests.gateway.assembled import PATIENCE_S
 from tests.gateway.failing_stores import FailingLedger, FailingShared, Trouble

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.clock import FakeClock, settle
 from gateway.metrics import Metrics
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.storage.base import Claim, Counted, LedgerRow, MaybeWritten, StorageUnavailable
 from gateway.storage.memory import MemorySharedStore
 from gateway.storage.sqlite.ledger import SqliteLedger

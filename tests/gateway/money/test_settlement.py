@@ -11,7 +11,7 @@ import pytest
 
 from gateway.clock import FakeClock, settle
 from gateway.metrics import Metrics
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.storage.base import Claim, LedgerRow, StorageUnavailable
 from gateway.storage.queries import UsageQuery
 from tests.gateway.assembled import PATIENCE_S

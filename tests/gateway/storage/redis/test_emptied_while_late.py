@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import FakeClock
-from gateway.money.settlement import Settler
+from gateway.money.settling.settlement import Settler
 from gateway.restore import refill
 from gateway.storage.base import Claim, Refused, SharedStore, StorageUnavailable
 from gateway.storage.outage.answers import LostAnswers

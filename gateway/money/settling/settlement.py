@@ -11,10 +11,8 @@ import contextlib
 import functools
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any
-
-import msgspec
 
 from adapters.waiting import mark_seen
 from gateway.clock import Clock
@@ -22,7 +20,9 @@ from gateway.holds.full import FullLimits
 from gateway.holds.line import RoomLines
 from gateway.holds.usual_costs import UsualCosts
 from gateway.metrics import Metrics
-from gateway.money.counted import LateRows, Part, charged_of
+from gateway.money.counted import Part, charged_of
+from gateway.money.settling.interrupted import held_beside, interrupted
+from gateway.money.settling.unwritten import LateRows, Unwritten
 from gateway.money.spending import Spending
 from gateway.money.text import usd
 from gateway.storage.base import (
@@ -41,19 +41,11 @@ log = logging.getLogger("spillgate")
 
 _RETRY_EVERY_S = 1.0
 _RECOVER_EVERY_S = 5.0
-_HELD_AGAIN_S = 86_400.0
-"""How long a shared store that lost its memory holds what waits for its row: a gateway that dies
-meanwhile leaves an open row to others, who settle it."""
 _LOOK_S = 0.01
 
 
 Step = Callable[[], Awaitable[None]]
 """Gives one store its part of a settlement. Raises StorageUnavailable where that takes none."""
-
-
-def held_beside(row: LedgerRow) -> tuple[Hold, ...]:
-    """What must be settled for an open row beside its claims, each under an id of its own."""
-    return tuple(hold for hold in (row.at_backend, row.at_model) if hold is not None)
 
 
 class Settler:
@@ -74,7 +66,7 @@ class Settler:
         self._metrics = metrics
         self._kept = kept
         self._late: deque[Step] = deque()
-        self._late_rows: list[LateRows] = []
+        self._unwritten = Unwritten(shared, ledger)
         self._under_way = 0
         """Settlements that have begun, and whose stores have not answered."""
         self._goes_on: asyncio.Event | None = None
@@ -101,7 +93,7 @@ class Settler:
     @property
     def lacks_rows(self) -> bool:
         """Whether rows of calls that have ended wait for the ledger, whose sums lack them."""
-        return bool(self._late_rows)
+        return bool(self._unwritten.late)
 
     def check(self) -> None:
         """Raises StorageUnavailable while the ledger is known not to write; one call a second
@@ -138,7 +130,7 @@ class Settler:
     async def _settle_opened(
         self, rows: tuple[LedgerRow, ...], claims: Sequence[Claim] | None, beside: Sequence[Part]
     ) -> None:
-        if self._goes_on is not None:
+        while self._goes_on is not None:
             await self._goes_on.wait()
         self._under_way += 1
         try:
@@ -147,6 +139,8 @@ class Settler:
             for hold, used in beside:
                 await self.spend(hold.id, hold.claims, used)
             await self._ledger.settle(rows)
+            if self._unwritten.ahead:
+                await self._spend_left(rows[0].id)
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; settlement of %s waits", unavailable, rows[0].id)
             self._keep_rows(rows, claims, beside, isinstance(unavailable, MaybeWritten))
@@ -158,16 +152,20 @@ class Settler:
     ) -> None:
         """The row comes first: what has none is not charged. One that may have been written is
         written again until that is certain."""
-        if self._goes_on is not None:
+        while self._goes_on is not None:
             await self._goes_on.wait()
         self._under_way += 1
         try:
             await self._ledger.settle(rows)
             await self._spend(rows, claims, beside)
+            if self._unwritten.ahead:
+                await self._spend_left(rows[0].id)
         except StorageUnavailable as unavailable:
             in_doubt = isinstance(unavailable, MaybeWritten)
             if in_doubt:
                 self._keep_rows(rows, claims, beside, in_doubt)
+            else:
+                await self._unwritten.forget(rows[0].id)
             await self._spend(rows, claims, beside, counted=in_doubt)
             raise
         finally:
@@ -185,6 +183,26 @@ class Settler:
             await self.spend(rows[0].id, claims, rows if counted else ())
         for hold, used in beside:
             await self.spend(hold.id, hold.claims, used if counted else ())
+
+    def leave(self, call_id: str, part: Part) -> Coroutine[Any, Any, None]:
+        """Ends a part of what a call holds that goes on without it. Its rows are written with the
+        call's own; a shared store that loses its memory before holds the part again."""
+        if part.rows:
+            self._unwritten.leaves(call_id, part)
+        return self._leave(part)
+
+    async def _leave(self, part: Part) -> None:
+        while self._goes_on is not None:
+            await self._goes_on.wait()
+        self._under_way += 1
+        try:
+            await self.spend(part.hold.id, part.hold.claims, part.rows)
+        finally:
+            self._under_way -= 1
+
+    async def _spend_left(self, call_id: str) -> None:
+        for hold, used in self._unwritten.written(call_id):
+            await self.spend(hold.id, hold.claims, used)
 
     async def spend(self, hold_id: str, claims: Sequence[Claim], rows: Sequence[LedgerRow]) -> None:
         """Ends what is held under the id, of which ``rows`` were used, in the shared store, now or
@@ -231,8 +249,7 @@ class Settler:
         in_doubt: bool,
     ) -> None:
         own = [] if claims is None else [Part(Hold(rows[0].id, tuple(claims)), rows)]
-        late = LateRows(rows, [*own, *beside], in_doubt)
-        self._late_rows.append(late)
+        late = self._unwritten.keep(rows, [*own, *beside], in_doubt)
         self._keep(functools.partial(self._write_late, late))
 
     async def _write_late(self, late: LateRows) -> None:
@@ -248,7 +265,7 @@ class Settler:
             raise
         for hold, used in late.parts if late.is_held_again else ():
             await self.spend(hold.id, hold.claims, used)
-        self._late_rows.remove(late)
+        self._unwritten.late.remove(late)
 
     def _keep(self, late: Step) -> None:
         self._metrics.unsettled.inc()
@@ -277,20 +294,7 @@ class Settler:
     async def reinstate(self) -> None:
         """Holds what waits to be written, of which the ledger's sums know nothing: nothing of it
         changes in a store that knows it. Raises StorageUnavailable."""
-        for late in tuple(self._late_rows):
-            if late.writing is not None:
-                await asyncio.wait([late.writing])
-            if late.in_doubt and await self._is_written(late.rows[0].id):
-                for hold, _ in late.parts if late.is_held_again else ():
-                    await self._shared.release(hold.id)
-                late.is_held_again = False
-                continue
-            for hold in late.amounts():
-                late.is_held_again = True
-                await self._shared.reinstate(hold.id, hold.claims, _HELD_AGAIN_S)
-
-    async def _is_written(self, row_id: str) -> bool:
-        return any(row.id == row_id and row.ended_at for row in await self._ledger.rows(row_id))
+        await self._unwritten.hold_again()
 
     # --- for ever -----------------------------------------------------------------------------
 
@@ -363,33 +367,6 @@ class Settler:
     async def interrupt(self, row: LedgerRow, spent: tuple[LedgerRow, ...] = ()) -> None:
         """Settles an open row at the amount held. ``spent``: the rows of what its call has cost
         before."""
-        ended = _interrupted(row, self._clock.time())
+        ended = interrupted(row, self._clock.time())
         beside = [Part(hold, (ended,)) for hold in held_beside(row)]
         await self.settle((ended, *spent), row.claims, opened=True, beside=beside)
-
-
-def _interrupted(row: LedgerRow, now: float) -> LedgerRow:
-    beside = [claim for hold in held_beside(row) for claim in hold.claims]
-    held = {claim.unit: claim.take for claim in (*beside, *row.claims)}
-    read, written = _held_tokens(held)
-    return msgspec.structs.replace(
-        row,
-        outcome="interrupted",
-        ended_at=now,
-        error="interrupted",
-        cost_nano=row.hold_nano,
-        cost_basis="estimated" if row.hold_nano else "none",
-        gpu_us=held.get("gpu_us", 0),
-        input_tokens=read,
-        output_tokens=written,
-        claims=(),
-        at_backend=None,
-        at_model=None,
-    )
-
-
-def _held_tokens(held: Mapping[Unit, int]) -> tuple[int, int]:
-    """(input, output) of what was held; where only their sum is known, all of it is output."""
-    read, written = held.get("input_tokens", 0), held.get("output_tokens", 0)
-    rest = max(0, held.get("tokens", 0) - read - written)
-    return (read + rest, written) if written else (read, rest)

@@ -1,0 +1,6 @@
+"""Ended calls, and what they are charged, in both stores.
+
+``settlement`` settles a call, once, and tries again what a store did not take; ``unwritten`` is
+what the shared store counts and the ledger does not know yet, ``interrupted`` how a call ends whose
+gateway died.
+"""
