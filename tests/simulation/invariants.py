@@ -236,7 +236,7 @@ def _miscounted(world: World) -> Iterator[str]:
     sums = _sums(rows)
     less = _sums(row for row in rows if row.outcome == "interrupted")
     more = _sums(_as_settled(world, row) for row in rows if _was_under_way(world, row))
-    for scope, nano in (*_died_in_doubt(world), *_begun_again(world)):
+    for scope, nano in (*_died_in_doubt(world), *_begun_again(world), *_failed_in_vain(world)):
         more[scope] += nano
     in_force = world.knobs.caps()
     for name, store in _stores(world):
@@ -274,6 +274,17 @@ def _begun_again(world: World) -> Iterator[tuple[str, int]]:
                 yield scope, settled[row.id] - row.cost_nano
 
 
+def _failed_in_vain(world: World) -> Iterator[tuple[str, int]]:
+    """(scope, nano-dollars) that a backend's own limit counts of what failed there: its call's
+    gateway died before there were rows, and the call's own has all that was held."""
+    settled = {} if world.shared is None else world.shared.settled
+    for hold_id, nano in settled.items():
+        id, _, place = hold_id.partition("@")
+        row = world.ledger.settled.get(id)
+        if place and (row is None or row.outcome == "interrupted"):
+            yield f"backend:{place.partition('.')[0]}", nano
+
+
 def _was_under_way(world: World, row: LedgerRow) -> bool:
     """Its settlement may not have come to the shared store before somebody filled that."""
     ended = row.ended_at or 0.0
@@ -299,7 +310,9 @@ def _sums(rows: Iterable[LedgerRow]) -> defaultdict[str, int]:
 
 
 def _scopes(row: LedgerRow) -> tuple[str, ...]:
-    return () if row.kind == "idle" else (f"user:{row.user}", f"plan:{row.plan}", "gateway")
+    if row.kind == "idle":
+        return ()
+    return (f"user:{row.user}", f"plan:{row.plan}", "gateway", f"backend:{row.backend}")
 
 
 # --- limits ---------------------------------------------------------------------------------------

@@ -99,6 +99,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     start: str = "to_cause"
     hedge_after_ms: int = 0
     """0: calls are at one backend at a time."""
+    burst_usd: float | None = None
+    """What all calls together may cost there a day."""
     jobs: bool = False
     """There is a platform that has jobs, and whoever asks for them."""
 
@@ -113,6 +115,8 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
             caps["plan:default"] = round(self.plan_usd * NANO)
         if self.gateway_usd is not None:
             caps["gateway"] = round(self.gateway_usd * NANO)
+        if self.burst_usd is not None:
+            caps["backend:burst"] = round(self.burst_usd * NANO)
         return caps
 
 
@@ -129,7 +133,9 @@ def _read(knobs: Knobs) -> Policy:
         return ", ".join(reversed(names) if knobs.reverse else names)
 
     shared = f"    shared: {{spend: {knobs.plan_usd} USD/day}}" if knobs.plan_usd else ""
-    gateway = f"limits: {{spend: {knobs.gateway_usd} USD/day}}" if knobs.gateway_usd else ""
+    whole = f"spend: {knobs.gateway_usd} USD/day, " if knobs.gateway_usd else ""
+    own = f"backends: {{burst: {{spend: {knobs.burst_usd} USD/day}}}}" if knobs.burst_usd else ""
+    gateway = f"limits: {{{whole}{own}}}" if whole or own else ""
     text = _TEXT.format(
         max_run=knobs.max_run,
         at_once=knobs.at_once,
@@ -178,6 +184,12 @@ def hedged(knobs: Knobs, draw: random.Random) -> Knobs:
     """Slow calls of every third day are asked of a second backend as well."""
     after_ms = draw.choice((100, 700, 2000)) if draw.random() < 0.33 else 0
     return msgspec.structs.replace(knobs, hedge_after_ms=after_ms)
+
+
+def limited(knobs: Knobs, draw: random.Random) -> Knobs:
+    """In every third day a backend has a limit of its own, which no reload changes."""
+    burst_usd = draw.choice((0.05, 0.2, 1.0)) if draw.random() < 0.33 else None
+    return msgspec.structs.replace(knobs, burst_usd=burst_usd)
 
 
 def changed(knobs: Knobs, draw: random.Random) -> Knobs:

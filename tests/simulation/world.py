@@ -89,7 +89,8 @@ class World:
 
     def _first_policy(self) -> policies.Knobs:
         knobs = policies.paid_by(policies.drawn(self.draw), random.Random(f"paid by {self.seed}"))
-        return policies.hedged(knobs, random.Random(f"hedged {self.seed}"))
+        knobs = policies.hedged(knobs, random.Random(f"hedged {self.seed}"))
+        return policies.limited(knobs, random.Random(f"limited {self.seed}"))
 
     def _jobs(self) -> JobDay | None:
         draw = random.Random(f"jobs {self.seed}")
