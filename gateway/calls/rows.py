@@ -48,9 +48,19 @@ def open_row(state: CallState, at_backend: Hold | None, at_most: int = 0) -> Led
         return row
     beside = [None if one is None else amounts_in(one) for one in (at_backend, at_model)]
     nano = max(most_held(one.claims, "nano_usd") for one in beside if one is not None)
-    return msgspec.structs.replace(
-        row, at_backend=beside[0], at_model=beside[1], hold_nano=max(row.hold_nano, nano)
-    )
+    nano = _of_this_attempt(state, at_backend) or max(row.hold_nano, nano)
+    return msgspec.structs.replace(row, at_backend=beside[0], at_model=beside[1], hold_nano=nano)
+
+
+def _of_this_attempt(state: CallState, at_backend: Hold | None) -> int:
+    """What the backend's own limit holds, where that is all that the call may cost by now: what a
+    dearer one would is not spent by a call that dies here. A job's row says what it holds for
+    all."""
+    if at_backend is None or state.durable is not None:
+        return 0
+    if state.charged or state.other_would_hold is not None:
+        return 0
+    return most_held(at_backend.claims, "nano_usd")
 
 
 def _may_cost(state: CallState, at_most: int) -> int:

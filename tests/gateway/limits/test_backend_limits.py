@@ -34,6 +34,7 @@ from tests.gateway.limits.gateways import (
     serve,
     used,
 )
+from tests.waiting import until
 
 CAPPED = POLICY + "limits: {backends: {a: {spend: 1 USD/day}}}\n"
 TIMED = POLICY.replace("{per_call: 0.01}", "{per_second: 0.001, bills: [run]}")
@@ -252,6 +253,32 @@ async def test_a_stream_that_brings_more_than_is_held_is_stopped_there(
         assert state.stop_cause == "budget"
         left_over = await left(gateway, "backend:a", "output_tokens", "day", 1200)
         assert left_over < 200
+
+
+async def test_no_backends_cap_is_passed_by_what_dearer_ones_would_have_cost(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Of calls that a dead gateway left there, and that others were held for as well."""
+    text = CAPPED.replace("b: {kind: fake, price: cent", "b: {kind: fake, price: dear")
+    text = text.replace("prices:\n", "prices:\n  dear: {per_call: 0.3}\n")
+    text = text.replace("1 USD/day", "0.03 USD/day") + "plans: {default: {spend: 5 USD/day}}\n"
+    async with assembled(tmp_path, clock, text) as gateway:
+        gateway.fake("a").runs_for = 50.0
+        tasks = [gateway.start("chat")[1] for _ in range(3)]
+        await until(lambda: len(gateway.fake("a").calls) == 3, "all are there")
+        rows = await gateway.inner.ledger.open_rows()
+        for task in tasks:
+            task.cancel()
+        await gateway.until_done(tasks, step=1.0)
+    other = tmp_path / "other"
+    other.mkdir()
+    async with assembled(other, clock, text) as gateway:
+        for row in rows:
+            await gateway.inner.ledger.open(row)
+    async with assembled(other, clock, text) as gateway:
+        assert await spent_at(gateway, "a") == 3 * CENT
+        assert await gateway.spent("alice") == 3 * CENT
+        assert await past_caps(gateway) == 0
 
 
 async def test_what_a_dead_gateway_left_at_a_backend_counts_there(
