@@ -257,8 +257,9 @@ class Settler:
         one, in a store that was emptied just now, would be in no sum."""
         before, late.in_doubt = late.in_doubt, True
         try:
-            late.writing = asyncio.ensure_future(self._ledger.settle(late.rows))
-            late.writing.add_done_callback(mark_seen)
+            if late.writing is None or late.writing.done():  # else it is not asked beside itself
+                late.writing = asyncio.ensure_future(self._ledger.settle(late.rows))
+                late.writing.add_done_callback(mark_seen)
             await asyncio.shield(late.writing)
         except StorageUnavailable as unavailable:
             late.in_doubt = before or isinstance(unavailable, MaybeWritten)
