@@ -63,8 +63,11 @@ class ActivePolicy:
         self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}
         self._priorities = {name: plan.priority for name, plan in policy.plans.items()}
         self._named = {route.name: route for route in policy.routes}
-        self.paths = {one.path: name for name, one in policy.models.items() if one.path}
-        """Route that the policy names -> its model."""
+        models = policy.models.items()
+        self.routes: dict[tuple[str, str], str] = {
+            (one.method, one.path): name for name, one in models if one.path
+        }
+        """(Method, path) of the routes that the policy names -> its model."""
         self.limits_backends = any(one.flat() for one in policy.limits.backends.values())
         """Whether any backend has limits of its own."""
         self.bounds_repetitions = any(route.retries for route in policy.routes) or any(
@@ -85,7 +88,6 @@ class ActivePolicy:
         """Whether a request may give its call any."""
         self.hedges = any(route.hedge for route in policy.routes)
         """Whether slow calls of any route are asked of a second backend as well."""
-        models = policy.models.items()
         self._serving = {
             name: tuple(backends[backend] for backend in model.backends) for name, model in models
         }

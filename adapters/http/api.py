@@ -47,10 +47,12 @@ class Api:
         headers: Mapping[str, str] | None = None,
         secrets: Sequence[Secret | None] = (),
         query: str = "",
+        left_out: str = "",
     ) -> None:
-        """``query`` stands at the end of every path. Raises ValueError for a base URL that is
-        none."""
+        """``query`` stands at the end of every path, and what is ``left_out`` at no beginning of
+        one. Raises ValueError for a base URL that is none."""
         self._query = query
+        self.left_out = left_out
         self.origin = Origin(base_url)
         self.client = Client(
             self.origin,
@@ -104,6 +106,7 @@ class Api:
     def head(self, method: str, path: str, more: Mapping[str, str] | None = None) -> bytes:
         """The head of a request, all but Content-Length, with ``more`` headers than every request
         has. Raises ValueError for a path or a header that would break out of its line."""
+        path = path.removeprefix(self.left_out)
         if self._query:
             path = f"{path}{'&' if '?' in path else '?'}{self._query}"
         headers = merged(self.headers, more) if more else self.headers

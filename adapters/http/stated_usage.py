@@ -111,7 +111,7 @@ def usage_from(
         made = max(total - given, 0)
     elif total is not None and made is not None and given is None:
         given = max(total - made, 0)
-    parts = TokenParts(**counts) if counts else None
+    parts = TokenParts(**counts) if counts and any(counts.values()) else None
     return Usage(input_tokens=given, output_tokens=made, parts=parts)
 
 
@@ -120,7 +120,7 @@ def _in_openais_words(value: dict[str, Any]) -> Usage:
     read, written = value.get("prompt_tokens_details"), value.get("completion_tokens_details")
     counts: dict[str, int] = {}
     if read or written:
-        counts = _counts(read, _READ) | _counts(written, _MADE)
+        counts = _of_input(read) | _counts(written, _MADE)
     given, made = count_of(value.get("prompt_tokens")), count_of(value.get("completion_tokens"))
     return usage_from(given, made, count_of(value.get("total_tokens")), counts)
 
@@ -133,6 +133,20 @@ def _counts(details: Any, names: dict[str, str]) -> dict[str, int]:
         if value and name in names and (count := count_of(value)):
             counts[names[name]] = count
     return counts
+
+
+def _of_input(details: Any) -> dict[str, int]:
+    """The same of what was read. Sound and images among the cached tokens, where details of these
+    tell them, are in no other part."""
+    counts = _counts(details, _READ)
+    inner = details.get("cached_tokens_details") if isinstance(details, dict) else None
+    if not inner:
+        return counts
+    of_cache = _counts(inner, _READ)
+    for part, tokens in of_cache.items():
+        if part in counts:
+            counts[part] = max(counts[part] - tokens, 0)
+    return counts | {"cached_audio": of_cache.get("audio_input", 0)}
 
 
 def _modalities(details: Any) -> Iterator[tuple[str, Any]]:
@@ -185,7 +199,7 @@ def _parts(value: dict[str, Any]) -> dict[str, int]:
         "reasoning": _first_of(value, "reasoning_tokens", "thoughtsTokenCount") or 0,
     }
     for name in _INPUT_DETAILS:
-        found |= _counts(value.get(name), _READ)
+        found |= _of_input(value.get(name))
     for name in _OUTPUT_DETAILS:
         found |= _counts(value.get(name), _MADE)
     return {part: tokens for part, tokens in found.items() if tokens}

@@ -150,7 +150,7 @@ class Local:
             self._autoscaler.demand = demand
 
     async def invoke(self, call: Call) -> Reply:
-        route = call.path or self._routes[call.task]
+        route = self._routes[call.task] if call.declared is None else call.declared.path
         cold_s = 0.0 if self._workers.slots else await self._until_ready(call)
         pending = await self._ask(call, route, cold_s)
         if pending.lost and self._has_replicas and self._workers.slots:

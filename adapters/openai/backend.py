@@ -46,6 +46,9 @@ class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     """Who runs the server: says where it is, how it is shown the key, and what it has natively."""
     base_url: HttpUrl = ""
     """Where the server is, with or without /v1; left out: where the provider is."""
+    v1: bool | None = None
+    """Whether its paths begin with /v1 below base_url; off: right there, as /chat/completions. Left
+    out: as the provider has them, else with it."""
     api_version: Name | None = None
     """Of Azure: sent as api-version with every request."""
     api_key: SecretStr | None = None
@@ -76,7 +79,13 @@ class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def url(self) -> str:
         """Below which the paths of the protocol are."""
-        return below_v1(self.base_url or self.known.base_url)
+        url = self.base_url or self.known.base_url
+        return below_v1(url) if self.has_v1 else url.rstrip("/")
+
+    @property
+    def has_v1(self) -> bool:
+        """Whether these paths begin with /v1."""
+        return self.known.has_v1 if self.v1 is None else self.v1
 
 
 class OpenAICompatible(HttpBackend):
@@ -105,13 +114,14 @@ class OpenAICompatible(HttpBackend):
         self._plain = PlainCalls(api, model=settings.model, timeout=settings.timeout)
         self._model = settings.model
         hosted = settings.provider is not None and settings.engine == "auto"
-        self._engine = EngineProbe(api, "none" if hosted else settings.engine)
+        engine, lists = "none" if hosted else settings.engine, settings.known.lists_models
+        self._engine = EngineProbe(api, engine, lists_models=lists)
         self._calls = OpenAICalls(
             api, settings, model=settings.model, stream_usage=settings.stream_usage
         )
 
     def invoke(self, call: Call) -> Coroutine[Any, Any, Reply]:
-        if call.path or call.task in PLAIN_ROUTES:
+        if call.declared is not None or call.task in PLAIN_ROUTES:
             return self._plain.ask(call)
         head = self._heads.get(call.task)
         if head is None and call.task == "realtime":
@@ -133,6 +143,8 @@ class OpenAICompatible(HttpBackend):
         return self._api.head("POST", path, {**VERSION, "anthropic-beta": call.betas})
 
     async def assumptions(self) -> list[Assumption]:
+        if not self._settings.known.lists_models:
+            return []
         return [await tried(f"{ACCEPTED}, and models are listed", self._models)]
 
     async def probe(self) -> Probe:
@@ -163,6 +175,7 @@ def _api_of(settings: OpenAISettings, clock: Clock) -> Api:
         headers=merged(settings.known.headers, settings.headers, shown),
         secrets=(key,),
         query="" if version is None else f"api-version={version}",
+        left_out="" if settings.has_v1 else "/v1",
     )
 
 

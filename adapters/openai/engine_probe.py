@@ -26,10 +26,12 @@ _UNKNOWN = EngineLoad()
 
 class EngineProbe:
     """The engine behind one address, as it was last seen. ``named``: which one it is, ``auto``
-    where that is to be found out, ``none`` where it is not to be asked."""
+    where that is to be found out, ``none`` where it is not to be asked. One that lists no models is
+    up where it answers at all."""
 
-    def __init__(self, api: Api, named: Named = "auto") -> None:
+    def __init__(self, api: Api, named: Named = "auto", *, lists_models: bool = True) -> None:
         self._api = api
+        self._lists_models = lists_models
         self._clock = api.clock
         self._named = named
         self._engine: Engine | None = None
@@ -59,6 +61,8 @@ class EngineProbe:
             said = clean(message_of(health.body), self._api.secrets)
             detail = f"/health answers 503{f': {said}' if said else ''}"
             return self._away(detail)
+        if not self._lists_models:
+            return Probe(ready=True)
         models = await self._get("/v1/models", deadline)
         if models.status != 200:
             return self._away(f"/v1/models answers {models.status}")

@@ -8,7 +8,9 @@ https://docs.mistral.ai/api, https://docs.together.ai/docs/openai-api-compatibil
 https://docs.fireworks.ai/tools-sdks/openai-compatibility, https://api-docs.deepseek.com,
 https://docs.x.ai/docs/api-reference, https://inference-docs.cerebras.ai/api-reference,
 https://docs.api.nvidia.com/nim/reference/llm-apis, https://docs.cohere.com/docs/compatibility-api,
-https://docs.claude.com/en/api/overview
+https://docs.claude.com/en/api/overview,
+https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html,
+https://ai.google.dev/gemini-api/docs/openai
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import msgspec
 
 ProviderName = Literal[
     "azure", "openai", "anthropic", "openrouter", "groq", "mistral", "together", "fireworks",
-    "deepseek", "xai", "cerebras", "nvidia", "cohere",
+    "deepseek", "xai", "cerebras", "nvidia", "cohere", "bedrock", "gemini",
 ]  # fmt: skip
 
 
@@ -37,6 +39,9 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing of OpenAI's protocol is asked of it."""
     headers: Mapping[str, str] = MappingProxyType({})
     """That go with every request."""
+    lists_models: bool = True
+    has_v1: bool = True
+    """The paths of the protocol begin with /v1 below its address; else right there."""
 
 
 _OTHERS = {
@@ -65,6 +70,10 @@ PROVIDERS: dict[str, Provider] = {
         headers=VERSION,
     ),
     **{name: Provider(base_url=url) for name, url in _OTHERS.items()},
+    "bedrock": Provider(lists_models=False),
+    "gemini": Provider(
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai", has_v1=False
+    ),
 }
 UNKNOWN = Provider()
 """Of a server that is none of them."""

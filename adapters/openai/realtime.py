@@ -74,7 +74,8 @@ class RealtimeCalls:
         scheme = "wss" if origin.secure else "ws"
         model = quote(self._model or call.model, safe="")
         query = f"model={model}{'&' if self._query else ''}{self._query}"
-        return f"{scheme}://{origin.authority}{origin.prefix}{ROUTE}?{query}"
+        path = ROUTE.removeprefix(self._api.left_out)
+        return f"{scheme}://{origin.authority}{origin.prefix}{path}?{query}"
 
     async def _open(self, call: Call) -> ClientConnection:
         if not has_room(last_for_calls()):

@@ -133,7 +133,8 @@ def _all_of(said: Usage) -> _Tokens:
     """What a response read and wrote, as the next one will read it."""
     parts = said.parts or TokenParts()
     tokens = (said.input_tokens or 0) + (said.output_tokens or 0)
-    return _Tokens(tokens, min(parts.audio_input + parts.audio_output, tokens))
+    sound = parts.audio_input + parts.cached_audio + parts.audio_output
+    return _Tokens(tokens, min(sound, tokens))
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -40,12 +40,24 @@ class StreamProgress(msgspec.Struct):
     """What the backend said last."""
     events: int = 0
     """Tokens of answer passed to the caller, about: what is charged where no usage is reported."""
+    told_at: int = 0
+    """What ``events`` were when the backend said ``usage``."""
     covered: float = inf
     """Of these, how many what is held covers, or would cover, were the call limited; no bound where
     none are paid."""
     ended_at: float = inf
     """When the backend was done with a call that goes on, in monotonic seconds: nothing more is
     used."""
+
+    @property
+    def seen(self) -> Usage:
+        """What the backend said last, with the output that has come since: what it says at the
+        start of a stream is no account of the rest."""
+        said, since = self.usage, self.events - self.told_at
+        if said.output_tokens is None or since <= 0:
+            return said
+        made = said.output_tokens + since
+        return msgspec.structs.replace(said, output_tokens=made, text_tokens=made)
 
 
 class AtBackend(Protocol):
@@ -224,7 +236,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def _seen_until(self, now: float, reported: Usage | None) -> Usage:
         queue_s, cold_s = self._waited_there()
         elapsed = max(0.0, self.at_work_until(now) - self.asked_at - queue_s - cold_s)
-        seen = credible(reported or self.progress.usage)
+        seen = credible(reported or self.progress.seen)
         exec_s = elapsed if seen.exec_s is None else seen.exec_s
         seen = self._counted(seen, self._probably_made(exec_s))
         share = self._share(exec_s)

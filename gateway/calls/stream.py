@@ -134,13 +134,14 @@ class SettledStream:
 
     def _take(self, chunk: Chunk) -> bytes | None:
         """What of a chunk may be passed on now; None where all of it is held back."""
-        progress = self._progress
+        if chunk.kind == "data":
+            self._count(chunk.data, chunk.tokens)
         if chunk.usage is not None:
-            progress.usage = chunk.usage
+            progress = self._progress
+            progress.usage, progress.told_at = chunk.usage, progress.events
         if chunk.kind != "data":
             self._held.append(chunk)
             return None
-        self._count(chunk.data, chunk.tokens)
         return self._redact(chunk.data)
 
     def _push(self, data: bytes, tokens: int | None) -> bool:

@@ -20,6 +20,7 @@ from gateway.dialects.streams import (
     reasoning_of,
     text_of,
 )
+from gateway.dialects.tool_pieces import ToolPiece, ToolPieces, whole_calls
 
 _REASONS = {
     "stop": "end_turn",
@@ -41,7 +42,9 @@ class MessageWriter(Writer):
         self._open: tuple[str, int] | None = None
         """The kind of the block that grows, and its number; a tool's call is "tool_use:2"."""
         self._blocks = 0
-        self._tools: dict[int, int] = {}
+        self._tools = ToolPieces()
+        self._tool_blocks: dict[int, int] = {}
+        self._refuses = False
         self._finish: str | None = None
         self._stopped_at: str | None = None
 
@@ -51,7 +54,7 @@ class MessageWriter(Writer):
         if not isinstance(message, dict):
             raise malformed("The backend's answer holds no message.", usage=usage)
         self._read_end(choice)
-        content = _content(message)
+        content = self._content(message)
         return msgspec.json.encode(
             {**self._head(content, usage), "stop_reason": self._reason(content), **self._stopped()}
         )
@@ -65,14 +68,15 @@ class MessageWriter(Writer):
             return written
         if thought := reasoning_of(delta):
             written += self._grow("thinking", thought)
-        if text := text_of(delta.get("content")) or text_of(delta.get("refusal")):
+        if text := self._text_of(delta):
             written += self._grow("text", text)
-        for called in delta.get("tool_calls") or ():
+        for called in self._tools.read(delta.get("tool_calls")):
             written += self._call_piece(called)
         return written
 
     def last(self, usage: Usage) -> tuple[bytes, bytes]:
         before = b"" if self._begun else self._begin()
+        before += b"".join([self._call_piece(called) for called in self._tools.unnamed()])
         before += self._close()
         reason = self._reason([{"type": "tool_use"}] if self._tools else [])
         delta = {"stop_reason": reason, **self._stopped()}
@@ -99,9 +103,31 @@ class MessageWriter(Writer):
         if isinstance(stopped := choice.get("stop_reason"), str):
             self._stopped_at = stopped
 
+    def _content(self, message: dict[str, Any]) -> list[dict[str, Any]]:
+        content: list[dict[str, Any]] = []
+        if thought := reasoning_of(message):
+            content.append({"type": "thinking", "thinking": thought, "signature": ""})
+        if text := self._text_of(message):
+            content.append({"type": "text", "text": text})
+        for called in whole_calls(message.get("tool_calls")):
+            content.append({**self._tool_use(called), "input": _arguments(called.arguments)})
+        return content
+
+    def _text_of(self, message: dict[str, Any]) -> str:
+        """Of a message, or a piece of one: what is said, or why nothing is."""
+        refusal = text_of(message.get("refusal"))
+        self._refuses = self._refuses or bool(refusal)
+        return text_of(message.get("content")) or refusal
+
+    def _tool_use(self, called: ToolPiece) -> dict[str, Any]:
+        id = called.id or f"toolu_{self._call.id.removeprefix('req_')}_{called.number}"
+        return {"type": "tool_use", "id": id, "name": called.name, "input": {}}
+
     def _reason(self, content: list[dict[str, Any]]) -> str:
         if self._finish == "stop" and self._stopped_at is not None:
             return "stop_sequence"
+        if self._finish == "stop" and self._refuses:
+            return "refusal"
         if self._finish == "stop" and any(block["type"] == "tool_use" for block in content):
             return "tool_use"
         return _REASONS.get(self._finish or "stop", "end_turn")
@@ -123,20 +149,15 @@ class MessageWriter(Writer):
         name, field = _DELTAS[kind]
         return written + _delta(self._open[1], {"type": name, field: text})
 
-    def _call_piece(self, called: Any) -> bytes:
-        """Part of a call of a tool: its name, or more of its arguments."""
-        called = called if isinstance(called, dict) else {}
-        function = called.get("function") or {}
-        number, written = called.get("index") or 0, b""
-        if number not in self._tools:
-            id = called.get("id") or f"toolu_{self._call.id.removeprefix('req_')}_{number}"
-            name = function.get("name") or ""
-            block: dict[str, Any] = {"type": "tool_use", "id": id, "name": name, "input": {}}
-            written = self._start(f"tool_use:{number}", block)
-            self._tools[number] = self._blocks - 1
-        if arguments := function.get("arguments"):
-            piece = {"type": "input_json_delta", "partial_json": arguments}
-            written += _delta(self._tools[number], piece)
+    def _call_piece(self, called: ToolPiece) -> bytes:
+        """Part of a call of a tool: its beginning, or more of its arguments."""
+        written, number = b"", called.number
+        if called.begins:
+            self._tool_blocks[number] = self._blocks
+            written = self._start(f"tool_use:{number}", self._tool_use(called))
+        if called.arguments:
+            piece = {"type": "input_json_delta", "partial_json": called.arguments}
+            written += _delta(self._tool_blocks[number], piece)
         return written
 
     def _start(self, kind: str, block: dict[str, Any]) -> bytes:
@@ -158,36 +179,14 @@ def _delta(index: int, delta: dict[str, Any]) -> bytes:
     return named_event("content_block_delta", {"index": index, "delta": delta})
 
 
-def _content(message: dict[str, Any]) -> list[dict[str, Any]]:
-    content: list[dict[str, Any]] = []
-    if thought := reasoning_of(message):
-        content.append({"type": "thinking", "thinking": thought, "signature": ""})
-    if text := text_of(message.get("content")) or text_of(message.get("refusal")):
-        content.append({"type": "text", "text": text})
-    for called in message.get("tool_calls") or ():
-        if isinstance(called, dict):
-            content.append(_tool_use(called))
-    return content
-
-
-def _tool_use(called: dict[str, Any]) -> dict[str, Any]:
-    function = called.get("function") or {}
-    return {
-        "type": "tool_use",
-        "id": called.get("id"),
-        "name": function.get("name"),
-        "input": _arguments(function.get("arguments")),
-    }
-
-
-def _arguments(text: Any) -> dict[str, Any]:
+def _arguments(text: str) -> dict[str, Any]:
     """What a model wrote as a tool's arguments: what is no JSON object stands under
     ``arguments``, since Anthropic's clients take objects alone."""
     if not text:
         return {}
     try:
         value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, TypeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):
         value = text
     return value if isinstance(value, dict) else {"arguments": value}
 

@@ -20,6 +20,7 @@ from gateway.dialects.streams import (
     reasoning_of,
     text_of,
 )
+from gateway.dialects.tool_pieces import ToolPiece, ToolPieces, whole_calls
 
 _CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _ECHOED: dict[str, Any] = {
@@ -36,14 +37,29 @@ _ECHOED: dict[str, Any] = {
     "user": None,
 }
 """What a response repeats of its request, and what it says where that said nothing."""
-_TEXTS = {
-    "message": ("response.output_text", "text"),
-    "reasoning": ("response.reasoning_text", "text"),
+_PARTS = {
+    "message": ("response.output_text", "output_text", "text"),
+    "refusal": ("response.refusal", "refusal", "refusal"),
+    "reasoning": ("response.reasoning_text", "reasoning_text", "text"),
 }
+"""How the events of a text begin, the type of its part, and where that has it."""
+
+
+class _Growing:
+    """An item that grows: its place in the output, and the pieces that have come of it."""
+
+    __slots__ = ("index", "kind", "logprobs", "pieces")
+
+    def __init__(self, kind: str, index: int) -> None:
+        self.kind = kind
+        self.index = index
+        self.pieces: list[str] = []
+        self.logprobs: list[Any] = []
 
 
 class ResponseWriter(Writer):
-    """One answer; its items grow one after the other."""
+    """One answer. Texts grow one after the other; calls of tools may grow side by side, as a chat
+    tells their pieces by number, and end together."""
 
     def __init__(self, call: Call) -> None:
         super().__init__(call)
@@ -51,8 +67,9 @@ class ResponseWriter(Writer):
         self._id = call.id.removeprefix("req_")
         self._created = 0
         self._items: list[dict[str, Any]] = []
-        self._growing: str | None = None
-        """What the last item is while it grows; a call is "function_call:2"."""
+        self._text: _Growing | None = None
+        self._tools = ToolPieces()
+        self._calls: dict[int, _Growing] = {}
         self._finish: str | None = None
         self._number = -1
 
@@ -64,11 +81,11 @@ class ResponseWriter(Writer):
             raise malformed("The backend's answer holds no message.", usage=usage)
         self._created = _instant(answer)
         self._finish = choice.get("finish_reason")
-        if thought := reasoning_of(message):
-            self._items.append(self._text_item("reasoning", thought, "completed"))
-        if text := text_of(message.get("content")) or text_of(message.get("refusal")):
-            self._items.append(self._text_item("message", text, "completed"))
-        for called in message.get("tool_calls") or ():
+        for kind, text in _texts_of(message):
+            item = self._text_item(kind, "completed")
+            item["content"] = [_part(kind, text, _logprobs_of(choice, kind))]
+            self._items.append(item)
+        for called in whole_calls(message.get("tool_calls")):
             self._items.append(self._call_item(called, "completed"))
         return msgspec.json.encode(self._response(self._status(), usage))
 
@@ -80,16 +97,16 @@ class ResponseWriter(Writer):
         written = b"" if self._number >= 0 else self._begin(event)
         if not isinstance(delta, dict):
             return written
-        if thought := reasoning_of(delta):
-            written += self._grow("reasoning", thought)
-        if text := text_of(delta.get("content")) or text_of(delta.get("refusal")):
-            written += self._grow("message", text)
-        for called in delta.get("tool_calls") or ():
-            written += self._call_piece(called if isinstance(called, dict) else {})
+        for kind, text in _texts_of(delta):
+            written += self._grow(kind, text, _logprobs_of(choice, kind))
+        for called in self._tools.read(delta.get("tool_calls")):
+            written += self._call_piece(called)
         return written
 
     def last(self, usage: Usage) -> tuple[bytes, bytes]:
         before = b"" if self._number >= 0 else self._begin({})
+        for called in self._tools.unnamed():
+            before += self._call_piece(called)
         before += self._close()
         status = self._status()
         return before, self._event(f"response.{status}", response=self._response(status, usage))
@@ -120,26 +137,24 @@ class ResponseWriter(Writer):
             **echoed,
         }
 
-    def _text_item(self, kind: str, text: str, status: str) -> dict[str, Any]:
+    def _text_item(self, kind: str, status: str) -> dict[str, Any]:
+        """Without its part."""
         number = len(self._items)
         if kind == "reasoning":
-            part: dict[str, Any] = {"type": "reasoning_text", "text": text}
-            item = {"id": f"rs_{self._id}_{number}", "type": kind, "summary": []}
-            return {**item, "content": [part] if text else [], "status": status}
-        part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-        item = {"id": f"msg_{self._id}_{number}", "type": kind, "role": "assistant"}
-        return {**item, "content": [part] if text else [], "status": status}
+            own: dict[str, Any] = {"id": f"rs_{self._id}_{number}", "type": kind, "summary": []}
+        else:
+            name = f"msg_{self._id}_{number}"
+            own = {"id": name, "type": "message", "role": "assistant"}
+        return {**own, "content": [], "status": status}
 
-    def _call_item(self, called: Any, status: str) -> dict[str, Any]:
-        called = called if isinstance(called, dict) else {}
-        function = called.get("function") or {}
+    def _call_item(self, called: ToolPiece, status: str) -> dict[str, Any]:
         number = len(self._items)
         return {
             "id": f"fc_{self._id}_{number}",
             "type": "function_call",
-            "call_id": called.get("id") or f"call_{self._id}_{number}",
-            "name": function.get("name") or "",
-            "arguments": function.get("arguments") or "",
+            "call_id": called.id or f"call_{self._id}_{number}",
+            "name": called.name,
+            "arguments": called.arguments,
             "status": status,
         }
 
@@ -155,68 +170,101 @@ class ResponseWriter(Writer):
         created = self._event("response.created", response=response)
         return created + self._event("response.in_progress", response=response)
 
-    def _grow(self, kind: str, text: str) -> bytes:
-        written = b""
-        if self._growing != kind:
-            written = self._close()
-            item = self._text_item(kind, "", "in_progress")
-            written += self._add(kind, item)
-            part = self._text_item(kind, "?", "")["content"][0] | {"text": ""}
-            item["content"] = [part]
-            written += self._event("response.content_part.added", **self._at_part(), part=part)
-        part = self._items[-1]["content"][0]
-        part["text"] += text
-        name = f"{_TEXTS[kind][0]}.delta"
-        said = {"delta": text, **_logprobs(kind)}
-        return written + self._event(name, **self._at_part(), **said)
+    def _grow(self, kind: str, text: str, logprobs: list[Any]) -> bytes:
+        written, growing = b"", self._text
+        if growing is None or growing.kind != kind:
+            written = self._close_text()
+            growing = self._text = _Growing(kind, len(self._items))
+            written += self._add(self._text_item(kind, "in_progress"))
+            part, at = _part(kind, "", []), self._at_part(growing)
+            written += self._event("response.content_part.added", **at, part=part)
+        growing.pieces.append(text)
+        growing.logprobs += logprobs
+        said = {"delta": text, **_beside(kind, logprobs)}
+        return written + self._event(f"{_PARTS[kind][0]}.delta", **self._at_part(growing), **said)
 
-    def _call_piece(self, called: dict[str, Any]) -> bytes:
-        kind, written = f"function_call:{called.get('index') or 0}", b""
-        arguments = (called.get("function") or {}).get("arguments") or ""
-        if self._growing != kind:
-            written = self._close()
-            item = self._call_item(called, "in_progress") | {"arguments": ""}
-            written += self._add(kind, item)
-        if arguments:
-            self._items[-1]["arguments"] += arguments
+    def _call_piece(self, called: ToolPiece) -> bytes:
+        written = b""
+        if called.begins:
+            written = self._close_text()
+            self._calls[called.number] = _Growing("function_call", len(self._items))
+            begun = called._replace(arguments="")
+            written += self._add(self._call_item(begun, "in_progress"))
+        growing = self._calls[called.number]
+        if called.arguments:
+            growing.pieces.append(called.arguments)
             name = "response.function_call_arguments.delta"
-            written += self._event(name, **self._at(), delta=arguments)
+            written += self._event(name, **self._at(growing), delta=called.arguments)
         return written
 
-    def _add(self, kind: str, item: dict[str, Any]) -> bytes:
+    def _add(self, item: dict[str, Any]) -> bytes:
         self._items.append(item)
-        self._growing = kind
         index = len(self._items) - 1
         return self._event("response.output_item.added", output_index=index, item=item)
 
     def _close(self) -> bytes:
-        """The item that grew is whole."""
-        kind, self._growing = self._growing, None
-        if kind is None:
+        """What grew is whole."""
+        written = self._close_text()
+        calls, self._calls = self._calls, {}
+        return written + b"".join([self._close_call(growing) for growing in calls.values()])
+
+    def _close_text(self) -> bytes:
+        growing, self._text = self._text, None
+        if growing is None:
             return b""
-        item = self._items[-1]
-        if kind in _TEXTS:
-            part, name = item["content"][0], _TEXTS[kind][0]
-            said = {"text": part["text"], **_logprobs(kind)}
-            written = self._event(f"{name}.done", **self._at_part(), **said)
-            written += self._event("response.content_part.done", **self._at_part(), part=part)
-        else:
-            said = {"arguments": item["arguments"], "name": item["name"]}
-            name = "response.function_call_arguments.done"
-            written = self._event(name, **self._at(), **said)
-        item["status"] = "completed"
-        index = len(self._items) - 1
-        return written + self._event("response.output_item.done", output_index=index, item=item)
+        kind, text = growing.kind, "".join(growing.pieces)
+        name, _, field = _PARTS[kind]
+        part, at = _part(kind, text, growing.logprobs), self._at_part(growing)
+        said = {field: text, **_beside(kind, growing.logprobs)}
+        written = self._event(f"{name}.done", **at, **said)
+        written += self._event("response.content_part.done", **at, part=part)
+        return written + self._done(growing, {"content": [part]})
 
-    def _at(self) -> dict[str, Any]:
-        return {"item_id": self._items[-1]["id"], "output_index": len(self._items) - 1}
+    def _close_call(self, growing: _Growing) -> bytes:
+        arguments = "".join(growing.pieces)
+        said = {"arguments": arguments, "name": self._items[growing.index]["name"]}
+        name = "response.function_call_arguments.done"
+        written = self._event(name, **self._at(growing), **said)
+        return written + self._done(growing, {"arguments": arguments})
 
-    def _at_part(self) -> dict[str, Any]:
-        return {**self._at(), "content_index": 0}
+    def _done(self, growing: _Growing, whole: dict[str, Any]) -> bytes:
+        item = self._items[growing.index]
+        item |= {**whole, "status": "completed"}
+        at = growing.index
+        return self._event("response.output_item.done", output_index=at, item=item)
+
+    def _at(self, growing: _Growing) -> dict[str, Any]:
+        return {"item_id": self._items[growing.index]["id"], "output_index": growing.index}
+
+    def _at_part(self, growing: _Growing) -> dict[str, Any]:
+        return {**self._at(growing), "content_index": 0}
 
 
-def _logprobs(kind: str) -> dict[str, Any]:
-    return {"logprobs": []} if kind == "message" else {}
+def _texts_of(message: dict[str, Any]) -> list[tuple[str, str]]:
+    """(What it is, a text) of a message or of a piece of one."""
+    texts = (
+        ("reasoning", reasoning_of(message)),
+        ("message", text_of(message.get("content"))),
+        ("refusal", text_of(message.get("refusal"))),
+    )
+    return [(kind, text) for kind, text in texts if text]
+
+
+def _part(kind: str, text: str, logprobs: list[Any]) -> dict[str, Any]:
+    _, type_, field = _PARTS[kind]
+    beside = {"annotations": [], "logprobs": logprobs} if kind == "message" else {}
+    return {"type": type_, field: text, **beside}
+
+
+def _beside(kind: str, logprobs: list[Any]) -> dict[str, Any]:
+    return {"logprobs": logprobs} if kind == "message" else {}
+
+
+def _logprobs_of(choice: dict[str, Any], kind: str) -> list[Any]:
+    """Of a text's tokens, which a chat has in the same words."""
+    told = choice.get("logprobs") if kind == "message" else None
+    content = told.get("content") if isinstance(told, dict) else None
+    return content if isinstance(content, list) else []
 
 
 def _instant(answer: dict[str, Any]) -> int:

@@ -21,6 +21,7 @@ _SAME = (
 )  # fmt: skip
 _KEPT = ("previous_response_id", "conversation", "prompt", "background")
 """What only who keeps responses can do."""
+_LOGPROBS = "message.output_text.logprobs"
 _TEXTS = frozenset(("input_text", "output_text", "text", "refusal", "summary_text"))
 
 
@@ -40,6 +41,7 @@ def chat_of_response(body: bytes, bound: str = "max_tokens") -> bytes:
         chat["tools"] = [_tool(tool) for tool in asked["tools"]]
     chat |= _tool_choice(asked.get("tool_choice"))
     chat |= _format(asked.get("text"))
+    chat |= _logprobs(asked)
     if effort := _effort(asked.get("reasoning")):
         chat["reasoning_effort"] = effort
     return msgspec.json.encode(chat)
@@ -52,6 +54,14 @@ def _effort(reasoning: Any) -> Any:
         said = '`reasoning` is an object, such as {"effort": "high"}.'
         raise BackendError(FailureClass.INVALID, said)
     return reasoning.get("effort")
+
+
+def _logprobs(asked: dict[str, Any]) -> dict[str, Any]:
+    """Of the answer's tokens, where they are to be told."""
+    if _LOGPROBS not in (asked.get("include") or ()):
+        return {}
+    most = asked.get("top_logprobs")
+    return {"logprobs": True} if most is None else {"logprobs": True, "top_logprobs": most}
 
 
 def _instructions(text: Any) -> Iterator[dict[str, Any]]:
@@ -74,11 +84,23 @@ def _messages(items: Any) -> list[dict[str, Any]]:
             found.append({"role": "user", "content": shown})
             shown = []
         before = found[-1] if found else {}
-        if message["role"] == before.get("role") == "assistant" and "tool_calls" in message:
-            before["tool_calls"] = before.get("tool_calls", []) + message["tool_calls"]
+        if message["role"] == before.get("role") == "assistant" and _calls_tools(before, message):
+            _join(before, message)
         else:
             found.append(message)
     return [*found, {"role": "user", "content": shown}] if shown else found
+
+
+def _calls_tools(*messages: dict[str, Any]) -> bool:
+    return any("tool_calls" in message for message in messages)
+
+
+def _join(before: dict[str, Any], message: dict[str, Any]) -> None:
+    """What tools gave back must follow right after the message that called them."""
+    if calls := message.get("tool_calls"):
+        before["tool_calls"] = before.get("tool_calls", []) + calls
+    if message["content"]:
+        before["content"] = f"{before['content'] or ''}{message['content']}"
 
 
 def _message(item: dict[str, Any], shown: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -156,7 +178,14 @@ def _tool_choice(choice: Any) -> dict[str, Any]:
 
 
 def _format(text: Any) -> dict[str, Any]:
-    wanted = text.get("format") if isinstance(text, dict) else None
+    if not isinstance(text, dict):
+        return {}
+    verbosity = text.get("verbosity")
+    return {**_shape(text.get("format")), **({"verbosity": verbosity} if verbosity else {})}
+
+
+def _shape(wanted: Any) -> dict[str, Any]:
+    """A shape for the answer, where one is asked for."""
     if not isinstance(wanted, dict) or wanted.get("type", "text") == "text":
         return {}
     if wanted.get("type") != "json_schema":

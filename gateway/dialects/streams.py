@@ -11,6 +11,7 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.types import Call, Chunk, Usage
+from adapters.whole_events import data_of, split_events
 
 MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError)
 """What reading raises for values of other types than a protocol has."""
@@ -98,8 +99,8 @@ class WrittenStream:
 def events_of(data: bytes) -> Iterator[dict[str, Any]]:
     """The JSON objects of whole events, in turn; comments are none. Raises MALFORMED for what is
     no JSON object."""
-    for line in data.splitlines():
-        payload = line[5:].strip() if line.startswith(b"data:") else b""
+    for event in split_events(data):
+        payload = data_of(event).strip()
         if payload and payload != b"[DONE]":
             yield object_of(payload)
 

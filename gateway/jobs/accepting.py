@@ -37,8 +37,8 @@ class AskedJob(msgspec.Struct, frozen=True, kw_only=True):
     """None: its caller gave the model's own name."""
     content_type: str = JSON_TYPE
     """Of the body."""
-    path: str = ""
-    """Of a route that the policy names."""
+    declared: tuple[str, str] | None = None
+    """Of a route that the policy names: its method, and its path with its query."""
     betas: str = ""
     """Of a message: its header ``anthropic-beta``."""
     deadline_s: float | None = None
@@ -237,7 +237,7 @@ def _request(active: ActivePolicy, asked: AskedJob, state: CallState) -> JobRequ
         body=text,
         base64=in_base64,
         content_type=asked.content_type,
-        path=asked.path,
+        declared=asked.declared,
         betas=asked.betas,
         principal=asked.principal,
         preferences=state.preferences,

@@ -197,7 +197,7 @@ class OneLease:
             task=request.task,
             body=request.call_body,
             content_type=request.content_type,
-            path=request.path,
+            declared=request.declared,
             betas=request.betas,
             deadline=now + min(left_s, longest_s),
         )

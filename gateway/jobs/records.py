@@ -31,8 +31,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     base64: str = ""
     content_type: str = JSON_TYPE
     """Of the body."""
-    path: str = ""
-    """Of a route that the policy names."""
+    declared: tuple[str, str] | None = None
+    """Of a route that the policy names: its method, and its path with its query."""
     betas: str = ""
     """Of a message: its header ``anthropic-beta``."""
     principal: Principal

@@ -13,6 +13,7 @@ from gateway.policy.sections.price import Price
 _INPUT = (
     ("cache_write_1h", "per_million_cache_write_1h", "per_million_cache_write"),
     ("cache_write", "per_million_cache_write", ""),
+    ("cached_audio", "per_million_cached_audio_input", "per_million_cached_input"),
     ("cached", "per_million_cached_input", ""),
     ("audio_input", "per_million_audio_input", ""),
     ("image_input", "per_million_image_input", ""),
@@ -41,13 +42,18 @@ def _split(
 ) -> Iterator[tuple[str, int, int]]:
     rest = getattr(price, whole) or 0
     for part, name, other in rates:
-        tokens = min(getattr(parts, part), left)
+        tokens = min(_amount(parts, part), left)
         if tokens <= 0:
             continue
         left -= tokens
         found = next((key for key in (name, other) if key and _has(price, key)), whole)
         yield found, tokens, getattr(price, found) or 0
     yield whole, left, rest
+
+
+def _amount(parts: TokenParts, part: str) -> int:
+    amount: int = getattr(parts, part)
+    return amount - parts.cached_audio if part == "cached" else amount
 
 
 def _has(price: Price, name: str) -> bool:

@@ -169,10 +169,14 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_audio: Annotated[Duration, msgspec.Meta(gt=0)] = 600.0
     """Held for, at a price by the second of sound: how much a call may bring or make."""
     path: UrlPath | None = None
-    """Of ``task: other``: POST there is a call of the model, and goes to the same path of its
+    """Of ``task: other``: a request there is a call of the model, and goes to the same path of its
     backend as it came. A route of the gateway's own goes first."""
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    """Of ``task: other``: of such requests. Models with one path have methods of their own."""
 
     def __post_init__(self) -> None:
+        if self.method != "POST" and self.path is None:
+            raise SettingError(("method",), "is for task: other, and its path")
         if (self.path is None) is (self.task == "other"):
             raise SettingError(("path",), "is for task: other, which needs one such as /v1/ocr")
 

@@ -92,7 +92,7 @@ async def answer_by_job(
         preferences=preferences,
         sent=parsed.sent,
         content_type=parsed.content_type,
-        path=parsed.path,
+        declared=parsed.declared,
         betas=parsed.betas,
         deadline_s=gateway.active.longest(parsed.model) if named else None,
         idempotency_key=idempotency_key(context),

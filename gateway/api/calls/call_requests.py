@@ -272,7 +272,7 @@ async def _serve(
         body=parsed.body,
         stream=parsed.stream,
         content_type=parsed.content_type,
-        path=parsed.path,
+        declared=parsed.declared,
         betas=parsed.betas,
         shown=parsed.shown,
         deadline=context.received + active.longest(parsed.model),

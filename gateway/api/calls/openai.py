@@ -84,6 +84,7 @@ class MessagesBody(Envelope, frozen=True):
     output_config: msgspec.Raw = _NOTHING
     output_format: msgspec.Raw = _NOTHING
     messages: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    system: msgspec.Raw = _NOTHING
     tools: msgspec.Raw = _NOTHING
 
 
@@ -91,6 +92,7 @@ class ResponsesBody(Envelope, frozen=True):
     """Of POST /v1/responses."""
 
     input: str | list[dict[str, Any]] = ""
+    instructions: msgspec.Raw = _NOTHING
     max_output_tokens: int | None = None
     background: bool | None = None
     text: msgspec.Raw = _NOTHING
@@ -217,8 +219,24 @@ def _no_background() -> ApiError:
 def _session(envelope: Envelope, spec: ModelSpec, body: bytes) -> str:
     if len(spec.backends) == 1:
         return ""
-    messages = envelope.messages if isinstance(envelope, ChatBody) else None
-    return session_of_chat(envelope.prompt_cache_key, messages, len(body))
+    return session_of_chat(envelope.prompt_cache_key, _turns(envelope), len(body))
+
+
+def _turns(envelope: Envelope) -> list[Any]:
+    """What was said in turn, the instructions first; none where the body only names it."""
+    if isinstance(envelope, ChatBody):
+        return [*envelope.messages]
+    if isinstance(envelope, MessagesBody):
+        return [_told(envelope.system), *envelope.messages]
+    if isinstance(envelope, ResponsesBody) and not envelope.names_what_is_kept:
+        said = envelope.input
+        items = [{"role": "user", "content": said}] if isinstance(said, str) else said
+        return [_told(envelope.instructions), *items]
+    return []
+
+
+def _told(raw: msgspec.Raw) -> dict[str, Any]:
+    return {"role": "system", "content": _read(raw)}
 
 
 def _envelope(task: Task, body: bytes) -> Envelope:

@@ -217,7 +217,7 @@ def asked_again(active: ActivePolicy, job: StoredJob, principal: Principal) -> A
         keep_s=job.keep_s,
         webhook=job.webhook,
         content_type=before.content_type,
-        path=before.path,
+        declared=before.declared,
         betas=before.betas,
         most_run_s=before.most_run_s,
         dialect=before.dialect,

@@ -52,6 +52,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Of tokens written."""
     per_million_cached_input: NanoUsd | None = None
     """Of tokens read from a cache of prompts; left out: as other input."""
+    per_million_cached_audio_input: NanoUsd | None = None
+    """Of tokens of sound read from a cache; left out: as other cached input."""
     per_million_cache_write: NanoUsd | None = None
     """Of tokens that a cache keeps for some minutes; left out: as other input."""
     per_million_cache_write_1h: NanoUsd | None = None
@@ -81,6 +83,7 @@ RATES = Rates.__struct_fields__
 _PARTS = {
     "per_million_input": (
         "per_million_cached_input",
+        "per_million_cached_audio_input",
         "per_million_cache_write",
         "per_million_cache_write_1h",
         "per_million_audio_input",
@@ -119,7 +122,7 @@ class DeviceRates(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 _TWO_SIDES = re.compile(r"([0-9]+)(?:\s+x\s*|\s*x\s+|\s*[*×,/]\s*|\s+)([0-9]+)", re.IGNORECASE)
 """A width and a height in other words than 1024x1024, as which no request or answer names them."""
-_QUALITIES = ("low", "medium", "high", "standard", "hd")
+_QUALITIES = ("low", "medium", "high", "xhigh", "max", "standard", "hd")
 """https://platform.openai.com/docs/api-reference/images/create"""
 
 

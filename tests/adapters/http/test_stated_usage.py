@@ -61,6 +61,25 @@ SHAPES: dict[str, tuple[dict[str, Any], Usage]] = {
         },
         Usage(input_tokens=14, output_tokens=45, parts=TokenParts(audio_input=14)),
     ),
+    "openai realtime, sound among the cached": (
+        {
+            "input_tokens": 100,
+            "output_tokens": 40,
+            "total_tokens": 140,
+            "input_token_details": {
+                "text_tokens": 20,
+                "audio_tokens": 80,
+                "cached_tokens": 60,
+                "cached_tokens_details": {"text_tokens": 10, "audio_tokens": 50},
+            },
+            "output_token_details": {"text_tokens": 10, "audio_tokens": 30},
+        },
+        Usage(
+            input_tokens=100,
+            output_tokens=40,
+            parts=TokenParts(cached=60, cached_audio=50, audio_input=30, audio_output=30),
+        ),
+    ),
     "openai transcription by time": (
         {"type": "duration", "seconds": 9.5},
         Usage(audio_s=9.5),

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from adapters.forms import parts_of
-from adapters.types import Capabilities, ImageKind, Reply, Task, Usage
+from adapters.types import Capabilities, DeclaredRoute, ImageKind, Reply, Task, Usage
 from gateway.api.jobs.job_requests import parsed_input
 from gateway.clock import FakeClock
 from gateway.policy.reader import PolicyError, read_policy_text
@@ -233,9 +233,30 @@ async def test_a_declared_route_passes_what_it_does_not_know(
         answer = await client.post("/v1/ocr", content=b"\x89PNG", headers=head)
         assert (answer.text, answer.headers["content-type"]) == ("text", "text/plain")
         [call] = gateway.fake("home").calls
-        assert (call.body, call.content_type, call.path) == (b"\x89PNG", "image/png", "/v1/ocr")
-        assert (await client.get("/v1/ocr")).status_code == 405
+        assert (call.body, call.content_type) == (b"\x89PNG", "image/png")
+        assert call.declared == DeclaredRoute("/v1/ocr")
+        refused = await client.get("/v1/ocr")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
         assert (await client.post("/v1/orc")).json()["error"]["code"] == "not_found"
+
+
+async def test_a_declared_route_has_its_method_and_passes_its_query(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Another model may have another method of the same path."""
+    voices = "  voices: {task: other, path: /v1/ocr, method: GET, backends: [home]}\n  chat:"
+    text = POLICY.replace("  chat:", voices)
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
+        doing_all(gateway, Reply(body=b"[]"), Reply(body=b"{}"))
+        assert (await client.get("/v1/ocr?lang=de&n=1")).json() == []
+        assert (await client.post("/v1/ocr?dpi=300", json={})).json() == {}
+        asked = [(call.model, call.declared) for call in gateway.fake("home").calls]
+        assert asked == [
+            ("voices", DeclaredRoute("/v1/ocr", "GET", "lang=de&n=1")),
+            ("ocr", DeclaredRoute("/v1/ocr", "POST", "dpi=300")),
+        ]
+        refused = await client.delete("/v1/ocr")
+        assert refused.headers["allow"] == "POST, GET"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,25 @@ EXAMPLES: dict[str, tuple[Price, Usage, int]] = {
         Usage(input_tokens=100, output_tokens=10, parts=parts(audio_input=30, audio_output=10)),
         1_200_000 + 175_000 + 800_000,
     ),
+    "sound from a cache at a rate of its own: 50 x 300 + 10 x 60 + 30 x 10,000 + 10 x 600": (
+        Price(
+            per_million_input=600_000_000,
+            per_million_cached_input=60_000_000,
+            per_million_cached_audio_input=300_000_000,
+            per_million_audio_input=10 * USD,
+        ),
+        Usage(input_tokens=100, parts=parts(cached=60, cached_audio=50, audio_input=30)),
+        15_000 + 600 + 300_000 + 6_000,
+    ),
+    "sound from a cache as other cached input: 60 x 400 + 30 x 32,000 + 10 x 4,000": (
+        Price(
+            per_million_input=4 * USD,
+            per_million_cached_input=400_000_000,
+            per_million_audio_input=32 * USD,
+        ),
+        Usage(input_tokens=100, parts=parts(cached=60, cached_audio=50, audio_input=30)),
+        24_000 + 960_000 + 40_000,
+    ),
     "more cached than read: what was read, 10 x 50": (
         Price(per_million_input=500_000_000, per_million_cached_input=50_000_000),
         Usage(input_tokens=10, parts=parts(cached=99)),

@@ -89,12 +89,15 @@ class Talks:
 
 @asynccontextmanager
 async def talks(
-    folder: Path, clock: FakeClock, backend: RealtimeServer | None = None
+    folder: Path,
+    clock: FakeClock,
+    backend: RealtimeServer | None = None,
+    rates: str = RATES,
 ) -> AsyncIterator[Talks]:
-    """Serves on a port of its own. ``backend``: another server than usual."""
+    """Serves on a port of its own. ``backend``: another server than usual; ``rates`` of tokens."""
     async with (
         realtime_server(backend) as server,
-        with_own_kinds(folder, clock, POLICY.format(url=server.url, rates=RATES)) as gateway,
+        with_own_kinds(folder, clock, POLICY.format(url=server.url, rates=rates)) as gateway,
     ):
         found, application = Talks(gateway, server), web(gateway.inner)
 
