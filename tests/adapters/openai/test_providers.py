@@ -61,13 +61,47 @@ async def test_anthropic_is_asked_for_messages_as_they_came_and_for_nothing_else
     assert backend.capabilities.tasks == {"messages", "count_tokens", "other"}
 
 
-@pytest.mark.parametrize("provider", [name for name in PROVIDERS if name != "azure"])
+@pytest.mark.parametrize("provider", [name for name, one in PROVIDERS.items() if one.base_url])
 def test_a_provider_is_where_it_is_and_elsewhere_where_that_is_said(
     provider: ProviderName,
 ) -> None:
     settings = OpenAISettings(provider=provider)
     assert settings.url == PROVIDERS[provider].base_url
-    assert OpenAISettings(provider=provider, base_url="http://h/v1").url == "http://h"
+    elsewhere = OpenAISettings(provider=provider, base_url="http://h/v1", v1=True)
+    assert elsewhere.url == "http://h"
+
+
+async def test_gemini_is_asked_right_below_its_address(clock: FakeClock) -> None:
+    async with scripted(answer({"choices": [CHOICE]}), answer({}, 404), answer({})) as found:
+        script, url = found
+        settings = OpenAISettings(
+            provider="gemini", base_url=f"{url}/v1beta/openai/", api_key=Secret("k")
+        )
+        backend = OpenAICompatible("gemini", settings, clock)
+        await backend.start()
+        await backend.invoke(Call(id="r", model="g", task="chat", body=b"{}", deadline=1e9))
+        assert (await backend.probe()).ready
+        await backend.aclose()
+    assert script.targets() == [
+        "POST /v1beta/openai/chat/completions",
+        "GET /v1beta/openai/health",
+        "GET /v1beta/openai/models",
+    ]
+    assert script.requests[0].headers["authorization"] == "Bearer k"
+
+
+async def test_bedrock_is_up_where_it_answers_for_it_lists_no_models(clock: FakeClock) -> None:
+    async with scripted(answer({}, 404), answer({"choices": [CHOICE]})) as (script, url):
+        settings = OpenAISettings(
+            provider="bedrock", base_url=f"{url}/openai/v1", api_key=Secret("k")
+        )
+        backend = OpenAICompatible("bedrock", settings, clock)
+        await backend.start()
+        assert (await backend.probe()).ready
+        assert await backend.assumptions() == []
+        await backend.invoke(Call(id="r", model="g", task="chat", body=b"{}", deadline=1e9))
+        await backend.aclose()
+    assert script.targets() == ["GET /openai/health", "POST /openai/v1/chat/completions"]
 
 
 def test_an_address_is_needed_where_nobody_has_one_for_all() -> None:

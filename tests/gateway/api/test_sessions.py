@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.types import Reply, TokenParts, Usage
+from adapters.types import Capabilities, Reply, TokenParts, Usage
 from gateway.api.requests.sessions import session_in, session_of_chat
 from gateway.clock import FakeClock
 from tests.gateway.assembled import AssembledGateway, assembled
@@ -50,8 +50,9 @@ async def answered_by(
         input_tokens=10_000, output_tokens=10, exec_s=1.0, parts=TokenParts(cached=cached)
     )
     gateway.fake(backend).tell(Reply(body=b"{}", usage=usage))
+    path = named.pop("path", "/v1/chat/completions")
     body = {"model": "agent", "messages": MESSAGES, "max_tokens": 10, **named.pop("body", {})}
-    answer = await client.post("/v1/chat/completions", json=body, **named)
+    answer = await client.post(path, json=body, **named)
     assert answer.status_code == 200, answer.text
     return bool(answer.headers["x-spillgate-backend"] == backend)
 
@@ -70,10 +71,18 @@ async def begun_at_one(gateway: AssembledGateway, client: httpx.AsyncClient, **n
         {"headers": {"X-Session-Id": "s"}},
         {"headers": {"x-session-affinity": "s"}},
         {"headers": {"Modal-Session-ID": "s"}},
+        {"headers": {"X-Claude-Code-Session-Id": "s"}},
         {"body": {"prompt_cache_key": "s"}},
         {},
     ],
-    ids=["X-Session-Id", "x-session-affinity", "Modal-Session-ID", "prompt_cache_key", "prefix"],
+    ids=[
+        "X-Session-Id",
+        "x-session-affinity",
+        "Modal-Session-ID",
+        "Claude Code",
+        "prompt_cache_key",
+        "prefix",
+    ],
 )
 async def test_a_conversation_stays_where_it_is_kept(
     named: dict[str, Any], tmp_path: Path, clock: FakeClock
@@ -83,6 +92,51 @@ async def test_a_conversation_stays_where_it_is_kept(
         assert await answered_by(gateway, client, "one", 9_000, **named)
         other = {"headers": {"X-Session-Id": "another"}}
         assert await answered_by(gateway, client, "two", 0, **other)
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+GO = {"type": "text", "text": "go"}
+DONE: list[dict[str, Any]] = [
+    {"role": "assistant", "content": "done"},
+    {"role": "user", "content": "and now?"},
+]
+
+
+def coding(account: str, *more: Any) -> dict[str, Any]:
+    """A body as Claude Code sends it: what stands first, and where it marks the prompt's end,
+    differ from call to call."""
+    system = [{"type": "text", "text": f"x-anthropic-billing-header: {account}"}]
+    marked = {"role": "user", "content": [GO if more else {**GO, **MARK}]}
+    return {
+        "system": [*system, {"type": "text", "text": TEXT, **MARK}],
+        "messages": [marked, *more],
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "first", "later"),
+    [
+        ("/v1/messages", coding("a1"), coding("b2", *DONE)),
+        (
+            "/v1/responses",
+            {"instructions": TEXT, "input": [{"role": "user", "content": "go"}]},
+            {"instructions": TEXT, "input": [{"role": "user", "content": "go"}, *DONE]},
+        ),
+    ],
+    ids=["messages", "responses"],
+)
+async def test_a_conversation_in_other_words_is_known_by_how_it_begins(
+    path: str, first: dict[str, Any], later: dict[str, Any], tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock, POLICY) as gateway, gateway.client() as client:
+        for name in ("one", "two"):
+            gateway.fake(name).capabilities = Capabilities(
+                tasks=frozenset(("chat", "messages", "responses"))
+            )
+        await begun_at_one(gateway, client, path=path, body=first)
+        assert await answered_by(gateway, client, "one", 9_000, path=path, body=later)
+        other = {**later, "system": "be brief", "instructions": "be brief" + TEXT}
+        assert await answered_by(gateway, client, "two", 0, path=path, body=other)
 
 
 async def test_another_users_conversation_of_that_name_is_another(
