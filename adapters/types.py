@@ -85,19 +85,6 @@ class Progress(msgspec.Struct, eq=False, gc=False):
     waits for a worker (in line, or for one that starts). It began to run no earlier."""
 
 
-class DeclaredRoute(msgspec.Struct, frozen=True):
-    """A route that the policy names: how it was asked for, and so where a server has it."""
-
-    path: str
-    method: str = "POST"
-    query: str = ""
-
-    @property
-    def target(self) -> str:
-        """Its path, with its query."""
-        return f"{self.path}?{self.query}" if self.query else self.path
-
-
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One inference, as the gateway asks it of a backend.
 
@@ -117,8 +104,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     betas: str = ""
     """Of a message, what its caller wants of Anthropic's that is not in general use: the header
     ``anthropic-beta``."""
-    declared: DeclaredRoute | None = None
-    """Of a call to a route that the policy names."""
+    declared: tuple[str, str] | None = None
+    """Of a call to a route that the policy names: its method, and its path with its query."""
     shown: str = ""
     """What the caller calls the model, and the answer shall call it; empty: it is left as the
     backend has it."""
@@ -130,14 +117,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 class TokenParts(msgspec.Struct, frozen=True, kw_only=True):
     """What the tokens of a call were, as its backend said. The first six are parts of its input
-    tokens, the others of its output tokens; what is in no part is plain text. Cached tokens may be
-    of audio or images too: they are counted as cached, and among those alone where the backend says
-    of what they are."""
+    tokens, the others of its output tokens; what is in no part is plain text."""
 
     cached: int = 0
-    """Read from a cache of prompts."""
+    """Read from a cache of prompts, whatever they are."""
     cached_audio: int = 0
-    """Of these, tokens of sound."""
+    """Of these, of sound; where that is told, it is in no other part."""
     cache_write: int = 0
     """Written to a cache that keeps them for some minutes."""
     cache_write_1h: int = 0

@@ -64,10 +64,8 @@ class ActivePolicy:
         self._priorities = {name: plan.priority for name, plan in policy.plans.items()}
         self._named = {route.name: route for route in policy.routes}
         models = policy.models.items()
-        self.routes: dict[tuple[str, str], str] = {
-            (one.method, one.path): name for name, one in models if one.path
-        }
-        """(Method, path) of the routes that the policy names -> its model."""
+        self.routes = {one.declared: name for name, one in models if one.path}
+        """(Method, path) of each route that the policy names -> its model."""
         self.limits_backends = any(one.flat() for one in policy.limits.backends.values())
         """Whether any backend has limits of its own."""
         self.bounds_repetitions = any(route.retries for route in policy.routes) or any(

@@ -150,7 +150,7 @@ class Local:
             self._autoscaler.demand = demand
 
     async def invoke(self, call: Call) -> Reply:
-        route = self._routes[call.task] if call.declared is None else call.declared.path
+        route = self._routes[call.task] if call.declared is None else _path_of(call.declared)
         cold_s = 0.0 if self._workers.slots else await self._until_ready(call)
         pending = await self._ask(call, route, cold_s)
         if pending.lost and self._has_replicas and self._workers.slots:
@@ -334,6 +334,11 @@ class ElasticLocal(Local):
         """No fewer, within the bounds, from now on."""
         assert self._autoscaler is not None
         self._autoscaler.hold(minimum)
+
+
+def _path_of(declared: tuple[str, str]) -> str:
+    """Of an app, which has no methods and reads no query."""
+    return declared[1].partition("?")[0]
 
 
 def _memory_of(memory: Memory) -> WorkerMemory:

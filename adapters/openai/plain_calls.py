@@ -22,7 +22,7 @@ from adapters.http.failures import read_if
 from adapters.http.response import Response
 from adapters.http.token_counts import tokens_of
 from adapters.openai.sound import seconds_of_sound, seconds_of_wav
-from adapters.types import PLAIN_ROUTES, Call, DeclaredRoute, Reply, Usage
+from adapters.types import PLAIN_ROUTES, Call, Reply, Usage
 
 _LOOKED_AT = 4096
 """Bytes of an answer in which an error says that it is one."""
@@ -41,9 +41,9 @@ class PlainCalls:
         """Raises what the server refuses, and MALFORMED for what is no answer."""
         clock = self._api.clock
         started = clock.monotonic()
-        declared = call.declared or DeclaredRoute(PLAIN_ROUTES.get(call.task, ""))
+        method, target = call.declared or ("POST", PLAIN_ROUTES[call.task])
         more = {"Content-Type": call.content_type} if call.content_type else {}
-        head = self._api.head(declared.method, declared.target, more)
+        head = self._api.head(method, target, more)
         deadline = min(call.deadline, started + self._timeout)
         response = await self._api.client.request(head, self._body(call), deadline=deadline)
         self._api.checked(response)

@@ -174,6 +174,11 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     """Of ``task: other``: of such requests. Models with one path have methods of their own."""
 
+    @property
+    def declared(self) -> tuple[str, str | None]:
+        """Its method and its path."""
+        return self.method, self.path
+
     def __post_init__(self) -> None:
         if self.method != "POST" and self.path is None:
             raise SettingError(("method",), "is for task: other, and its path")

@@ -7,7 +7,6 @@ is held for and charged by its price, as a native call is.
 
 from __future__ import annotations
 
-from adapters.types import DeclaredRoute
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
 from gateway.api.requests.bodies import read_body
@@ -47,7 +46,7 @@ class DeclaredEndpoint:
             False,
             spec.max_output_tokens,
             content_type=_type_of(context),
-            declared=DeclaredRoute(scope["path"], method, _query(scope)),
+            declared=(method, _target(scope)),
         )
         await serve(self._gateway, context, parsed, receive, send)
 
@@ -57,9 +56,10 @@ def _type_of(context: RequestContext) -> str:
     return given if given.isascii() and given.isprintable() else ""
 
 
-def _query(scope: Scope) -> str:
-    given: bytes = scope.get("query_string", b"")
-    return given.decode("latin-1")
+def _target(scope: Scope) -> str:
+    path: str = scope["path"]
+    query = scope.get("query_string", b"").decode("latin-1")
+    return f"{path}?{query}" if query else path
 
 
 def _nothing_there(active: ActivePolicy, scope: Scope) -> ApiError:

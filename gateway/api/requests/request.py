@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.types import ANY_IMAGE, JSON_TYPE, DeclaredRoute, ImageKind, Task
+from adapters.types import ANY_IMAGE, JSON_TYPE, ImageKind, Task
 from gateway.api.requests.door import ToldError
 from gateway.dialects.faults import as_anthropics, is_anthropics
 from gateway.jobs.digests import AsSent
@@ -147,8 +147,8 @@ class ParsedRequest(msgspec.Struct, frozen=True):
     """What it needs of a backend, beside its task."""
     betas: str = ""
     """Of a message: its header ``anthropic-beta``."""
-    declared: DeclaredRoute | None = None
-    """Of a route that the policy names."""
+    declared: tuple[str, str] | None = None
+    """Of a route that the policy names: its method, and its path with its query."""
     shown: str = ""
     """What the answer shall call the model, where its caller gave it another name than its own."""
     session: str = ""

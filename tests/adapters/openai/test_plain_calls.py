@@ -12,7 +12,7 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.forms import boundary_of, parts_of, texts_of, with_text
 from adapters.openai.sound import seconds_of_sound, seconds_of_wav
-from adapters.types import ANY_IMAGE, Call, DeclaredRoute, ImageKind, Task
+from adapters.types import ANY_IMAGE, Call, ImageKind, Task
 from gateway.clock import FakeClock
 from tests.adapters.openai.test_backend import upstream
 from tests.adapters.servers import answer
@@ -51,7 +51,7 @@ async def test_json_is_sent_as_it_came_but_for_the_models_name(clock: FakeClock)
         assert json.loads(script.requests[0].body) == {"model": "up", "odd": 1.5}
         assert b'"odd":1.50' in script.requests[0].body
         assert reply.usage.images == 2
-        declared = DeclaredRoute("/v1/ocr", "PUT", "lang=de")
+        declared = ("PUT", "/v1/ocr?lang=de")
         sent = call("other", b"\x89PNG", content_type="image/png", declared=declared)
         await backend.invoke(sent)
         assert script.requests[1].body == b"\x89PNG"
