@@ -264,8 +264,9 @@ def request_name(key_id: str, key: str) -> str:
 
 
 def _digests_of(asked: AskedJob) -> tuple[str, ...]:
+    query = "" if asked.declared is None else asked.declared[1].partition("?")[2]
     return request_digests(
-        asked.task, asked.model, asked.body, asked.sent, asked.content_type, asked.betas
+        asked.task, asked.model, asked.body, asked.sent, asked.content_type, asked.betas, query
     )
 
 

@@ -24,11 +24,12 @@ def request_digests(
     sent: AsSent | None,
     content_type: str = JSON_TYPE,
     betas: str = "",
+    query: str = "",
 ) -> tuple[str, ...]:
     """In hexadecimal digits: the first is what a request is kept under, the same for the same
     request, whatever its name stands for by then; it may be kept under any. ``sent``: None where
     the model was called by its own name."""
-    said = _said_beside(content_type, betas)
+    said = _said_beside(content_type, betas) + ((query.encode(),) if query else ())
     own = _digest(task, model, _without_boundary(body, content_type), said)
     if sent is None:
         return (own,)

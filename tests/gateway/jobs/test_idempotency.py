@@ -122,14 +122,18 @@ async def test_whatever_a_route_takes_becomes_a_job(tmp_path: Path, clock: FakeC
         home.capabilities = ALL_TASKS
         home.tell(BackendError(FailureClass.INVALID, "no"))
         headers = {"Prefer": "respond-async", "Content-Type": "image/jpeg"}
-        accepted = await client.post("/v1/ocr", content=PICTURE, headers=headers)
+        accepted = await client.post("/v1/ocr?dpi=300", content=PICTURE, headers=headers)
         id = accepted.json()["id"]
         assert (accepted.status_code, accepted.headers["location"]) == (202, f"/v1/jobs/{id}")
         await gateway.until_ended(id)
         again = (await client.post(f"/v1/jobs/{id}/retry")).json()["id"]
         assert (await gateway.until_ended(again)).state == "succeeded"
-        told = [(call.body, call.content_type, call.path) for call in home.calls]
-        assert told == [(PICTURE, "image/jpeg", "/v1/ocr")] * 2
+        told = [(call.body, call.content_type, call.declared) for call in home.calls]
+        assert told == [(PICTURE, "image/jpeg", ("POST", "/v1/ocr?dpi=300"))] * 2
+        named = {"Idempotency-Key": "a", "Content-Type": "image/jpeg"}
+        for query, status in (("dpi=1", 200), ("dpi=1", 200), ("dpi=2", 409)):
+            answer = await client.post(f"/v1/ocr?{query}", content=PICTURE, headers=named)
+            assert answer.status_code == status
 
 
 async def test_a_message_that_becomes_a_job_keeps_what_it_asks_for_beside_its_body(
