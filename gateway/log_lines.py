@@ -205,10 +205,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             )
 
 
-_NAMES = {"uvicorn.error": "server"}
-"""What is called after the library that says it, errors or not."""
-
-
 class LineFormatter(logging.Formatter):
     """An entry is one line that begins with its time; a traceback stands indented below it."""
 
@@ -222,7 +218,7 @@ class LineFormatter(logging.Formatter):
         return Entry(
             at=instant(record.created),
             level=record.levelname,
-            logger=_NAMES.get(record.name, record.name),
+            logger=record.name,
             message=record.getMessage(),
             request_id=getattr(record, "request_id", ""),
             details="\n".join(details),

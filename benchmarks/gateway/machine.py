@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.gateway.environments import LITELLM, PORTKEY, SGLANG, SMG, VLLM_ROUTER
 
-_PACKAGES = ("spillgate", "starlette", "uvicorn", "uvloop", "httptools")
+_PACKAGES = ("spillgate", "starlette", "uvloop", "httptools")
 _NUMBER = re.compile(r"\d+(?:\.\d+)+")
 
 

@@ -6,9 +6,6 @@ import asyncio
 import io
 from pathlib import Path
 
-import uvicorn
-from uvicorn.server import ServerState
-
 from benchmarks.gateway.contenders.spillgate import CONFIG, LIMITS, PASSED
 from benchmarks.gateway.processes import HOST
 from benchmarks.gateway.target import MODEL, Target, completion
@@ -19,6 +16,7 @@ from gateway.app import from_path, running, web
 from gateway.log_lines import LineWriter
 from gateway.types import Principal
 from local_runtime.http.protocol import HttpProtocol
+from local_runtime.http.server_state import ServerState
 
 _PORT = 8000
 _SETTLES_S = 0.001
@@ -76,21 +74,11 @@ async def count(folder: Path, counting: Counting, calls: int) -> None:
     key = generate_key()
     gateway.keys.create(Principal(key_id="k", user="bench", plan="bench"), key, expires_at=None)
     target = Target(url=f"http://{HOST}:{_PORT}", key=key)
-    app = uvicorn.Config(
-        web(gateway),
-        http=HttpProtocol,
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        proxy_headers=False,
-        log_config=None,
-    )
-    app.load()
     loop = asyncio.get_running_loop()
     try:
         async with running(gateway):
             client = Client(target.request())
-            connect(loop, client, HttpProtocol(app, ServerState(), {}))
+            connect(loop, client, HttpProtocol(web(gateway), ServerState(), {}))
             for _ in range(calls):
                 with counting.one():
                     said = await client.ask()

@@ -80,7 +80,7 @@ def run(options: argparse.Namespace, folder: Path) -> Report:
 
 
 def versions(contenders: list[Contender]) -> dict[str, str]:
-    found = {name: version(name) for name in ("spillgate", "uvicorn", "uvloop", "torch")}
+    found = {name: version(name) for name in ("spillgate", "uvloop", "torch")}
     environments = [one.environment for one in contenders if one.environment]
     return found | {one.package: one.version for one in environments}
 

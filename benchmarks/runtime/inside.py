@@ -17,8 +17,6 @@ import time
 from typing import Any
 
 import msgspec
-import uvicorn
-from uvicorn.server import ServerState
 
 from benchmarks.runtime.apps.batching import BATCH
 from benchmarks.runtime.apps.payload import sample
@@ -27,6 +25,7 @@ from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.managed import ManagedWorkers
 from local_runtime.client.workers import Workers
 from local_runtime.clock import SystemClock
+from local_runtime.http.server_state import ServerState
 from local_runtime.protocol.events import Done, Ready, Run
 from local_runtime.protocol.wire import MAX_FRAME, FrameReader, decode_to_worker, frame
 from local_runtime.server.dispatcher import AppDispatcher
@@ -119,15 +118,8 @@ async def server(turns: int = TURNS) -> float:
 
 
 def _caller(dispatcher: AppDispatcher) -> tuple[FastPathHttp, Kept]:
-    config = uvicorn.Config(
-        application(dispatcher, lifespan_of(dispatcher)),
-        http=FastPathHttp,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-    )
-    config.load()
-    protocol, kept = FastPathHttp(config, ServerState(), {DISPATCHER: dispatcher}), Kept()
+    app = application(dispatcher, lifespan_of(dispatcher))
+    protocol, kept = FastPathHttp(app, ServerState(), {DISPATCHER: dispatcher}), Kept()
     protocol.connection_made(kept)
     return protocol, kept
 

@@ -7,15 +7,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import cast
 
-import uvicorn
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
 from gateway.api.probes import TEXT, scraped
 from gateway.service import Gateway
 from local_runtime.http.protocol import HttpProtocol
+from local_runtime.http.server_state import ServerState
 
 
 class _Scrapes:
@@ -34,20 +32,9 @@ class _Scrapes:
 @contextlib.asynccontextmanager
 async def scrape_port(gateway: Gateway, address: tuple[str, int]) -> AsyncIterator[None]:
     """Listens meanwhile; every process that serves does so at the same address. Raises OSError."""
-    config = uvicorn.Config(
-        _Scrapes(gateway),
-        http=cast("type[asyncio.Protocol]", HttpProtocol),
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-    )
-    config.load()
     host, port = address
     server = await asyncio.get_running_loop().create_server(
-        partial(HttpProtocol, config, ServerState(), {}),
+        partial(HttpProtocol, _Scrapes(gateway), ServerState(), {}),
         host,
         port,
         reuse_port=gateway.together is not None,

@@ -1,6 +1,7 @@
 """HTTP/1.1 for a server: the app's own and the gateway's.
 
-``server`` is what both have in common on uvicorn. ``protocol`` is one connection,
+``server`` is what both have in common, ``lifespan`` how its app begins and ends, ``server_state``
+what its connections share. ``protocol`` is one connection,
 ``request_cycle`` a request and its answer; ``head`` and ``flow_control`` are parts of them,
 ``upgrades`` is how such a connection is given to another protocol,
 ``cut_answers`` what tells an answer that is cut from one that ends with its connection.

@@ -1,14 +1,11 @@
-"""HTTP/1.1 for a server on uvicorn, over httptools' parser: little work for each request, and an
-answer in one write.
+"""HTTP/1.1 for a server, over httptools' parser: little work for each request, and an answer in
+one write.
 
 Head and body leave together, one timer watches over a connection for as long as it lives, and what
 is the same from request to request is not worked out again. The gateway and the app's own server
 both speak it. Nothing waits for a client without a bound: see ``ClientLimits``.
 
-Uvicorn keeps the sockets, the signals, the lifespan and the settings. The seam between the two is
-what its ``http=`` documents: it makes one protocol a connection, by ``config=, server_state=,
-app_state=, _loop=``, and calls its ``shutdown()``. Of the settings one is heeded,
-``h11_max_incomplete_event_size``, which bounds a head. There is no root path, no limit of
+``HttpServer`` keeps the sockets, the signals and the lifespan. There is no root path, no limit of
 concurrency and no access log; a WebSocket is whose who answers its request (``upgrades``).
 """
 
@@ -19,8 +16,7 @@ from collections import deque
 from typing import Any, cast
 
 import httptools
-import uvicorn
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 
 from local_runtime.http.client_limits import ClientLimits
 from local_runtime.http.client_timer import ClientTimer
@@ -28,13 +24,14 @@ from local_runtime.http.cut_answers import reset_at_close
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import FlowControl
 from local_runtime.http.head import FRAMING, address_of, refusal_answer, target_of
-from local_runtime.http.request_cycle import Cycle, RequestCycle, ServerState
+from local_runtime.http.request_cycle import Cycle, RequestCycle
+from local_runtime.http.server_state import ServerState
 from local_runtime.http.strangers import IDENTIFY, Strangers
 from local_runtime.http.upgrades import UPGRADE, BodyParser, Upgrade, Upgraded
 
 DEFAULT_LIMITS = ClientLimits()
 MAX_HEAD = 64 * 1024
-"""Bytes of a request's head, where the server's settings name no other bound."""
+"""Bytes of a request's head, where its server names no other bound."""
 _NO_HTTP = Refusal(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
 _NO_HOST = Refusal(
     400, "invalid_http", "A request of HTTP/1.1 has one Host header, not none and not several."
@@ -50,8 +47,9 @@ class NotOneHost(ValueError):
 
 
 class HttpProtocol(asyncio.Protocol):
-    """One connection, bounded by ``limits``; ``strangers`` are those of its server whose clients
-    have yet to show who they are. Left out: whoever sends a head is known.
+    """One connection to ``app``, bounded by ``limits`` and, in the bytes of a head, ``max_head``;
+    ``strangers`` are those of its server whose clients have yet to show who they are. Left out:
+    whoever sends a head is known.
 
     A request that comes before the last is answered waits for its turn, and nothing is read
     behind it meanwhile. A client that says it will send no more is answered all the same.
@@ -62,16 +60,16 @@ class HttpProtocol(asyncio.Protocol):
 
     def __init__(
         self,
-        config: uvicorn.Config,
-        server_state: ServerState,
+        app: ASGIApp,
+        state: ServerState,
         app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
         *,
+        max_head: int = MAX_HEAD,
         limits: ClientLimits = DEFAULT_LIMITS,
         strangers: Strangers | None = None,
     ) -> None:
-        self.loop = _loop or asyncio.get_running_loop()
-        self.state = server_state
+        self.loop = asyncio.get_running_loop()
+        self.state = state
         self.app_state = app_state
         """What the app's lifespan left for its requests."""
         self.parser = httptools.HttpRequestParser(self)
@@ -89,11 +87,11 @@ class HttpProtocol(asyncio.Protocol):
         self.is_half_closed = False
         self._in_head = False
         self._goes_on = True
-        self._app = config.loaded_app
+        self._app = app
         self._waiting: deque[RequestCycle] = deque()
         """Requests behind the one that is being answered."""
         self._strangers = strangers
-        self._max_head = config.h11_max_incomplete_event_size or MAX_HEAD
+        self._max_head = max_head
         self._unread = 0
         """Bytes since the last end of a head or part of a body: they wait in the parser."""
         self._client_timer = ClientTimer(self, limits, self.loop)

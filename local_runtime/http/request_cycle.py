@@ -15,6 +15,7 @@ from local_runtime.http.cut_answers import UnframedAnswer
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import HIGH_WATER, FlowControl
 from local_runtime.http.head import FRAMING, head_of, refusal_headers, status_line
+from local_runtime.http.server_state import ServerState
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -23,7 +24,7 @@ _OURS = FRAMING | {b"connection"}
 _FAILED = Refusal(500, "internal", "the server has failed")
 _JOINED = 64 * 1024
 """Up to this many bytes a body is joined to its head; a larger one is not copied."""
-_log = logging.getLogger("uvicorn.error")
+_log = logging.getLogger("server")
 
 
 class Cycle(Protocol):
@@ -56,17 +57,6 @@ class Cycle(Protocol):
     def cut(self) -> None:
         """Ends the connection, so that nobody takes an answer under way for whole."""
         ...
-
-
-class ServerState(Protocol):
-    """What all connections of a server share: uvicorn's class of this name has it."""
-
-    total_requests: int
-    connections: set[Any]
-    tasks: set[asyncio.Task[None]]
-    """In which requests are answered; whoever ends the server waits for them."""
-    default_headers: list[tuple[bytes, bytes]]
-    """Of every answer; made anew each second, for the date."""
 
 
 class Connection(Protocol):

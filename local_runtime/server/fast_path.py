@@ -9,19 +9,18 @@ over when its first piece comes.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from local_runtime.app.request import BODILESS
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.pending_call import CANCELLED, PendingCall
 from local_runtime.http.client_limits import ClientLimits
 from local_runtime.http.head import status_line
-from local_runtime.http.protocol import DEFAULT_LIMITS, HttpProtocol
-from local_runtime.http.request_cycle import RequestCycle, ServerState
+from local_runtime.http.protocol import DEFAULT_LIMITS, MAX_HEAD, HttpProtocol
+from local_runtime.http.request_cycle import RequestCycle
+from local_runtime.http.server_state import ServerState
 from local_runtime.http.strangers import Strangers
 from local_runtime.protocol.events import Done, Run
 from local_runtime.protocol.shared_memory import SHARED_FROM
@@ -192,15 +191,17 @@ class FastPathHttp(HttpProtocol):
 
     def __init__(
         self,
-        config: uvicorn.Config,
-        server_state: ServerState,
+        app: ASGIApp,
+        state: ServerState,
         app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
         *,
+        max_head: int = MAX_HEAD,
         limits: ClientLimits = DEFAULT_LIMITS,
         strangers: Strangers | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop, limits=limits, strangers=strangers)
+        super().__init__(
+            app, state, app_state, max_head=max_head, limits=limits, strangers=strangers
+        )
         self.dispatcher: AppDispatcher = app_state[DISPATCHER]
 
     def on_headers_complete(self) -> None:

@@ -65,7 +65,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AppServer(HttpServer):
-    """Uvicorn over one app; ``status`` is the exit status once it has run."""
+    """The server of one app; ``status`` is the exit status once it has run."""
 
     def __init__(self, options: Options) -> None:
         self.status = 0
@@ -98,7 +98,7 @@ class AppServer(HttpServer):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Uvicorn's own, and a line once the port is open."""
+        """As any server's, and a line once the port is open."""
         await super().startup(sockets)
         if self.started:
             gc_tuning.relax()

@@ -132,8 +132,6 @@ def _serve(config: Path, lines: LineWriter, beside_others: bool) -> int:
             ending=locks.ends,
         )
         server.run()
-    except SystemExit:  # uvicorn has told why it could not begin
-        return 2
     finally:
         local.close()
         out.close()

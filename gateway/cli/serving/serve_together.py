@@ -105,7 +105,7 @@ def serve_one(config: Path, lines: LineWriter, argument: str) -> int:
         serving=lambda: member.link.serving(gateway.active.policy.version),
         is_others_turn=member.turns.is_others,
     )
-    member.turns.connections = lambda: len(server.server_state.connections)
+    member.turns.connections = lambda: len(server.state.connections)
 
     def end() -> None:
         server.should_exit = True
@@ -116,10 +116,7 @@ def serve_one(config: Path, lines: LineWriter, argument: str) -> int:
 
     member.link.end, member.link.retire = end, retire
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent says when
-    try:
-        server.run([one for one in sockets if one.family != socket.AF_UNIX])
-    except SystemExit:
-        return 2
+    server.run([one for one in sockets if one.family != socket.AF_UNIX])
     return 130 if server.force_exit else 0 if server.started else 2
 
 

@@ -1,4 +1,4 @@
-"""The gateway as a server: uvicorn over its application, with SIGHUP for the policy."""
+"""The gateway as a server of its application, with SIGHUP for the policy."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import cast
 
 from gateway.api.routes import Application
-from gateway.cli.serving.listener import Crowd, ListenerProtocol, Spared, protocol_of
+from gateway.cli.serving.listener import Crowd, Spared, protocol_of
 from gateway.cli.serving.local_socket import owner_protocol
 from gateway.keys.signals import SignalledActs
 from gateway.metrics import Reading
@@ -85,7 +84,7 @@ def _limits(clients: ClientSettings) -> ClientLimits:
 
 
 class GatewayServer(HttpServer):
-    """Uvicorn, with SIGHUP for the policy and a word to the user once the port is open."""
+    """A server, with SIGHUP for the policy and a word to the user once the port is open."""
 
     def __init__(
         self,
@@ -109,7 +108,7 @@ class GatewayServer(HttpServer):
             app,
             host=host,
             port=port,
-            drain_s=max(1, round(policy.server.drain)),
+            drain_s=max(1.0, policy.server.drain),
             max_head=policy.server.max_header,
             protocol=protocol_of(crowd),
             tls=None if certificate is None else certificate.context,
@@ -126,8 +125,7 @@ class GatewayServer(HttpServer):
     def room(self) -> Headroom:
         """What descriptors leave."""
         assert self.strangers is not None
-        connections = cast("set[ListenerProtocol]", self.server_state.connections)
-        return Spared(self._crowd, connections, self.strangers, self._is_others_turn)
+        return Spared(self._crowd, self.state.connections, self.strangers, self._is_others_turn)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Whoever waits for the data folder waits no longer than calls take to end."""
@@ -139,21 +137,15 @@ class GatewayServer(HttpServer):
         if not self.started or self.should_exit:
             return  # nobody would see the keys that are made for a first start
         if self._local is not None:
-            self.servers.append(cast("asyncio.base_events.Server", self._by_owner(self._local)))
+            self.acceptors.append(self._by_owner(self._local))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
         self._serving()
         gc_tuning.relax()
 
     def _by_owner(self, local: socket.socket) -> Acceptor:
-        make = partial(
-            self._own_protocol,
-            config=self.config,
-            server_state=self.server_state,
-            app_state=self.lifespan.state,
-        )
         return Acceptor(
             local,
-            cast("Callable[[], asyncio.Protocol]", make),
+            self.maker(self._own_protocol),
             room=Headroom(),
             tls=None,
             within_s=0.0,

@@ -11,13 +11,13 @@ from typing import Any
 
 import openai
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 from websockets.asyncio.client import ClientConnection, connect
 
 from gateway.app import web
 from gateway.clock import FakeClock
 from gateway.storage.base import LedgerRow
 from gateway.storage.queries import CallsQuery, UsageQuery
+from local_runtime.http.server_state import ServerState
 from tests.adapters.openai.realtime_server import RealtimeServer, realtime_server
 from tests.gateway.assembled import AssembledGateway, with_own_kinds
 from tests.local_runtime.http.wire import protocol

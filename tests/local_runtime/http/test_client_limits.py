@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
 from gateway.clock import settle
 from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.server_state import ServerState
 from local_runtime.http.strangers import IDENTIFY, Strangers
 from tests.local_runtime.http.wire import (
     ASK,

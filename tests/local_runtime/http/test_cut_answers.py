@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 import uvloop
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
 from local_runtime.http.client_limits import ClientLimits
+from local_runtime.http.server_state import ServerState
 from tests.local_runtime.http.wire import Waits, protocol
 from tests.private_authority import issue
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
 from gateway.clock import settle
 from local_runtime.http.request_cycle import part_writer
+from local_runtime.http.server_state import ServerState
 from tests.local_runtime.http.wire import (
     ASK,
     BLOCK,

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
-from uvicorn import Config
-from uvicorn.server import ServerState
 
 from gateway.clock import settle
 from local_runtime.http.client_limits import ClientLimits
 from local_runtime.http.protocol import DEFAULT_LIMITS, HttpProtocol
+from local_runtime.http.server_state import ServerState
 from local_runtime.http.strangers import Strangers
 
 BLOCK = b"x" * 64 * 1024
@@ -127,15 +126,7 @@ def protocol(
     limits: ClientLimits = DEFAULT_LIMITS,
     strangers: Strangers | None = None,
 ) -> HttpProtocol:
-    config = Config(
-        app,
-        http=HttpProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-    )
-    config.load()
-    return HttpProtocol(config, state or ServerState(), {}, limits=limits, strangers=strangers)
+    return HttpProtocol(app, state or ServerState(), {}, limits=limits, strangers=strangers)
 
 
 async def said_by(app: Any, *requests: bytes) -> Wire:
