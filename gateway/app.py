@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from msgspec import Struct
-from starlette.applications import Starlette
 
 from adapters import class_for
 from adapters.base import Backend
@@ -283,7 +282,7 @@ def web(
     telemetry = Telemetry(gateway)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan() -> AsyncIterator[None]:
         async with run(gateway), telemetry:
             yield
 

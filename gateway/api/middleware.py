@@ -1,7 +1,7 @@
 """Before every route: a request id, the size of the headers, the key. Pure ASGI middleware.
 
-It stands around Starlette's router, so that every error of a route, expected or not, leaves by
-it in the one shape.
+It stands around the routes, so that every error of one, expected or not, leaves by it in the one
+shape.
 """
 
 from __future__ import annotations

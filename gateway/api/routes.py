@@ -7,9 +7,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol, TypedDict
 
-from starlette.applications import Starlette
-from starlette.routing import Route
-from starlette.types import ASGIApp, Lifespan
+from starlette.types import ASGIApp
 
 from adapters.types import PLAIN_ROUTES
 from gateway.api.admin import backends, keys, pings, policy, schedules, trials, webhooks
@@ -32,8 +30,10 @@ from gateway.api.files.pages import (
     LinkedFileEndpoint,
 )
 from gateway.api.jobs.pages import JobsEndpoint, paths_of
+from gateway.api.lifespan import Lifespan, live
 from gateway.api.middleware import CONSOLE, PUBLIC, AuthMiddleware, Console
 from gateway.api.owner import OwnerMiddleware
+from gateway.api.paths import Paths, Route
 from gateway.api.probes import (
     DocsEndpoint,
     HealthEndpoint,
@@ -66,32 +66,35 @@ _PLAIN = [
 ]
 
 
-class Application(Starlette):
-    """Starlette's router behind our middleware alone, which answers every error itself: the two
-    error middlewares that Starlette would add, and pass every message through, are left out."""
+class Application:
+    """The routes behind our middleware, which answers every error."""
 
     def __init__(
         self,
         middleware: AuthMiddleware,
         owners: OwnerMiddleware,
         routes: list[Route],
-        lifespan: Lifespan[Starlette],
+        lifespan: Lifespan,
         around: Around,
         cors: CorsSettings | None = None,
     ) -> None:
-        super().__init__(routes=routes, lifespan=lifespan)
+        self.routes = routes
+        self.lifespan = lifespan
         self._middleware = with_cors(around(middleware), cors)
         self._owners = owners
-        self.router.default = routes[-1].app  # what is no path at all, as in OPTIONS *
-        # A path without parameters is looked up; Starlette would try one pattern after another.
-        exact = {route.path: route.app for route in routes if not route.param_convertors}
-        middleware.leads_to(self.router, exact)
-        owners.leads_to(self.router, exact)
+        self._paths = Paths(routes)
+        middleware.leads_to(self._elsewhere, self._paths.exact)
+        owners.leads_to(self._elsewhere, self._paths.exact)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """What a call awaits is the middleware itself: one coroutine less, each time it waits."""
-        scope["app"] = self
         return self._middleware(scope, receive, send)
+
+    async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await live(self.lifespan, receive, send)
+        else:
+            await self._paths(scope, receive, send)
 
     def by_owner(self, user: str) -> ASGIApp:
         """The same for a connection of the system's ``user``, who needs no key."""
@@ -119,7 +122,7 @@ class RoutedConsole(Console, Protocol):
 
 def application(
     gateway: Gateway,
-    lifespan: Lifespan[Starlette],
+    lifespan: Lifespan,
     console: RoutedConsole,
     more: Sequence[Route] = (),
     doors: Mapping[str, Door] = MappingProxyType({}),

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from starlette.routing import Route
-
+from gateway.api.paths import Route
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send
 from gateway.console.sign_in.cookies import PREFIX, SIGN_IN, lead, session_of
 from gateway.console.sign_in.sessions import FILE, OIDC, Sessions

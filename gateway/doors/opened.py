@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from starlette.routing import Route
-
+from gateway.api.paths import Route
 from gateway.api.requests.door import Door
 from gateway.doors.banana import endpoints as banana
 from gateway.doors.replicate import endpoints as replicate

@@ -6,10 +6,10 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.routing import Route
 
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.wrong_endpoint import wrong_endpoint
+from gateway.api.paths import Route
 from gateway.api.requests.request import (
     CONVERSATIONS,
     ParsedRequest,

@@ -135,6 +135,8 @@ class HttpServer:
         """The app begins, then connections are taken; ``started`` says whether it came to that."""
         if not await self.lifespan.startup():
             _log.error("the app could not start")
+            for each in sockets or ():
+                each.close()
             return
         try:
             listening = sockets or await self._listening()

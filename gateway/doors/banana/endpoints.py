@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.routing import Route
-
 from gateway.api.answers.job_answers import checked_key, respond_ended
+from gateway.api.paths import Route
 from gateway.api.requests.bodies import parse_json
 from gateway.api.requests.door import Door
 from gateway.doors.banana.told import told

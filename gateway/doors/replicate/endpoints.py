@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
-from starlette.routing import Route
 
+from gateway.api.paths import Route
 from gateway.api.requests.door import Door, bare_key
 from gateway.doors.replicate import files
 from gateway.doors.replicate.models import (

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
-from starlette.routing import Route
 
 from gateway.api.answers.job_answers import jobs_of
+from gateway.api.paths import Route
 from gateway.api.requests.bodies import read_body
 from gateway.api.requests.request import (
     Header,

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
-from starlette.routing import Route
 
 from gateway.api.jobs.job_requests import asked_again
+from gateway.api.paths import Route
 from gateway.api.requests.door import Door, bare_key
 from gateway.backends.live import LiveBackend
 from gateway.doors.requests.asking import Wanted, accepted, read_body_as

@@ -77,7 +77,7 @@ ERROR = document()["components"]["schemas"]["Error"]
 async def test_every_route_is_described(tmp_path: Path, clock: FakeClock) -> None:
     """Pages for people aside, and doors, which other platforms describe."""
     async with assembled(tmp_path, clock) as gateway:
-        routes = {route.path.replace(":path}", "}") for route in web(gateway.inner).routes}  # type: ignore[attr-defined]
+        routes = {route.path.replace(":path}", "}") for route in web(gateway.inner).routes}
     elsewhere = {"/", "/docs", "/openapi.json", "/{path}"}
     elsewhere |= {route for route in routes if route.startswith((*DOORS, "/dashboard"))}
     assert routes - elsewhere == PATHS.keys()

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.routing import Route
 
 from gateway.api.middleware import CONSOLE
 from gateway.api.openapi import DOORS, document
+from gateway.api.paths import Route
 from gateway.app import web
 from gateway.clock import FakeClock
 from gateway.keys.permitted import PATHS, check_request, is_within, may_use, read_permitted

@@ -66,7 +66,7 @@ async def client_of(gateway: AssembledGateway) -> AsyncIterator[httpx.AsyncClien
     app = web(gateway.inner, contextlib.nullcontext)
     headers = {"Authorization": f"Bearer {gateway.key()}"}
     async with (
-        app.router.lifespan_context(app),
+        app.lifespan(),
         httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app), base_url="http://gateway", headers=headers
         ) as client,
