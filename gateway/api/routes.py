@@ -33,7 +33,6 @@ from gateway.api.jobs.pages import JobsEndpoint, paths_of
 from gateway.api.lifespan import Lifespan, live
 from gateway.api.middleware import CONSOLE, PUBLIC, AuthMiddleware, Console
 from gateway.api.owner import OwnerMiddleware
-from gateway.api.paths import Paths, Route
 from gateway.api.probes import (
     DocsEndpoint,
     HealthEndpoint,
@@ -45,6 +44,7 @@ from gateway.api.probes import (
 from gateway.api.requests.door import Door
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send
 from gateway.api.responses.pages import ResponseEndpoint, ResponsesEndpoint
+from gateway.api.routed_paths import Paths, RoutedPath
 from gateway.api.tokens.pages import TokenEndpoint, TokensEndpoint
 from gateway.api.usage.forecast import ForecastEndpoint
 from gateway.api.usage.me import MeEndpoint
@@ -73,7 +73,7 @@ class Application:
         self,
         middleware: AuthMiddleware,
         owners: OwnerMiddleware,
-        routes: list[Route],
+        routes: list[RoutedPath],
         lifespan: Lifespan,
         around: Around,
         cors: CorsSettings | None = None,
@@ -115,7 +115,7 @@ class _Common(TypedDict):
 class RoutedConsole(Console, Protocol):
     """The console with its routes."""
 
-    def routes(self, failed_keys: FailedKeys) -> Sequence[Route]:
+    def routes(self, failed_keys: FailedKeys) -> Sequence[RoutedPath]:
         """``failed_keys`` counts who signs in with a key that is none."""
         ...
 
@@ -124,7 +124,7 @@ def application(
     gateway: Gateway,
     lifespan: Lifespan,
     console: RoutedConsole,
-    more: Sequence[Route] = (),
+    more: Sequence[RoutedPath] = (),
     doors: Mapping[str, Door] = MappingProxyType({}),
     around: Around = lambda app: app,
 ) -> Application:
@@ -153,62 +153,65 @@ def application(
         *_admin(gateway),
         *more,
         *console.routes(failed_keys),
-        Route("/{path:path}", DeclaredEndpoint(gateway)),
+        RoutedPath("/{path:path}", DeclaredEndpoint(gateway)),
     ]
     return Application(middleware, owners, routes, lifespan, around, server.cors)
 
 
-def _calls(gateway: Gateway) -> list[Route]:
+def _calls(gateway: Gateway) -> list[RoutedPath]:
     return [
-        Route("/v1/chat/completions", OpenAIEndpoint(gateway, "chat")),
-        Route("/v1/embeddings", OpenAIEndpoint(gateway, "embeddings")),
-        Route("/v1/completions", OpenAIEndpoint(gateway, "completions")),
-        Route("/v1/messages", OpenAIEndpoint(gateway, "messages")),
-        Route("/v1/messages/count_tokens", CountEndpoint(gateway)),
-        Route("/v1/responses", ResponsesEndpoint(gateway)),
-        Route("/v1/responses/{response}", ResponseEndpoint(gateway)),
-        *(Route(path, PlainEndpoint(gateway, task)) for path, task in _PLAIN),
-        Route("/v1/infer/{model:path}", InferEndpoint(gateway)),
-        Route("/v1/models", ModelsEndpoint(gateway)),
-        Route("/v1/models/{model:path}", ModelsEndpoint(gateway)),
-        Route("/v1/jobs", JobsEndpoint(gateway)),
-        *(Route(f"/v1/jobs/{{job}}{rest}", one) for rest, one in paths_of(gateway).items()),
+        RoutedPath("/v1/chat/completions", OpenAIEndpoint(gateway, "chat")),
+        RoutedPath("/v1/embeddings", OpenAIEndpoint(gateway, "embeddings")),
+        RoutedPath("/v1/completions", OpenAIEndpoint(gateway, "completions")),
+        RoutedPath("/v1/messages", OpenAIEndpoint(gateway, "messages")),
+        RoutedPath("/v1/messages/count_tokens", CountEndpoint(gateway)),
+        RoutedPath("/v1/responses", ResponsesEndpoint(gateway)),
+        RoutedPath("/v1/responses/{response}", ResponseEndpoint(gateway)),
+        *(RoutedPath(path, PlainEndpoint(gateway, task)) for path, task in _PLAIN),
+        RoutedPath("/v1/infer/{model:path}", InferEndpoint(gateway)),
+        RoutedPath("/v1/models", ModelsEndpoint(gateway)),
+        RoutedPath("/v1/models/{model:path}", ModelsEndpoint(gateway)),
+        RoutedPath("/v1/jobs", JobsEndpoint(gateway)),
+        *(RoutedPath(f"/v1/jobs/{{job}}{rest}", one) for rest, one in paths_of(gateway).items()),
         *_files(gateway),
-        Route("/v1/route/explain", ExplainEndpoint(gateway)),
-        Route("/v1/me", MeEndpoint(gateway)),
-        Route("/v1/tokens", TokensEndpoint(gateway)),
-        Route("/v1/tokens/{token}", TokenEndpoint(gateway)),
+        RoutedPath("/v1/route/explain", ExplainEndpoint(gateway)),
+        RoutedPath("/v1/me", MeEndpoint(gateway)),
+        RoutedPath("/v1/tokens", TokensEndpoint(gateway)),
+        RoutedPath("/v1/tokens/{token}", TokenEndpoint(gateway)),
     ]
 
 
-def _files(gateway: Gateway) -> list[Route]:
+def _files(gateway: Gateway) -> list[RoutedPath]:
     return [
-        Route("/v1/files", FilesEndpoint(gateway)),
-        Route(LINKED, LinkedFileEndpoint(gateway)),
-        Route("/v1/batches", BatchesEndpoint(gateway)),
-        *(Route(f"/v1/batches/{{batch}}{rest}", one) for rest, one in batch_paths(gateway).items()),
-        Route("/v1/files/{file}", FileEndpoint(gateway)),
-        Route("/v1/files/{file}/content", FileContentEndpoint(gateway)),
+        RoutedPath("/v1/files", FilesEndpoint(gateway)),
+        RoutedPath(LINKED, LinkedFileEndpoint(gateway)),
+        RoutedPath("/v1/batches", BatchesEndpoint(gateway)),
+        *(
+            RoutedPath(f"/v1/batches/{{batch}}{rest}", one)
+            for rest, one in batch_paths(gateway).items()
+        ),
+        RoutedPath("/v1/files/{file}", FileEndpoint(gateway)),
+        RoutedPath("/v1/files/{file}/content", FileContentEndpoint(gateway)),
     ]
 
 
-def _pages(gateway: Gateway) -> list[Route]:
+def _pages(gateway: Gateway) -> list[RoutedPath]:
     has_metrics = isinstance(gateway.active.policy.server.metrics, str)
     return [
-        Route("/healthz", HealthEndpoint()),
-        Route("/readyz", ReadyEndpoint(gateway)),
-        *([Route("/metrics", MetricsEndpoint(gateway))] if has_metrics else []),
-        Route("/usage", UsageEndpoint(gateway)),
-        Route("/usage/calls", CallsEndpoint(gateway)),
-        Route("/usage/forecast", ForecastEndpoint(gateway)),
-        Route("/usage/{request_id:path}", CallUsageEndpoint(gateway)),
-        Route("/openapi.json", OpenApiEndpoint()),
-        Route("/docs", DocsEndpoint()),
-        Route("/", RootEndpoint(CONSOLE)),
+        RoutedPath("/healthz", HealthEndpoint()),
+        RoutedPath("/readyz", ReadyEndpoint(gateway)),
+        *([RoutedPath("/metrics", MetricsEndpoint(gateway))] if has_metrics else []),
+        RoutedPath("/usage", UsageEndpoint(gateway)),
+        RoutedPath("/usage/calls", CallsEndpoint(gateway)),
+        RoutedPath("/usage/forecast", ForecastEndpoint(gateway)),
+        RoutedPath("/usage/{request_id:path}", CallUsageEndpoint(gateway)),
+        RoutedPath("/openapi.json", OpenApiEndpoint()),
+        RoutedPath("/docs", DocsEndpoint()),
+        RoutedPath("/", RootEndpoint(CONSOLE)),
     ]
 
 
-def _admin(gateway: Gateway) -> list[Route]:
+def _admin(gateway: Gateway) -> list[RoutedPath]:
     table: dict[str, dict[str, Handler]] = {
         "/admin/keys": {"GET": keys.list_keys, "POST": keys.create_key},
         "/admin/keys/{key_id}": {"DELETE": keys.revoke_key},
@@ -236,4 +239,4 @@ def _admin(gateway: Gateway) -> list[Route]:
         },
         "/admin/policy/{version}": {"GET": policy.earlier},
     }
-    return [Route(path, AdminEndpoint(gateway, path, table[path])) for path in table]
+    return [RoutedPath(path, AdminEndpoint(gateway, path, table[path])) for path in table]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from gateway.api.paths import Route
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send
+from gateway.api.routed_paths import RoutedPath
 from gateway.console.sign_in.cookies import PREFIX, SIGN_IN, lead, session_of
 from gateway.console.sign_in.sessions import FILE, OIDC, Sessions
 from gateway.failed_keys import FailedKeys
@@ -34,10 +34,10 @@ class ConsoleDoor:
         self._desk: Desk | None = None
         self._failed_keys: FailedKeys
 
-    def routes(self, failed_keys: FailedKeys) -> list[Route]:
+    def routes(self, failed_keys: FailedKeys) -> list[RoutedPath]:
         """``failed_keys`` counts who signs in with a key that is none."""
         self._failed_keys = failed_keys
-        return [Route(path, self) for path in (PREFIX, f"{PREFIX}/{{rest:path}}")]
+        return [RoutedPath(path, self) for path in (PREFIX, f"{PREFIX}/{{rest:path}}")]
 
     def principal(self, context: RequestContext) -> Principal:
         """Whose session it is. Raises ApiError 401 where there is none."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gateway.api.paths import Route
 from gateway.api.requests.door import Door
+from gateway.api.routed_paths import RoutedPath
 from gateway.doors.banana import endpoints as banana
 from gateway.doors.replicate import endpoints as replicate
 from gateway.doors.replicate.views import DIALECT as REPLICATE
@@ -19,7 +19,7 @@ from gateway.service import Gateway
 class OpenDoors(NamedTuple):
     """What the application adds to its own."""
 
-    routes: list[Route]
+    routes: list[RoutedPath]
     doors: dict[str, Door]
     """The first part of a path -> what is different below it."""
 

@@ -9,7 +9,6 @@ import msgspec
 
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.wrong_endpoint import wrong_endpoint
-from gateway.api.paths import Route
 from gateway.api.requests.request import (
     CONVERSATIONS,
     ParsedRequest,
@@ -19,6 +18,7 @@ from gateway.api.requests.request import (
     Send,
     only,
 )
+from gateway.api.routed_paths import RoutedPath
 from gateway.service import Gateway
 from gateway.types import ApiError
 from local_runtime.http.upgrades import UPGRADE, Upgrade
@@ -29,9 +29,9 @@ _BETA = b"openai-beta"
 _BETA_OFFERED = "openai-beta."
 
 
-def routes(gateway: Gateway) -> list[Route]:
+def routes(gateway: Gateway) -> list[RoutedPath]:
     """Of conversations."""
-    return [Route(PATH, RealtimeEndpoint(gateway))]
+    return [RoutedPath(PATH, RealtimeEndpoint(gateway))]
 
 
 class RealtimeEndpoint:

@@ -104,7 +104,7 @@ HEAVY = {
     "playwright", "promql_parser", "py", "pyee",
     "pyarrow", "pytest", "pytest_timeout", "ray",
     "redis", "replicate", "requests", "runpod", "safetensors", "tokenizers", "torch", "torchgen",
-    "transformers", "xdist", "xllamacpp",
+    "transformers", "uvicorn", "xdist", "xllamacpp",
 }  # fmt: skip
 EVERY_KIND = "import adapters; [adapters.load_kind(kind) for kind in adapters.KINDS]"
 
@@ -128,6 +128,8 @@ LATER = {
     "http.server": "as prometheus_client, which brings it",
     "importlib.metadata": "a policy whose kinds are all ours asks for no packages",
     "prometheus_client": "the first scrape loads it",
+    "starlette.applications": "an app's own server has pages of it",
+    "starlette.routing": "the same",
     "urllib.request": "as http.server",
     "wsgiref": "the same",
 }

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.api.answers.job_answers import checked_key, respond_ended
-from gateway.api.paths import Route
 from gateway.api.requests.bodies import parse_json
 from gateway.api.requests.door import Door
+from gateway.api.routed_paths import RoutedPath
 from gateway.doors.banana.told import told
 from gateway.doors.requests.asking import Wanted, accepted, without_model
 from gateway.doors.requests.named import name_meant
@@ -35,7 +35,7 @@ def _key(headers: Mapping[bytes, bytes]) -> str:
 DOOR = Door(key=_key, told=told)
 
 
-def routes(gateway: Gateway) -> list[Route]:
+def routes(gateway: Gateway) -> list[RoutedPath]:
     """What lies below the door."""
     table: dict[str, Mapping[str, Handler]] = {
         _ROOT + "/_k/warmup": {"POST": _warmup, "GET": _warmup},

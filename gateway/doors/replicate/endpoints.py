@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from gateway.api.paths import Route
 from gateway.api.requests.door import Door, bare_key
+from gateway.api.routed_paths import RoutedPath
 from gateway.doors.replicate import files
 from gateway.doors.replicate.models import (
     deployment_shown,
@@ -45,7 +45,7 @@ _PAGE = 25
 _CANCEL_S = 5.0
 
 
-def routes(gateway: Gateway) -> list[Route]:
+def routes(gateway: Gateway) -> list[RoutedPath]:
     """What lies below the door."""
     one, model = _ROOT + "/predictions/{job}", _ROOT + "/models/{owner}/{name}"
     deployment = _ROOT + "/deployments/{owner}/{name}"

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from gateway.api.answers.job_answers import jobs_of
-from gateway.api.paths import Route
 from gateway.api.requests.bodies import read_body
 from gateway.api.requests.request import (
     Header,
@@ -18,6 +17,7 @@ from gateway.api.requests.request import (
     Send,
     respond_json,
 )
+from gateway.api.routed_paths import RoutedPath
 from gateway.jobs.jobs import Jobs
 from gateway.service import Gateway
 from gateway.storage.jobs.base import StoredJob
@@ -90,9 +90,9 @@ class DoorPage:
         await handler(DoorRequest(self._gateway, scope["context"], scope, receive, send))
 
 
-def pages(gateway: Gateway, table: Mapping[str, Mapping[str, Handler]]) -> list[Route]:
+def pages(gateway: Gateway, table: Mapping[str, Mapping[str, Handler]]) -> list[RoutedPath]:
     """``table``: path -> method -> who answers it."""
-    return [Route(path, DoorPage(gateway, table[path])) for path in table]
+    return [RoutedPath(path, DoorPage(gateway, table[path])) for path in table]
 
 
 def shown_only(value: dict[str, Any]) -> dict[str, Any]:

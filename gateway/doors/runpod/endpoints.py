@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.api.jobs.job_requests import asked_again
-from gateway.api.paths import Route
 from gateway.api.requests.door import Door, bare_key
+from gateway.api.routed_paths import RoutedPath
 from gateway.backends.live import LiveBackend
 from gateway.doors.requests.asking import Wanted, accepted, read_body_as
 from gateway.doors.requests.named import name_meant
@@ -41,7 +41,7 @@ _TOLD = "streamed"
 """The event of a job whose output somebody has been given by /stream."""
 
 
-def routes(gateway: Gateway) -> list[Route]:
+def routes(gateway: Gateway) -> list[RoutedPath]:
     """What lies below the door."""
     base = "/runpod/v2/{endpoint:path}"
     table: dict[str, Mapping[str, Handler]] = {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from adapters.types import Chunk, Reply
 from gateway.api.requests.paths import canonical
+from gateway.api.routed_paths import Paths, RoutedPath
 from gateway.clock import FakeClock
 from gateway.policy.reader import PolicyError, read_policy_text
 from tests.gateway.assembled import FAKES, POLICY, assembled
@@ -222,3 +225,63 @@ async def test_a_key_is_taken_from_the_headers_of_other_clients(
         assert (await client.get("/v1/models", headers=both)).status_code == 200
         differ = await client.get("/v1/models", headers={**both, header: "sg-other"})
         assert (differ.status_code, differ.json()["error"]["code"]) == (400, "ambiguous_header")
+
+
+# --- which endpoint a path leads to ----------------------------------------------------------------
+
+
+class Named:
+    """Tells of itself, and of what it was given."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        await send({"name": self.name, "given": scope.get("path_params")})
+
+
+PATHS = Paths(
+    [
+        RoutedPath("/usage/calls", Named("calls")),
+        RoutedPath("/models/{model:path}/{part}", Named("part")),
+        RoutedPath("/models/{model:path}", Named("model")),
+        RoutedPath("/keys/{key}", Named("key")),
+        RoutedPath("/keys/{key}/rotate", Named("rotate")),
+        RoutedPath("/a.b/{x}", Named("dotted")),
+        RoutedPath("/{path:path}", Named("all")),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "given"),
+    [
+        ("/models/org/small", "part", {"model": "org", "part": "small"}),
+        ("/models/small", "model", {"model": "small"}),
+        ("/models/", "model", {"model": ""}),
+        ("/keys/k1", "key", {"key": "k1"}),
+        ("/keys/k1/rotate", "rotate", {"key": "k1"}),
+        ("/keys/", "all", {"path": "keys/"}),
+        ("/keys/k1/rotate/", "all", {"path": "keys/k1/rotate/"}),
+        ("/a.b/1", "dotted", {"x": "1"}),
+        ("/aXb/1", "all", {"path": "aXb/1"}),
+        ("/", "all", {"path": ""}),
+        ("*", "all", None),
+        ("/keys/a\nb", "key", {"key": "a\nb"}),
+        ("/models/a\nb", "all", None),
+    ],
+)
+async def test_the_first_route_that_fits_takes_a_path(
+    path: str, name: str, given: dict[str, str] | None
+) -> None:
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    await PATHS({"type": "http", "path": path}, None, send)  # type: ignore[arg-type]
+    assert said == [{"name": name, "given": given}]
+
+
+def test_a_path_without_parameters_is_looked_up() -> None:
+    assert list(PATHS.exact) == ["/usage/calls"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.api.middleware import CONSOLE
 from gateway.api.openapi import DOORS, document
-from gateway.api.paths import Route
+from gateway.api.routed_paths import RoutedPath
 from gateway.app import web
 from gateway.clock import FakeClock
 from gateway.keys.permitted import PATHS, check_request, is_within, may_use, read_permitted
@@ -57,7 +57,7 @@ async def test_every_route_of_the_api_can_be_named(tmp_path: Path, clock: FakeCl
     answers_all = ("/", "/healthz", "/readyz", "/openapi.json", "/docs", "/v1/files/linked")
     always = ("/v1/me", "/v1/models", "/{path:path}")
     async with assembled(tmp_path, clock) as gateway:
-        paths = {route.path for route in web(gateway.inner).routes if isinstance(route, Route)}
+        paths = {route.path for route in web(gateway.inner).routes if isinstance(route, RoutedPath)}
     named = {
         re.sub(r"{.*?}", "x", path)
         for path in paths.difference(answers_all)

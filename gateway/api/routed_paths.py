@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 
 
-class Route:
+class RoutedPath:
     """An endpoint, and the paths that lead to it."""
 
     __slots__ = ("_begins", "_pattern", "endpoint", "is_exact", "path")
@@ -49,7 +49,7 @@ class Paths:
     """Leads requests to the endpoints of ``routes``; what fits none, as in ``OPTIONS *``, to the
     last one's."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[RoutedPath]) -> None:
         self.exact = {route.path: route.endpoint for route in routes if route.is_exact}
         """The paths without parameters."""
         self._others = [route for route in routes if not route.is_exact]
