@@ -227,7 +227,7 @@ async def test_a_key_is_taken_from_the_headers_of_other_clients(
         assert (differ.status_code, differ.json()["error"]["code"]) == (400, "ambiguous_header")
 
 
-# --- which endpoint a path leads to ----------------------------------------------------------------
+# --- which endpoint a path leads to ---------------------------------------------------------------
 
 
 class Named:
