@@ -130,7 +130,7 @@ def _limit(status: LimitStatus, now_at: float) -> OwnLimit:
         window=claim.window,
         limit=claim.limit / part,
         left=status.likely / part,
-        resets_at=now_at + status.reset_s if claim.window else None,
+        resets_at=round(now_at + status.reset_s) if claim.window else None,
     )
 
 

@@ -54,7 +54,7 @@ async def plot_of(
     totals = _values(kinds.rows, pieces, bucket, value)
     if asked.is_cumulative:
         return _cumulative(visit, asked, pieces, totals, earlier)
-    bands = await _groups(visit, asked, pieces, colours)
+    bands = await _groups(visit, asked, pieces, colours, _without_starts(visit, asked, cold))
     unused = [
         Band(name, meaning, _values(_of_kind(kinds, kind), pieces, bucket, value))
         for kind, name, meaning in ([] if _tells_kinds(visit, asked) else UNUSED)
@@ -75,19 +75,22 @@ async def plot_of(
 
 
 async def _groups(
-    visit: Visit, asked: SpendView, pieces: Sequence[TimeSlice], colours: Mapping[str, str]
+    visit: Visit,
+    asked: SpendView,
+    pieces: Sequence[TimeSlice],
+    colours: Mapping[str, str],
+    value: Callable[[UsageRow], int],
 ) -> list[Band]:
     """The largest groups. All are asked for at once where they are few, else each by itself."""
     meanings = {name: meaning for name, meaning in colours.items() if meaning != "rest"}
-    bucket, value = asked.span.bucket, _without_starts(visit, asked)
-    split = (bucket, "kind", "backend") if asked.metric == "cost" else (bucket, "kind")
+    bucket = asked.span.bucket
     if len(colours) * len(pieces) <= _AT_ONCE:
-        dimensions = tuple(dict.fromkeys((*split, asked.by)))
+        dimensions = tuple(dict.fromkeys((bucket, asked.by, "kind")))
         report = await report_of(visit, asked.span, dimensions)
         each = {name: [r for r in report.rows if r.group[asked.by] == name] for name in meanings}
     else:
         found = await asyncio.gather(
-            *(report_of(visit, asked.span, split, {asked.by: name}) for name in meanings)
+            *(report_of(visit, asked.span, (bucket, "kind"), {asked.by: name}) for name in meanings)
         )
         each = {name: report.rows for name, report in zip(meanings, found, strict=True)}
     shows_all = _tells_kinds(visit, asked)
@@ -98,12 +101,28 @@ async def _groups(
     return bands
 
 
-def _without_starts(visit: Visit, asked: SpendView) -> Callable[[UsageRow], int]:
-    """What is added up of a row, but for starts, which have a band of their own."""
-    value, cold = value_of(asked.metric), cold_nano(visit)
+def _without_starts(visit: Visit, asked: SpendView, cold: UsageReport) -> Callable[[UsageRow], int]:
+    """What is added up of a row, but for starts, which have a band of their own. Of a bucket's a
+    group has the part that it has of their time: to split each group by backend as well would be
+    dear."""
+    value, bucket, dear = value_of(asked.metric), asked.span.bucket, cold_nano(visit)
     if asked.metric != "cost":
         return value
-    return lambda row: value(row) - (cold(row) if row.group["kind"] == "call" else 0)
+    nano: Counter[str] = Counter()
+    lasted_us: Counter[str] = Counter()
+    for row in cold.rows:
+        nano[row.group[bucket]] += dear(row)
+        lasted_us[row.group[bucket]] += row.cold_us
+
+    def without(row: UsageRow) -> int:
+        if row.group["kind"] != "call" or not row.cold_us:
+            return value(row)
+        if asked.by == "backend":
+            return value(row) - dear(row)
+        label = row.group[bucket]
+        return value(row) - nano[label] * row.cold_us // max(1, lasted_us[label])
+
+    return without
 
 
 def _tells_kinds(visit: Visit, asked: SpendView) -> bool:
