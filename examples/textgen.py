@@ -4,8 +4,8 @@
       home: {kind: local, app: examples/textgen.py:app}
 
 Set SPILLGATE_TEXT_MODEL to a hub id or a folder to serve a real model. Without it a tiny Llama with
-random weights is made in memory, whose text is noise: the path is the real one, and nothing is
-downloaded. Calls are generated together, and each joins and leaves between two tokens.
+random weights is made in memory: it says so first, and then noise. The path is the real one, and
+nothing is downloaded. Calls are generated together, and each joins and leaves between two tokens.
 """
 
 from __future__ import annotations
@@ -33,20 +33,17 @@ from local_runtime.pytorch.decoding import Decoder
 from local_runtime.pytorch.tokens import Draw, IncrementalText, pick
 
 CONTEXT = 2048
-"""Tokens of the toy model's window."""
-DEFAULT_MAX_TOKENS = 64
+OPENING = "My weights are random: set SPILLGATE_TEXT_MODEL to a real model."
+"""What the toy model says first, a token a letter; as long as an answer is if nobody says."""
 CHAT = (
     "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
     "assistant:"
 )
-
-
 UNABLE = (
     *("n", "best_of", "echo", "suffix", "logprobs", "top_logprobs", "logit_bias"),
     *("frequency_penalty", "presence_penalty", "tools", "functions", "response_format"),
 )
-"""Fields that would change the answer: refused, since their caller would take it for what was
-asked; but for these values, and those that are empty or nothing."""
+"""Fields that would change the answer: refused, but for these values, and what is empty."""
 IDLE: dict[str, Any] = {"n": 1, "best_of": 1, "response_format": {"type": "text"}}
 
 
@@ -63,8 +60,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def limit(self) -> int:
-        given = [self.max_completion_tokens, self.max_tokens, DEFAULT_MAX_TOKENS]
-        return next(limit for limit in given if limit is not None)
+        given = (
+            self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+        )
+        return len(OPENING) if given is None else given
 
     @property
     def stops(self) -> list[str]:
@@ -72,7 +71,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Generator:
-    """A causal model, its tokenizer, and which tokens it may say."""
+    """A causal model, its tokenizer, which tokens it may say, and which it says first."""
+
+    opening: Sequence[int] = ()
 
     def __init__(self, model: Any, tokenizer: Any, name: str, mute: torch.Tensor | None) -> None:
         self.decoder = Decoder(model)
@@ -90,11 +91,9 @@ class Generator:
 
 
 def load() -> Generator:
-    device = device_of()
-    name = os.environ.get("SPILLGATE_TEXT_MODEL")
-    if name is None:
-        return toy(device)
-    model = AutoModelForCausalLM.from_pretrained(name, dtype="auto").to(device).eval()
+    if (name := os.environ.get("SPILLGATE_TEXT_MODEL")) is None:
+        return toy(device_of())
+    model = AutoModelForCausalLM.from_pretrained(name, dtype="auto").to(device_of()).eval()
     return Generator(model, AutoTokenizer.from_pretrained(name), name, None)
 
 
@@ -117,7 +116,9 @@ def toy(device: torch.device) -> Generator:
     mute = torch.full((len(tokenizer),), float("-inf"))
     mute[[tokenizer.convert_tokens_to_ids(chr(code)) for code in range(33, 127)]] = 0.0
     model = LlamaForCausalLM(config).to(device).eval()
-    return Generator(model, tokenizer, "toy-llama", mute)
+    made = Generator(model, tokenizer, "toy-llama", mute)
+    made.opening = tokenizer(OPENING, add_special_tokens=False)["input_ids"]
+    return made
 
 
 def _byte_tokenizer() -> Any:
@@ -198,7 +199,9 @@ def next_tokens(generator: Generator, generations: Sequence[Generation]) -> list
         for (one, _), own in zip(waiting, logits, strict=True):
             one.logits = own
     all_logits = [one.logits for one in generations if one.logits is not None]
-    return pick(torch.stack(all_logits), [one.draw for one in generations])
+    drawn = pick(torch.stack(all_logits), [one.draw for one in generations])
+    said = [generator.opening[one.completion_tokens :][:1] for one in generations]
+    return [first[0] if first else token for first, token in zip(said, drawn, strict=True)]
 
 
 # --- OpenAI's shapes ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from gateway.policy.model import Policy
 from gateway.storage.key_records import KeyRecord
 from gateway.types import ApiError, Permitted, Principal
 
-_WITHOUT_CALLS = ("/admin/", "/usage", "/v1/route/explain")
+_WITHOUT_CALLS = ("/admin/", "/dashboard", "/usage", "/v1/route/explain")
 """What lies there costs nothing."""
 
 

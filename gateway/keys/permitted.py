@@ -34,6 +34,8 @@ PATHS = (
     "/v1/jobs",
     "/v1/jobs/*",
     "/v1/route/explain",
+    "/dashboard",
+    "/dashboard/*",
     "/v1/tokens",
     "/v1/tokens/*",
     "/runpod/*",

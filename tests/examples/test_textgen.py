@@ -16,6 +16,7 @@ from adapters.local.settings import LocalSettings
 from adapters.types import Call, Chunk, Reply, Usage
 from examples.textgen import (
     CHATS,
+    OPENING,
     TEXTS,
     Answer,
     Generator,
@@ -32,7 +33,10 @@ HELLO = {"messages": [{"role": "user", "content": "hello"}], "seed": 1, "max_tok
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    return toy(torch.device("cpu"))
+    """One that says at once what its weights make of the prompt."""
+    made = toy(torch.device("cpu"))
+    made.opening = ()
+    return made
 
 
 def steps(generator: Generator, body: dict[str, Any], route: str) -> list[Step]:
@@ -101,6 +105,16 @@ def test_completions_have_their_own_shape(generator: Generator) -> None:
     *pieces, usage = stream(generator, body, TEXTS)
     assert "".join(item["choices"][0]["text"] for item in pieces) == got["choices"][0]["text"]
     assert usage["usage"] == got["usage"]
+
+
+def test_the_toy_says_what_it_is_before_anything_else() -> None:
+    """Whatever is asked of it, and nothing but that where no length is."""
+    made = toy(torch.device("cpu"))
+    asked = {"messages": HELLO["messages"], "temperature": 0}
+    for body in (asked, {**asked, "temperature": 1.5, "seed": 3}):
+        assert whole(made, body)["choices"][0]["message"]["content"] == OPENING
+    longer = whole(made, {**asked, "max_tokens": 70})["choices"][0]["message"]["content"]
+    assert (longer[:64], len(longer)) == (OPENING, 70)
 
 
 def test_a_seed_gives_the_same_text_again_and_another_seed_another(

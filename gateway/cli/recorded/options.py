@@ -133,6 +133,8 @@ def meant_by(options: argparse.Namespace, policy: Policy) -> MeantPolicy:
     try:
         found = scenario(policy, options.model, SystemClock().time())
     except ValueError:
+        if not policy.models:
+            _end("the policy has no model that could be played")
         model = options.model or next(iter(policy.models))
         if options.slo is None:
             options.slo = policy.models[model].slo

@@ -39,7 +39,14 @@ class FirstKeys(msgspec.Struct, frozen=True):
     user: str | None
 
 
-_WITHOUT_CALLS = ["/admin/*", "/usage", "/usage/*", "/v1/route/explain"]
+_WITHOUT_CALLS = [
+    "/admin/*",
+    "/dashboard",
+    "/dashboard/*",
+    "/usage",
+    "/usage/*",
+    "/v1/route/explain",
+]
 
 
 def first_keys(keys: KeyStore, policy: Policy, now_at: float) -> FirstKeys | None:

@@ -133,12 +133,14 @@ async def replay(visit: Visit) -> Given:
 
 
 async def apply(visit: Visit) -> Given:
-    """Puts it in force, where the one that was compared still is."""
+    """Puts it in force, where the one that was compared still is; else it is compared first."""
     draft = visit.form.get("yaml", "").replace("\r\n", "\n")
-    expected = f"expected={visit.form.get('expected', '')}"
+    expected = visit.form.get("expected", "")
+    if not expected:
+        return await _checked(visit, draft)
     route = ("PUT", "/admin/policy")
     try:
-        await done(visit, route, admin.apply, {}, draft.encode(), expected)
+        await done(visit, route, admin.apply, {}, draft.encode(), f"expected={expected}")
     except ApiError as error:
         return await _page(visit, draft=draft, problem=error)
     return Onward(link("policy", {}) + "?done=applied")

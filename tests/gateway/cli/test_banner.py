@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.api.middleware import CONSOLE
 from gateway.cli.serving.banner import FirstKeys, banner, first_keys, warn_of_unlimited
 from gateway.clock import FakeClock
 from gateway.keys.limited import makes_calls
+from gateway.keys.permitted import check_request
 from gateway.policy.reader import read_policy_text
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.tls.files import TlsMaterial
@@ -57,6 +59,9 @@ def test_a_policy_that_limits_nobody_gives_an_admin_who_makes_no_calls(
     assert made.user is None
     assert record.principal.role == "admin"
     assert not makes_calls(record.principal.permitted)
+    assert record.principal.permitted is not None
+    for page in (CONSOLE, f"{CONSOLE}/spend"):
+        check_request(record.principal.permitted, page, "127.0.0.1")
     said = banner(POLICY, None, made, CONFIG)
     assert made.admin in said
     assert "a plan called default" in said

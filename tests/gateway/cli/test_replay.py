@@ -72,3 +72,13 @@ def test_a_terminal_has_a_bar_that_leaves_nothing(capfd: pytest.CaptureFixture[s
     with Stages(is_terminal=True) as stages:
         stages.advance("replay", 0.5)
     assert "..." not in capfd.readouterr().err
+
+
+def test_a_policy_without_models_is_told_to_have_none(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    policy = tmp_path / "empty.yaml"
+    policy.write_text("version: 1\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["replay", SAMPLE, *COLUMNS, "--config", str(policy), "--json"])
+    assert "model" in capfd.readouterr().err

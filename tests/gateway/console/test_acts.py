@@ -111,6 +111,31 @@ async def test_a_draft_of_a_policy_that_is_none_is_explained_and_stays(
         assert "colour: red</textarea>" in answer.text.replace("\n</textarea>", "</textarea>")
 
 
+async def test_a_policy_is_put_in_force_only_where_the_one_it_was_compared_with_still_is(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Of two administrators who change it at once the second one is told so, and keeps his draft;
+    one who has seen no difference is shown it."""
+    async with (
+        administered(tmp_path, clock) as (gateway, one),
+        browser(gateway, gateway.key("ops", admin=True)) as other,
+    ):
+        inner = gateway.inner
+        before = inner.active.policy
+        drafts = [before.document.replace("5 USD", f"{most} USD") for most in (6, 7)]
+        unseen = await done(one, "policy/apply", yaml=drafts[0])
+        assert (unseen.status_code, inner.active.policy) == (200, before)
+        assert "What would change" in unseen.text
+        [expected] = re.findall(r'name="expected" value="(\w+)"', unseen.text)
+        first = await done(one, "policy/apply", yaml=drafts[0], expected=expected)
+        assert first.headers["location"].endswith("done=applied")
+        second = await done(other, "policy/apply", yaml=drafts[1], expected=expected)
+        assert second.status_code == 409
+        assert "changed meanwhile" in second.text
+        assert "7 USD" in second.text
+        assert "6 USD" in inner.active.policy.document
+
+
 async def test_a_ping_costs_what_its_button_says_and_leads_to_its_row(
     tmp_path: Path, clock: FakeClock
 ) -> None:

@@ -158,13 +158,16 @@ async def test_whoever_signs_in_is_led_to_no_other_site(
         assert answer.headers["location"] == PREFIX
 
 
-async def test_a_key_that_is_bound_to_paths_has_no_console(
+async def test_a_key_that_is_bound_to_paths_has_the_console_where_that_is_one_of_them(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     async with looked_at(tmp_path, clock) as gateway, browser(gateway) as client:
         key = gateway.key(paths=["/v1/chat/completions"])
         answer = await client.post(SIGN_IN, data={"key": key})
         assert (answer.status_code, "paths /v1/chat/completions" in answer.text) == (403, True)
+        key = gateway.key(paths=["/v1/chat/completions", PREFIX, f"{PREFIX}/*"])
+        assert (await client.post(SIGN_IN, data={"key": key})).status_code == 303
+        assert (await client.get(f"{PREFIX}/spend")).status_code == 200
 
 
 @pytest.mark.parametrize(
