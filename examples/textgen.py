@@ -60,10 +60,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def limit(self) -> int:
-        given = (
-            self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
-        )
-        return len(OPENING) if given is None else given
+        given = (self.max_completion_tokens, self.max_tokens, len(OPENING))
+        return next(limit for limit in given if limit is not None)
 
     @property
     def stops(self) -> list[str]:
