@@ -101,21 +101,32 @@ def parsed_plain(
     if model != read.model:
         shown, body = read.model, _renamed(body, boundary, model)
         as_sent = AsSent(read.model, sent.body)
-    writes = spec.max_output_tokens if task in ("transcriptions", "translations") else 0
+    images = _images(read.n, spec)
     return ParsedRequest(
         model,
         task,
         body,
         False,
         False,
-        writes,
+        _writes(task, spec, images),
         parts=parts,
         shown=shown,
         content_type=sent.content_type,
-        images=_images(read.n, spec),
+        images=images,
         image=_kind(read),
         sent=as_sent,
     )
+
+
+def _writes(task: Task, spec: ModelSpec, images: int) -> int:
+    """The most tokens of its answer: of images too where these are made of tokens."""
+    if task in _DRAWS:
+        return spec.max_output_tokens * (images or spec.max_images)
+    return spec.max_output_tokens if task in _HEARS else 0
+
+
+_DRAWS = ("images", "image_edits")
+_HEARS = ("transcriptions", "translations")
 
 
 def _kind(read: PlainBody) -> ImageKind:

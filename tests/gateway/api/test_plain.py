@@ -106,6 +106,19 @@ async def test_an_image_of_which_nobody_says_the_size_costs_the_dearest_and_is_a
         assert told == (40_000_000, 40_000_000, "reported")
 
 
+async def test_images_that_are_sold_by_their_tokens_are_held_for_as_such(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    policy = POLICY.replace("per_image: 0.04", "per_million_input: 5, per_million_output: 30")
+    used = Usage(images=2, input_tokens=10, output_tokens=2_000)
+    async with assembled(tmp_path, clock, policy) as gateway:
+        doing_all(gateway, Reply(body=DRAWN, usage=used))
+        await openais(gateway).images.generate(model="draw", prompt="a gate", n=2)
+        row = await row_of(gateway)
+        assert row.hold_nano >= 2 * 4096 * 30_000
+        assert row.cost_nano == 10 * 5_000 + 2_000 * 30_000
+
+
 async def test_an_edit_is_a_form_that_goes_on_as_it_came(tmp_path: Path, clock: FakeClock) -> None:
     async with assembled(tmp_path, clock, POLICY) as gateway:
         doing_all(gateway, Reply(body=DRAWN, usage=Usage(images=2)))

@@ -143,6 +143,45 @@ async def test_pictures_and_what_tools_found_stand_where_a_chat_has_them() -> No
     ]
 
 
+async def test_a_picture_and_a_tool_go_round_by_anthropics_client(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """What it was answered goes back as its client has it."""
+    function = {"name": "level", "arguments": '{"lake":"north"}'}
+    called = {"id": "t1", "type": "function", "function": function}
+    picture: Any = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
+    parts: Any = [{"type": "image", "source": picture}, {"type": "text", "text": "how high?"}]
+    tools: Any = [{"name": "level", "description": "d", "input_schema": SCHEMA}]
+    asked: list[Any] = [{"role": "user", "content": parts}]
+    async with assembled(tmp_path, clock) as gateway:
+        home = gateway.fake("home")
+        message = {"content": "let me see", "reasoning_content": "hm", "tool_calls": [called]}
+        home.tell(whole(message, "tool_calls"), whole({"content": "3 m"}))
+        client = anthropics(gateway)
+        first = await client.messages.create(
+            model="chat", max_tokens=20, messages=asked, tools=tools
+        )
+        use = first.content[-1]
+        assert (first.stop_reason, use.input) == ("tool_use", {"lake": "north"})
+        found = [{"type": "text", "text": "3 m"}, {"type": "image", "source": picture}]
+        result = {"type": "tool_result", "tool_use_id": use.id, "content": found}
+        asked += [
+            {"role": "assistant", "content": first.content},
+            {"role": "user", "content": [result]},
+        ]
+        second = await client.messages.create(
+            model="chat", max_tokens=20, messages=asked, tools=tools
+        )
+        assert second.content[0].text == "3 m"
+        shown = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+        assert json.loads(home.calls[1].body)["messages"] == [
+            {"role": "user", "content": [shown, {"type": "text", "text": "how high?"}]},
+            {"role": "assistant", "content": "let me see", "tool_calls": [called]},
+            {"role": "tool", "tool_call_id": "t1", "content": "3 m"},
+            {"role": "user", "content": [shown]},
+        ]
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -87,6 +87,45 @@ async def test_a_cut_stream_raises_at_its_reader(tmp_path: Path, clock: FakeCloc
         assert (await row_of(gateway)).outcome == "error"
 
 
+async def test_a_picture_and_tools_go_round_by_openais_client(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """What it was answered goes back as its client has it, a text after its calls too."""
+    called = [
+        {"id": id, "type": "function", "function": {"name": "level", "arguments": "{}"}}
+        for id in ("a", "b")
+    ]
+    parts = [
+        {"type": "input_image", "image_url": "data:image/png;base64,AAAA"},
+        {"type": "input_text", "text": "how high?"},
+    ]
+    asked: list[Any] = [{"role": "user", "content": parts}]
+    tools: Any = [{"type": "function", "name": "level", "parameters": {"$ref": "#"}}]
+    async with assembled(tmp_path, clock) as gateway:
+        home = gateway.fake("home")
+        pieces = [
+            *(piece({"tool_calls": [{"index": n, **call}]}) for n, call in enumerate(called)),
+            piece({"content": "one moment"}),
+            piece({}, "tool_calls"),
+        ]
+        home.tell([*pieces, DONE], whole({"content": "3 m"}))
+        client = openais(gateway)
+        stream = await client.responses.create(model="chat", input=asked, tools=tools, stream=True)
+        [*_, last] = [event async for event in stream]
+        asked += last.response.output
+        asked += [
+            {"type": "function_call_output", "call_id": id, "output": "3 m"} for id in ("a", "b")
+        ]
+        second = await client.responses.create(model="chat", input=asked, tools=tools)
+        assert second.output_text == "3 m"
+        told = json.loads(home.calls[1].body)["messages"]
+        assert told[1:] == [
+            {"role": "assistant", "content": "one moment", "tool_calls": called},
+            {"role": "tool", "tool_call_id": "a", "content": "3 m"},
+            {"role": "tool", "tool_call_id": "b", "content": "3 m"},
+        ]
+
+
 def test_items_stand_where_a_chat_has_them() -> None:
     asked = {
         "model": "m",
