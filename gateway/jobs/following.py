@@ -48,9 +48,9 @@ class JobFollower:
                 await self._jobs.news.wait(news, COMMENT_EVERY_S)
 
     async def _events(self) -> bytes:
-        text, pages = b"", 0
+        text = b""
         while page := await self._jobs.store.events(self._id, self._after, _PAGE):
-            self._after, pages = page[-1].number, pages + 1
+            self._after = page[-1].number
             text += b"".join(map(_framed, page))
             if len(page) < _PAGE:
                 break

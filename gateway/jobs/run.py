@@ -48,7 +48,7 @@ from gateway.jobs.spent import spent_of
 from gateway.jobs.time_limit import TimeLimit
 from gateway.jobs.unkept import UnkeptAnswers
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.jobs.base import JobStore, MovedJob, StoredJob
+from gateway.storage.jobs.base import LOWEST, JobStore, MovedJob, StoredJob
 from gateway.storage.jobs.states import JobState
 
 log = logging.getLogger("spillgate")
@@ -341,7 +341,8 @@ class JobRun:
                     raise
                 wait_s = min(error.retry_after or 0.0, LONGEST_PAUSE)
             else:
-                self._told.seen(found)
+                if self.job.rank > LOWEST:  # nobody follows a line of a batch
+                    self._told.seen(found)
                 if found.reply is not None:
                     return found.reply
                 await self._seen(attempt, found)

@@ -17,8 +17,8 @@ _BELOW_V1 = frozenset(
 
 def canonical(path: str) -> str:
     """``/chat/completions/`` -> ``/v1/chat/completions``; a path of no such route as it is, but
-    for slashes at its end."""
-    path = path.rstrip("/") or "/"
+    for slashes at its end, and NULs: what is no text is U+FFFD, and no database would take one."""
+    path = path.rstrip("/").replace("\0", "\ufffd") or "/"
     if path.startswith("/v1/v1/"):
         path = path.removeprefix("/v1")
     first = path[1:].partition("/")[0]

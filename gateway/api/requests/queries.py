@@ -25,7 +25,7 @@ def query_of(scope: Scope, known: frozenset[str]) -> dict[str, str]:
                 f"The parameter {name[:40]!r} is {why}; this takes {takes}.",
                 param=name[:40],
             )
-        found[name] = value
+        found[name] = value.replace("\0", "\ufffd")  # as what is no UTF-8 is
     return found
 
 

@@ -8,6 +8,7 @@ import functools
 import itertools
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.outbox_statements import Statement
@@ -114,7 +115,7 @@ class PostgresStatements:
         within = connection.transaction() if len(batch) > 1 else contextlib.nullcontext()
         async with within:
             for sql, values in batch:
-                found.append(list(await connection.fetch(self._worded(sql), *values)))
+                found.append(list(await connection.fetch(self._worded(sql), *map(_fit, values))))
 
     async def _connected(self) -> Connection:
         while self._free:
@@ -146,6 +147,11 @@ class PostgresStatements:
         await self._writes.aclose()
         while self._free:
             self._free.pop().terminate()
+
+
+def _fit(value: Any) -> Any:
+    """A text without what the server has no place for, as others' names may have it."""
+    return value.replace("\0", "\ufffd") if type(value) is str and "\0" in value else value
 
 
 @functools.lru_cache(maxsize=256)

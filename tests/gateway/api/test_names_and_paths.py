@@ -184,6 +184,7 @@ async def test_a_model_tells_what_it_can_do(tmp_path: Path, clock: FakeClock) ->
         ("/usage/", "/usage"),
         ("/", "/"),
         ("/chatter", "/chatter"),
+        ("/v1/jobs/a\0", "/v1/jobs/a\ufffd"),
     ],
 )
 def test_a_path_is_the_route_that_it_means(written: str, meant: str) -> None:

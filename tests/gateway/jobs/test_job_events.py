@@ -125,6 +125,19 @@ async def test_a_follower_is_told_what_the_platform_says_of_the_run(
     assert percent == sorted(set(percent))
 
 
+async def test_a_follower_who_comes_late_is_told_all_before_the_end(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with with_jobs(tmp_path, clock) as gateway, gateway.client() as client:
+        id = (await gateway.post(client))["id"]
+        await gateway.until_ended(id)
+        for n in range(510):  # more than one look gives
+            await gateway.jobs.store.note(id, "log", f'{{"at":{n},"text":"x"}}')
+        events = events_in(await followed(gateway, client, id))
+        assert [kind for _, kind, _ in events].count("log") == 510
+        assert events[-1][1] == "job"
+
+
 async def test_of_a_platform_that_says_too_much_a_follower_is_told_a_part(
     tmp_path: Path, clock: FakeClock
 ) -> None:

@@ -58,6 +58,13 @@ async def test_what_is_accepted_is_there_with_its_open_row(open_books: OpenBooks
         assert [one.id for one in await books.ledger.rows("job_1")] == ["job_1"]
 
 
+async def test_a_name_that_no_database_takes_is_the_name_of_nothing(open_books: OpenBooks) -> None:
+    async with open_books() as books:
+        assert await books.jobs.get("job\0") is None
+        assert await books.jobs.find(JobsQuery(before="\0", model="\0")) == []
+        assert await books.jobs.named("key:\0") is None
+
+
 async def test_a_gateway_that_dies_leaves_no_job_to_be_settled_by_another(
     open_books: OpenBooks,
 ) -> None:
