@@ -14,7 +14,7 @@ from adapters.types import JobState
 from gateway.backends.redaction import Redactor
 from gateway.clock import Clock
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.jobs.base import JobEvent, JobStore
+from gateway.storage.jobs.base import LOWEST, JobEvent, JobStore, StoredJob
 
 LOOK_EVERY_S = 1.0
 MOST_TOLD = 256 * 1024
@@ -73,22 +73,20 @@ _told = msgspec.json.Decoder(_Told).decode
 
 class ToldMeanwhile:
     """What a platform says of one job that it has: what is new of it is written down for those who
-    follow the job, once, and within bounds.
+    follow the job, once, and within bounds. Nobody follows a line of a batch."""
 
-    ``is_new``: nobody has told anything of it yet.
-    """
-
-    def __init__(self, store: JobStore, id: str, *, is_new: bool) -> None:
+    def __init__(self, store: JobStore, job: StoredJob) -> None:
         self._store = store
-        self._id = id
-        self._knows = is_new
+        self._id = job.id
+        self._is_followed = job.rank > LOWEST
+        self._knows = job.epoch == 1  # else another gateway may have told some of it
         self._found: JobState | None = None
         self._events = self._logs = self._pieces = self._bytes = 0
         self._progress = b""
 
     def seen(self, found: JobState) -> None:
         """What the platform says now."""
-        if found.logs or found.progress is not None or found.pieces:
+        if self._is_followed and (found.logs or found.progress is not None or found.pieces):
             self._found = found
 
     async def write(self, redactor: Redactor) -> None:

@@ -29,7 +29,7 @@ from adapters.errors import BackendError, FailureClass, Ran
 from adapters.polling import LONGEST_PAUSE, pace
 from adapters.types import Handle, Reply, Usage
 from adapters.types import JobState as AtPlatform
-from gateway.calls.attempt import Attempt
+from gateway.calls.attempt import UNUSED, Attempt
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.dialects.asking import ask, is_understood
@@ -48,7 +48,7 @@ from gateway.jobs.spent import spent_of
 from gateway.jobs.time_limit import TimeLimit
 from gateway.jobs.unkept import UnkeptAnswers
 from gateway.storage.base import StorageUnavailable
-from gateway.storage.jobs.base import LOWEST, JobStore, MovedJob, StoredJob
+from gateway.storage.jobs.base import JobStore, MovedJob, StoredJob
 from gateway.storage.jobs.states import JobState
 
 log = logging.getLogger("spillgate")
@@ -63,10 +63,6 @@ _OF_THE_QUESTION = frozenset(
     (FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.AMBIGUOUS)
 )
 """A poll that failed by these says nothing of the job."""
-
-
-_NOTHING_USED = Usage(exec_s=0.0, gpu_s=0.0, reported=True)
-"""Of a job that its platform has refused."""
 
 
 class JobLost(Exception):
@@ -91,7 +87,7 @@ class JobRun:
         self._unkept = unkept or UnkeptAnswers()
         self._begins = begins
         self._meanwhile = Meanwhile()
-        self._told = ToldMeanwhile(store, job.id, is_new=job.epoch == 1)
+        self._told = ToldMeanwhile(store, job)
         self.job = job
         self.attempt = read_attempt(job.attempt)
         self.state: CallState | None = None
@@ -219,7 +215,12 @@ class JobRun:
     async def _begin(self, attempt: Attempt, to: JobState, *, handed: bool) -> None:
         """Raises StorageUnavailable: then nothing is sent; and JobLost."""
         record = self._said(attempt, handed=handed)
-        self._moved(to, await self._store.move(self.job.id, self.job.epoch, to, attempt=record))
+        try:
+            moved = await self._store.move(self.job.id, self.job.epoch, to, attempt=record)
+        except asyncio.CancelledError:  # nothing was sent
+            attempt.progress.usage = UNUSED
+            raise
+        self._moved(to, moved)
 
     def _said(self, attempt: Attempt, *, handed: bool) -> str:
         """What is next."""
@@ -321,7 +322,7 @@ class JobRun:
         elif (error := submitting.exception()) is None:
             await self._broken_off(adapter, attempt, submitting.result())
         elif isinstance(error, BackendError) and error.ran is Ran.NO:
-            attempt.progress.usage = _NOTHING_USED
+            attempt.progress.usage = UNUSED
 
     async def _follow(self, adapter: LongRunning, attempt: Attempt, handle: Handle) -> Reply:
         try:
@@ -341,8 +342,7 @@ class JobRun:
                     raise
                 wait_s = min(error.retry_after or 0.0, LONGEST_PAUSE)
             else:
-                if self.job.rank > LOWEST:  # nobody follows a line of a batch
-                    self._told.seen(found)
+                self._told.seen(found)
                 if found.reply is not None:
                     return found.reply
                 await self._seen(attempt, found)

@@ -125,6 +125,25 @@ async def test_what_has_failed_is_no_more_at_the_backend_while_the_store_writes_
             assert [row.gpu_us for row in rows] == [1_000_000] * 2
 
 
+class SaysNoStart(SlowToWrite):
+    lets = asyncio.Event()
+
+
+async def test_what_is_canceled_while_its_start_is_written_down_costs_nothing(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The platform was not told of it."""
+    async with with_jobs(tmp_path, clock, jobs=SaysNoStart) as gateway:
+        backend = gateway.inner.active.backends["cloud"]
+        async with gateway.client() as client:
+            id = (await gateway.post(client, "far"))["id"]
+            await until(lambda: backend.leases.calls == 1, "it has a place there")
+            await clock.advance(5.0)
+            await client.post(f"/v1/jobs/{id}/cancel")
+            job = await gateway.until_ended(id)
+            assert (job.state, job.cost_nano, gateway.platform.jobs) == ("canceled", 0, {})
+
+
 class SaysNothing(SlowToWrite):
     lets = asyncio.Event()
 
