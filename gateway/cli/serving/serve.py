@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gateway.app import from_path, web
 from gateway.cli.policy_file import home_of, is_near
+from gateway.cli.serving import arenas
 from gateway.cli.serving.banner import announce
 from gateway.cli.serving.data_lock import DataInUse
 from gateway.cli.serving.local_socket import LocalSocket
@@ -40,6 +41,7 @@ MOST_WORKERS = 256
 def main(arguments: Sequence[str]) -> int:
     """Serves until it is told to end. Exit status 0; 2: it could not begin; 130: told twice."""
     options = _parser().parse_args(arguments)
+    arenas.share_one()
     lines = writer_to(sys.stderr.fileno())
     why = ""
     with all_through(lines):
