@@ -286,7 +286,7 @@ class Completion:
     async def _settle_not_asked(self, state: CallState, status: int, code: str) -> None:
         self._held.discard(state)
         try:
-            if state.opened or state.charged:
+            if state.opened or state.may_be_open or state.charged:
                 await self._close(state, "error", None, status=status, error=code)
             else:
                 await self._give_back(state)

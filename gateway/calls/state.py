@@ -108,6 +108,8 @@ class CallState(msgspec.Struct, eq=False):
     """A backend has had a slot for it, and may have been asked."""
     opened: bool = False
     """A row of it is durable: a restart would settle it."""
+    may_be_open: bool = False
+    """It was asked to be, for a second backend, and nobody knows whether it is."""
     waited_s: float = 0.0
     """Seconds in the gateway's own queue for a slot of a backend."""
     answered_s: float = 0.0

@@ -196,10 +196,10 @@ class Race:
         try:
             await self._parts.ledger.open(open_row(state, state.at_backend, at_most))
         except asyncio.CancelledError:
-            state.opened = True
+            state.may_be_open = True
             raise
         except StorageUnavailable as unavailable:
-            state.opened = state.opened or isinstance(unavailable, MaybeWritten)
+            state.may_be_open = state.may_be_open or isinstance(unavailable, MaybeWritten)
             return False
         state.opened = True
         return True
