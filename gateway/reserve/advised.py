@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.active_policy import ActivePolicy
 from gateway.policy.sections.reserve import Reserve
-from gateway.warm.plans import BackendPlan
+from gateway.warm.planned import BackendPlan
 
 
 def advised_by(active: ActivePolicy, plan: BackendPlan, rule: Reserve) -> int:

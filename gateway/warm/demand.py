@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
@@ -28,9 +28,11 @@ def seen_by(
     pool: Pool,
     calls: Collection[CallState],
     now: float,
+    planned: Mapping[str, int],
 ) -> tuple[Seen, int]:
     """(What is there for the models, what of that is no worker of the backend: slots of reserved
-    ones, and calls at other platforms)."""
+    ones, and of other platforms what runs there or is ``planned`` there: calls that will run at
+    once, by the backend's name)."""
     load = overdue = waiting = jobs = elsewhere = 0
     last_model = last_route = ""
     late_from: float | None = None
@@ -52,7 +54,8 @@ def seen_by(
             waiting += 1
         elif state.durable is not None:
             jobs += 1
-    at_home = sum(_capacity(one, now) for one in _others(active, pool, backend))
+    others = _others(active, pool, backend)
+    at_home = sum(_capacity(one, planned.get(one.name, 0), now) for one in others)
     ready = at_home + _up_at(backend, elsewhere, now)
     return Seen(load, overdue, waiting, ready, jobs=jobs), at_home
 
@@ -70,12 +73,12 @@ def _others(active: ActivePolicy, pool: Pool, backend: LiveBackend) -> set[LiveB
     return {active.backends[name] for name in named} - {backend}
 
 
-def _capacity(other: LiveBackend, now: float) -> int:
-    """Slots of one that is paid for in any case; of another what runs there."""
-    price = other.price
+def _capacity(other: LiveBackend, planned: int, now: float) -> int:
+    """Slots of one that is paid for in any case; of another what runs there, or will."""
+    price, blocked = other.price, other.standing.blocked(now)
     if price is not None and not price.reserved:
-        return other.queue.running
-    if other.standing.blocked(now):
+        return max(other.queue.running, 0 if blocked else planned)
+    if blocked:
         return 0
     slots = other.slots
     return other.queue.running if slots is None else slots

@@ -6,8 +6,7 @@ from typing import Any
 
 from gateway.money.text import iso
 from gateway.planning.coming import ComingLook, JobsLook
-from gateway.warm.planned import PlanLook
-from gateway.warm.plans import BackendPlan
+from gateway.warm.planned import BackendPlan, PlanLook
 
 
 def plan_as_json(plan: BackendPlan) -> dict[str, Any]:

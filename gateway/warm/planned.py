@@ -44,6 +44,16 @@ class PlanLook(msgspec.Struct, frozen=True):
     """That wait in the store, by their models."""
 
 
+class BackendPlan(msgspec.Struct, frozen=True):
+    """What the last look at a backend has come to."""
+
+    at: float
+    """Seconds since the epoch."""
+    minimum: Minimum
+    pools: tuple[PlanLook, ...]
+    """By the models that the same backends serve."""
+
+
 class Foreseen(msgspec.Struct, frozen=True, kw_only=True):
     """What is known at a look beside the calls that are there, of any models."""
 

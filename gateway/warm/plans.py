@@ -4,32 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-import msgspec
-
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.planning.coming import ComingCalls, JobsInLine
-from gateway.planning.minimum import NOTHING, Minimum, PlanBounds, together
+from gateway.planning.minimum import NOTHING, PlanBounds, together
 from gateway.policy.hours import within
 from gateway.policy.model import WarmRule
 from gateway.warm.demand import Pool, pools_of, seen_by
 from gateway.warm.lead import Lead
-from gateway.warm.planned import Foreseen, PlanLook, PlannedModels, plan_rule
+from gateway.warm.planned import BackendPlan, Foreseen, PlannedModels, plan_rule
+from gateway.warm.turns import counted_on, in_turn
 
 _ORDERED_S = 1.5
 """From a look until the platform has been told: one may be told a second after the last time."""
-
-
-class BackendPlan(msgspec.Struct, frozen=True):
-    """What the last look at a backend has come to."""
-
-    at: float
-    """Seconds since the epoch."""
-    minimum: Minimum
-    pools: tuple[PlanLook, ...]
-    """By the models that the same backends serve."""
 
 
 class WorkerPlans:
@@ -71,11 +60,14 @@ class WorkerPlans:
         planned = {name: rule for name, rule in rules.items() if rule.plan != "off"}
         for name in [name for name in self._last if name not in planned]:
             del self._last[name]
-        for name, rule in planned.items():
-            backend = active.backends[name]
-            if backend.learned.cold is not None:
-                backend.workers.per_worker = rule.calls_per_worker
-                self._last[name] = self._look_at(active, backend, rule)
+        sooner: list[tuple[LiveBackend, BackendPlan]] = []
+        for backend in in_turn(active, planned):
+            rule = planned[backend.name]
+            backend.workers.per_worker = rule.calls_per_worker
+            found = self._look_at(active, backend, rule, sooner)
+            self._last[backend.name] = found
+            if backend.workers.started_ahead:
+                sooner.append((backend, found))
 
     def rest(self, looks: int) -> None:
         """So many looks in a row, up to now, would have seen no call, and no worker but those that
@@ -84,13 +76,20 @@ class WorkerPlans:
         for models in self._planned.values():
             models.planner.rest(now, looks)
 
-    def _look_at(self, active: ActivePolicy, backend: LiveBackend, rule: WarmRule) -> BackendPlan:
+    def _look_at(
+        self,
+        active: ActivePolicy,
+        backend: LiveBackend,
+        rule: WarmRule,
+        sooner: Sequence[tuple[LiveBackend, BackendPlan]],
+    ) -> BackendPlan:
         now, now_at = self._clock.monotonic(), self._clock.time()
         coming = self._coming(_lead_s(backend))
         known = Foreseen(now_at=now_at, coming=coming, jobs=self._jobs())
         looks = []
         for models in self._models(active, backend, now):
-            seen, at_home = seen_by(active, backend, models.pool, self._calls, now)
+            planned = counted_on(backend, models, sooner, now)
+            seen, at_home = seen_by(active, backend, models.pool, self._calls, now, planned)
             looks.append(models.look(backend, seen, at_home, now, known))
         minimum = NOTHING
         if within(rule.hours, now_at, rule.ahead):

@@ -48,7 +48,7 @@ from gateway.service import Gateway
 from gateway.storage.base import LimitStatus, StorageUnavailable
 from gateway.storage.claims import ClaimTemplate
 from gateway.types import MICRO, NANO, ApiError
-from gateway.warm.plans import BackendPlan
+from gateway.warm.planned import BackendPlan
 
 
 class ExplainEndpoint:
