@@ -52,10 +52,11 @@ False where it cannot now, and has taken nothing."""
 class Pushing(Protocol):
     """Chunks of a stream that can be passed on in the instant in which they come."""
 
-    def push_to(self, take: Push) -> None:
+    def push_to(self, take: Push | None) -> None:
         """From now on a chunk of kind ``data`` that tells no usage is given to ``take``, for as
         long as somebody waits for the next chunk. One that was taken is not given to whoever
-        waits, who goes on waiting; all others are, in their order."""
+        waits, who goes on waiting; all others are, in their order. None: to nobody any more, so
+        that the two no longer keep each other in memory."""
         ...
 
 

@@ -178,10 +178,12 @@ class Client:
         connection = self._take() or await self._lease(until)
         exchange = connection.begin(_request(head, body), deadline=until, whole=False)
         try:
-            return cast("Body", await exchange.answer)
+            answer = await exchange.answer
         except BaseException:
             exchange.abort()
             raise
+        del exchange.answer  # it holds the body, which holds the exchange
+        return cast("Body", answer)
 
     async def submit(
         self, head: bytes, body: bytes, *, deadline: float = NEVER

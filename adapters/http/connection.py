@@ -236,6 +236,9 @@ class HttpConnection(asyncio.Protocol):
             else:
                 self.fail(self._cut(exc))
         self._discard()
+        # Parser and exchange hold this connection: without a word it would wait for the collector.
+        self.exchange = None
+        del self._parser
 
     # --- httptools -------------------------------------------------------------------------
 

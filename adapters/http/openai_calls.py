@@ -177,7 +177,7 @@ class EventStream(ReadyChunks):
         "_take",
         "_worker",
     )
-    _take: Push
+    _take: Push | None
 
     def __init__(
         self,
@@ -227,19 +227,20 @@ class EventStream(ReadyChunks):
             else:
                 self._close()
 
-    def push_to(self, take: Push) -> None:
+    def push_to(self, take: Push | None) -> None:
         """As ``base.Pushing`` says."""
         self._take = take
-        self._body.push_to(self._push)
+        self._body.push_to(None if take is None else self._push)
 
     def _push(self, data: bytes) -> bool:
         """Whether whoever waits for the next chunk may go on waiting."""
-        tokens = self._reader.plain(data)
-        if tokens and self._take(data, tokens):
+        take, tokens = self._take, self._reader.plain(data)
+        assert take is not None, "pushed to nobody"
+        if tokens and take(data, tokens):
             return True
         self._read(data)
         ready = self._ready
-        while ready and _is_pushed(ready[0]) and self._take(ready[0].data, ready[0].tokens):
+        while ready and _is_pushed(ready[0]) and take(ready[0].data, ready[0].tokens):
             ready.popleft()
         return not self._has_news()
 

@@ -105,9 +105,9 @@ class Body:
             waiter.set_result(None)
         return self._size > HIGH_WATER
 
-    def push_to(self, push: Callable[[bytes], bool]) -> None:
+    def push_to(self, push: Callable[[bytes], bool] | None) -> None:
         """From now on ``push`` is given what arrives while the reader waits; False where the reader
-        is to wake up, who finds none of it here."""
+        is to wake up, who finds none of it here. None: nobody is."""
         self._push = push
 
     def end(self, error: BackendError | None = None) -> None:

@@ -50,7 +50,7 @@ class SettledStream:
         self._chunks = reply.chunks
         self._progress.covered = completion.paid_output(state, attempt)
         self._redact = attempt.backend.redactor.over_stream()
-        self._write: Callable[[bytes], bool]
+        self._write: Callable[[bytes], bool] | None = None
         self._first: list[Chunk] = []
         """Up to the first token."""
         self._held: list[Chunk] = []
@@ -86,6 +86,12 @@ class SettledStream:
         if isinstance(self._chunks, Pushing):
             self._write = write
             self._chunks.push_to(self._push)
+
+    def _push_to_nobody(self) -> None:
+        """Whoever pushes and whoever is pushed to would keep each other in memory."""
+        if self._write is not None and isinstance(self._chunks, Pushing):
+            self._write = None
+            self._chunks.push_to(None)
 
     @property
     def is_cut(self) -> bool:
@@ -146,7 +152,7 @@ class SettledStream:
 
     def _push(self, data: bytes, tokens: int | None) -> bool:
         piece = self._redact.at_once(data)
-        if piece is None or not self._write(piece):
+        if piece is None or self._write is None or not self._write(piece):
             return False
         self._count(data, tokens)
         return True
@@ -175,6 +181,7 @@ class SettledStream:
             if not self._ended:
                 await self._leave(why)
         finally:
+            self._push_to_nobody()
             await self._pieces.aclose()
             await _close(self._chunks)
 

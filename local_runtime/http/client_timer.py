@@ -92,9 +92,15 @@ class ClientTimer:
         self._watch(self.quiet_since)
 
     def end(self) -> None:
-        """The client is gone."""
+        """The client may take its time from now on."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def gone(self) -> None:
+        """The client is gone, and the connection, which would wait for the collector with a timer
+        that holds it."""
+        self.end()
+        del self._connection
 
     def quiet(self) -> None:
         """An answer is given: the next request may begin."""

@@ -115,7 +115,7 @@ class HttpProtocol(asyncio.Protocol):
         self.state.connections.discard(self)
         if self._strangers is not None:
             self._strangers.discard(self)
-        self._client_timer.end()
+        self._client_timer.gone()
         if self.answering is not None:
             self.answering.disconnect()
         self.flow.resume_writing()

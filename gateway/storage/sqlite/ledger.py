@@ -19,6 +19,7 @@ from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
 from gateway.storage.rows import decode_open, decode_settled, encode_open, encode_settled
 from gateway.storage.spent import Side, Spent, SpentQuery, calls_of, hourly_calls
 from gateway.storage.sqlite.four_weeks import sum_up
+from gateway.storage.sqlite.free_memory import give_back
 from gateway.storage.sqlite.journals import inode_of
 from gateway.storage.sqlite.readers import ReaderLane
 from gateway.storage.sqlite.rollups import BatchSize, roll_up, run_spent, run_usage
@@ -188,7 +189,10 @@ class SqliteLedger:
 
     def _roll_up(self, goes_on: Callable[[], bool], least: int = 1) -> int:
         with contextlib.closing(self._connect()) as connection:
-            return roll_up(connection, goes_on, least, self._batch_size)
+            rows = roll_up(connection, goes_on, least, self._batch_size)
+        if rows:
+            give_back()
+        return rows
 
     async def roll_up(self) -> int:
         """Adds a batch of settled rows to the sums of hours and days, as the ledger does by itself;

@@ -37,9 +37,9 @@ class Pushes:
 
     def __init__(self, *chunks: Chunk) -> None:
         self._chunks = list(chunks)
-        self._take: Push = lambda data, tokens: False
+        self._take: Push | None = None
 
-    def push_to(self, take: Push) -> None:
+    def push_to(self, take: Push | None) -> None:
         self._take = take
 
     def __aiter__(self) -> Pushes:
@@ -48,7 +48,8 @@ class Pushes:
     async def __anext__(self) -> Chunk:
         while self._chunks:
             chunk = self._chunks.pop(0)
-            if chunk.kind != "data" or not self._take(chunk.data, chunk.tokens):
+            take = self._take
+            if chunk.kind != "data" or take is None or not take(chunk.data, chunk.tokens):
                 return chunk
         raise StopAsyncIteration
 
