@@ -47,13 +47,15 @@ def seen_by(
             if attempt is not None and attempt.backend is backend:
                 elsewhere += 1
             continue
+        if attempt is not None and state.durable is not None:
+            if attempt.progress.answered:  # its answer waits for the store, and no worker for it
+                continue
+            jobs += 1
         load += 1
         if state.received <= late_from:
             overdue += 1
         if attempt is None:
             waiting += 1
-        elif state.durable is not None:
-            jobs += 1
     others = _others(active, pool, backend)
     at_home = sum(_capacity(one, planned.get(one.name, 0), now) for one in others)
     ready = at_home + _up_at(backend, elsewhere, now)
