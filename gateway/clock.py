@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from adapters.base import Clock as AdapterClock
@@ -44,8 +44,19 @@ class SystemClock:
         return asyncio.get_running_loop().call_later(seconds, callback)
 
 
+async def settle(rounds: int = 20) -> None:
+    """Lets every task that can run do so."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+
 class FakeClock:
     """A clock that stands still until ``advance``; sleepers wake in the order of their time."""
+
+    settles: Callable[[], Awaitable[None]] = staticmethod(settle)
+    """What is waited for at each instant that somebody slept to, and at the end of a step: here
+    that every task which can run has done so. Where threads or sockets take part, what they are
+    busy with, too."""
 
     def __init__(self, epoch: float = 1_767_225_600.0) -> None:
         self._epoch = epoch
@@ -88,9 +99,9 @@ class FakeClock:
         while self._sleepers and self._sleepers[0][0] <= end:
             self._now = self._sleepers[0][0]
             self._wake()
-            await settle()
+            await self.settles()
         self._now = end
-        await settle()
+        await self.settles()
 
     def _wake(self) -> None:
         while self._sleepers and self._sleepers[0][0] <= self._now:
@@ -105,9 +116,3 @@ class _FutureTimer:
 
     def cancel(self) -> None:
         self._future.cancel()
-
-
-async def settle(rounds: int = 20) -> None:
-    """Lets every task that can run do so."""
-    for _ in range(rounds):
-        await asyncio.sleep(0)

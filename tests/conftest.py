@@ -10,10 +10,15 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from gateway.clock import FakeClock
-from tests import processes, rings
+from tests import catching_up, processes, rings
+
+# How long an example takes is the machine's matter, and says nothing of the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 pytest_plugins = ["spillgate_contract"]
 
@@ -33,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # A run that a script has put into its background would hand down that Ctrl-C is ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    catching_up.watch_threads()
     config.stash[_RUN] = processes.begin_run()
     config.stash[_WATCH] = rings.Watch()
 

@@ -20,6 +20,7 @@ import pytest
 
 from gateway.store_urls import Database, parse_database
 from tests.live import free_port
+from tests.waiting import wait_until
 
 _READY_S = 30.0
 _ENDS_S = 10.0
@@ -79,13 +80,24 @@ class PostgresServer:
         """At once: SIGQUIT leaves out the checkpoint, SIGKILL everything, as a crash would; SIGINT
         ends its sessions in good order."""
         if self._process is not None:
-            sessions = _children(self._process.pid) if how is signal.SIGKILL else ()
-            self._process.send_signal(how)
-            for pid in sessions:  # else they go on until they notice that they are alone
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, how)
+            if how is signal.SIGKILL:
+                self._kill(self._process.pid)
+            else:
+                self._process.send_signal(how)
             self._process.wait(_ENDS_S)
             self._process = None
+
+    def _kill(self, pid: int) -> None:
+        """With its sessions, which else go on until they notice that they are alone, and without
+        one that it begins meanwhile."""
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: _state(pid) in "TtZ", "it stands still", every_s=0.001)
+        sessions = list(_children(pid))
+        for each in (*sessions, pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        # A stopped parent reaps nobody: its children are zombies until it is gone itself.
+        wait_until(lambda: all(_state(each) in "ZX" for each in sessions), "sessions are gone")
 
     @property
     def pid(self) -> int:
@@ -208,6 +220,15 @@ def _account() -> pwd.struct_passwd:
 def _die_with_parent() -> None:
     """An immediate shutdown, should this process be killed."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
+
+
+def _state(pid: int) -> str:
+    """The letter of proc(5); X of one that is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
 
 
 def _children(pid: int) -> Iterator[int]:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from adapters.errors import BackendError, FailureClass
-from gateway.clock import FakeClock
+from gateway.clock import FakeClock, settle
 from gateway.types import ApiError
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled
 
@@ -144,7 +144,7 @@ async def test_the_backend_is_the_one_that_the_call_would_get(
         gateway.fake("home").runs_for = 600.0
         busy = [gateway.start()[1] for _ in range(30)]
         await gateway.until_asked("home")
-        await clock.advance(0.0)
+        await settle()
         key = gateway.key(user="paul", limits={"spend": "0.01 USD/day"})
         rich = await explained(gateway, gateway.key(user="rita"))
         poor = await explained(gateway, key)

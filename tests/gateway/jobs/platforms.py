@@ -39,12 +39,15 @@ class FakePlatform:
         """It takes no job."""
         self.says: Callable[[float], JobState] | None = None
         """What it shows of a job that has run for so many seconds."""
+        self.refused = 0
+        """Jobs that it did not take."""
         self.names = asyncio.Event()
         """It says the names of the jobs that it takes."""
         self.names.set()
 
     def submit(self, call: Call) -> str:
         if self.full:
+            self.refused += 1
             raise BackendError(FailureClass.OVERLOADED, "no capacity", retry_after=3)
         name = f"p{len(self.jobs) + 1}"
         self.jobs[name] = PlatformJob(call, self.clock.monotonic())

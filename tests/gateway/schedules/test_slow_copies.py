@@ -62,11 +62,11 @@ async def test_who_copies_for_minutes_keeps_its_lease(tmp_path: Path, clock: Fak
             )
             for _ in range(2)
         ]
-        await gateways[0].at(MINUTE - 1)
+        await gateways[0].at(MINUTE + COPY_S - 1)
+        assert contents.begun == 1
         [run] = await gateways[0].until_runs(1, step=2.0)
 
         assert run.outcome == "begun"
-        assert contents.begun == 1
         assert len(await inputs(gateways[0])) == 1
 
 
