@@ -121,7 +121,7 @@ async def test_a_death_at_any_step_loses_nothing_and_doubles_nothing(
                 "spillgate_archive_failing": 0.0,
             }
         steps += 1
-    assert steps > 20
+    assert steps > 10, "how many there are goes by what was summed up before"
 
 
 async def test_one_gateway_alone_moves_rows_until_its_lease_is_over(open_shelf: OpenShelf) -> None:
