@@ -178,21 +178,18 @@ class Client:
         connection = self._take() or await self._lease(until)
         exchange = connection.begin(_request(head, body), deadline=until, whole=False)
         try:
-            answer = await exchange.answer
+            return cast("Body", await exchange.answer)
         except BaseException:
             exchange.abort()
             raise
-        del exchange.answer  # it holds the body, which holds the exchange
-        return cast("Body", answer)
+        finally:
+            del exchange.answer  # it would hold the body, which holds the exchange
 
     async def submit(
         self, head: bytes, body: bytes, *, deadline: float = NEVER
     ) -> asyncio.Future[Response]:
-        """Sends, and gives the answer as a future that outlives the task that awaits it.
-
-        For a submit whose answer alone names the remote job. It ends by ``deadline`` at the
-        latest.
-        """
+        """Sends, and gives the answer as a future that outlives the task that awaits it: for a
+        submit whose answer alone names the remote job. It ends by ``deadline`` at the latest."""
         until = self._latest() if deadline == NEVER else deadline
         connection = self._take() or await self._lease(until)
         exchange = connection.begin(_request(head, body), deadline=until, whole=True)

@@ -8,6 +8,7 @@ what platforms were told to keep and takes it back; ``kept`` writes that down. `
 the seconds for which a platform keeps a worker after its last call, where these are billed.
 ``plans`` looks twice a second at the backends whose workers are planned by the calls that come:
 ``demand`` is what is seen of one, ``jobs_in_line`` the jobs that wait in the store, ``planned``
-what follows from both; ``lead`` says which of several gateways may act on it. ``plan_reports``
-tells a person of it, ``binding`` when calls are bound to a backend.
+what follows from both, ``turns`` in which order and what one leaves to the next; ``lead`` says
+which of several gateways may act on it. ``plan_reports`` tells a person of it, ``binding`` when
+calls are bound to a backend.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from math import inf
 
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
@@ -48,7 +49,9 @@ def seen_by(
                 elsewhere += 1
             continue
         if attempt is not None and state.durable is not None:
-            if attempt.progress.answered:  # its answer waits for the store, and no worker for it
+            if (
+                attempt.progress.ended_at != inf
+            ):  # its answer waits for the store, and no worker for it
                 continue
             jobs += 1
         load += 1

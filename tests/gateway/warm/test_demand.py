@@ -32,7 +32,7 @@ async def test_a_job_whose_answer_waits_for_the_store_needs_no_worker(
             return found.load, found.jobs
 
         assert seen() == (1, int(is_job))
-        call.attempt.progress.answered = True
+        call.attempt.progress.ended_at = clock.monotonic()
         assert seen() == ((0, 0) if is_job else (1, 0))
         call.durable = None
         await gateway.until_done([task], 5.0)
