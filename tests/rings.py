@@ -43,6 +43,7 @@ OUTER = (
     "benchmarks/test_streams.py",
     "bootstrap",
     "deploy/test_caddy.py",
+    "deploy/test_kustomize.py",
     "deploy/test_nginx.py",
     "deploy/test_unit.py",
     "e2e",
