@@ -23,8 +23,8 @@ HOURS = 24
 MOST_CALLS = 5_000
 """The newest of them."""
 _LEAST_CALLS = 20
-_WITHIN_S = 60.0
-_NICER = 10
+_WITHIN_S = 180.0
+_NICER = 5
 _CALLS = {"kind": "call", "outcome": "success"}
 _running: set[str] = set()
 
@@ -37,6 +37,13 @@ class Played(msgspec.Struct, frozen=True):
     cost_per_1000: float
     slo_attainment: float
     cold_share: float
+    refused: dict[str, int] = {}
+    """Calls without an answer, by the code of their error."""
+
+    @property
+    def unanswered(self) -> int:
+        """All of these."""
+        return sum(self.refused.values())
 
 
 class DraftPlayed(msgspec.Struct, frozen=True):
