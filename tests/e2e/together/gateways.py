@@ -33,7 +33,7 @@ plans:
   default: {requests: 1000000/minute, concurrent: 5000, spend: 100 USD/month}
 """
 _LENGTH = re.compile(rb"(?i)content-length: (\d+)")
-_STARTED = re.compile(r"Started server process \[(\d+)\]")
+_STARTED = re.compile(r"server: process (\d+) starts")
 
 
 def gateway_in(

@@ -106,15 +106,15 @@ def test_no_code_is_there_that_nobody_says() -> None:
 
 
 def test_every_header_of_an_answer_is_there() -> None:
-    """Those whose names are written in the source, but for one that is for a proxy alone, and the
-    name of a coding."""
+    """Those whose names are written in the source, but for one that is for a proxy alone, the name
+    of a coding, and what Claude Code begins a line of its instructions with."""
     pattern = re.compile(
         r"[\"'](x-[a-z-]+|ratelimit[a-z-]*|retry-after|server-timing|allow)[\"']", re.IGNORECASE
     )
     sent = {name.lower() for file in SOURCES for name in pattern.findall(file.read_text())}
     assert {"x-spillgate-cost", "x-spillgate-max-tokens", "x-should-retry"} <= sent
     ours = {word.partition(":")[0].lower() for word in WORDS}
-    assert sent - ours - {"x-accel-buffering", "x-gzip"} == set()
+    assert sent - ours - {"x-accel-buffering", "x-gzip", "x-anthropic-billing-header"} == set()
 
 
 def test_every_dimension_and_outcome_is_there() -> None:
