@@ -64,7 +64,7 @@ _BY_STATUS = {
 """520 and above are those of a network's edge, which does not know what became of the call behind
 it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 460 and 499 are
 those of a load balancer and a proxy that lost us; 529 is Anthropic's overload."""
-_SUSPECT = frozenset((402, 403, 404, 409, 413, 422, 423, 429)) | (
+_SUSPECT = frozenset((402, 403, 404, 409, 410, 413, 422, 423, 429)) | (
     frozenset(range(400, 500)) - _BY_STATUS.keys()
 )
 """What a server answers to one request that asks for too much or for what is not there, and as well
@@ -130,7 +130,10 @@ _NO_ROOM = re.compile(
 )
 """As SGLang, TGI and its sibling for embeddings, llama.cpp and others say that they have no room
 for anybody, whatever status it comes with."""
-_SUSPECT_CODES = {"rate_limit_exceeded", "rate_limit_error", "model_not_found"}
+_SUSPECT_CODES = {
+    "rate_limit_exceeded", "rate_limit_error", "model_not_found", "not_found", "not_found_error",
+    "NotFoundError", "permission_error", "permission_denied", "PermissionDeniedError", "forbidden",
+}  # fmt: skip
 """Codes and types that say the same in an answer whose status is good."""
 _BEATS_STATUS = frozenset((FailureClass.QUOTA, FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED))
 """What a code says more exactly than whatever status it comes with."""

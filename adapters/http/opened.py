@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.errors import malformed
 from adapters.http.answers import check_output, usage_of_answer
 from adapters.http.failures import read_if
 from adapters.http.odd_json import mended
@@ -94,7 +95,9 @@ def as_one_event(output: bytes, content_type: str, usage: Usage) -> list[Chunk]:
 
 def _in_pieces(choices: msgspec.Raw) -> msgspec.Raw:
     """The choices of a whole chat answer with a delta instead of a message."""
-    given = msgspec.json.decode(choices, type=list[dict[str, Any]])
+    given = read_if(choices, list[dict[str, Any]])
+    if given is None:
+        raise malformed("The backend's answer holds choices that are none.")
     return msgspec.Raw(msgspec.json.encode([_in_piece(choice) for choice in given]))
 
 

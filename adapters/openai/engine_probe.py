@@ -122,7 +122,7 @@ class EngineProbe:
             body = await self._body(question.path, deadline)
             load = None if body is None else question.read(body)
             if load is not None:
-                return load
+                return load.credible()
         return None
 
     async def _body(self, path: str, deadline: float) -> bytes | None:

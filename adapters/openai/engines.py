@@ -50,6 +50,25 @@ class EngineLoad(msgspec.Struct, frozen=True, kw_only=True):
             asleep=other.asleep if self.asleep is None else self.asleep,
         )
 
+    def credible(self) -> EngineLoad:
+        """Without figures that no engine has: they would decide over every call."""
+
+        return EngineLoad(
+            running=_credible(self.running),
+            queued=_credible(self.queued),
+            slots=_credible(self.slots) or None,
+            queues=self.queues,
+            asleep=self.asleep,
+        )
+
+
+_MOST = 1_000_000
+"""Calls: far more than any engine has at once."""
+
+
+def _credible(calls: int | None) -> int | None:
+    return calls if calls is not None and 0 <= calls <= _MOST else None
+
 
 Read = Callable[[bytes], EngineLoad | None]
 """What a body says; None where it is not what the engine answers there."""

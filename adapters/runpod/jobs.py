@@ -7,6 +7,7 @@ seconds. Source: https://docs.runpod.io/serverless/endpoints/operation-reference
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -29,6 +30,8 @@ _CALLERS_FAULT = frozenset((FailureClass.INVALID, FailureClass.TOO_LARGE, Failur
 _MAX_WORKERS_KNOWN = 1024
 _SHORTEST_RUN, _SHORTEST_LIFE, _LONGEST_LIFE = 5.0, 10.0, 7 * 86_400.0
 """Seconds: the bounds that the platform sets to executionTimeout and ttl."""
+_LONGEST_MS = 31 * 86_400_000
+"""Milliseconds: far longer than any job may take."""
 _NOTHING = msgspec.Raw(b"")
 
 
@@ -41,17 +44,33 @@ class StreamPart(msgspec.Struct, frozen=True):
 class RunPodJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One answer about a job, from any of the job plane's routes.
 
-    An ``output`` under any status but COMPLETED is progress, not a result.
+    An ``output`` under any status but COMPLETED is progress, not a result. Times and the worker are
+    beside the answer and never decide over it: of another shape they are unknown.
     """
 
     id: str = ""
     status: Annotated[str, msgspec.Meta(min_length=1)]
     output: msgspec.Raw = _NOTHING
     error: Any = None
-    delay_time: float | None = None
-    execution_time: float | None = None
-    worker_id: str | None = None
+    delay_time: Any = None
+    execution_time: Any = None
+    worker_id: Any = None
     stream: tuple[StreamPart, ...] | None = None
+
+    @property
+    def delay_s(self) -> float | None:
+        """How long it waited, a worker's start included."""
+        return _seconds(self.delay_time)
+
+    @property
+    def ran_s(self) -> float | None:
+        """How long it ran."""
+        return _seconds(self.execution_time)
+
+    @property
+    def worker(self) -> str | None:
+        """Who ran it."""
+        return self.worker_id if isinstance(self.worker_id, str) else None
 
     @property
     def final(self) -> bool:
@@ -136,17 +155,16 @@ class Warmth:
 
     def usage(self, job: RunPodJob, *, submitted: float, now: float) -> Usage:
         """What a job that ended used; remembers its worker. Instants on one monotonic scale."""
-        delay = _seconds(job.delay_time)
-        ran = _seconds(job.execution_time)
-        warm = self._was_warm(job.worker_id, submitted)
+        delay, ran, worker = job.delay_s, job.ran_s, job.worker
+        warm = self._was_warm(worker, submitted)
         if ran is not None:
-            self._note_worker(job.worker_id, now)
+            self._note_worker(worker, now)
         return Usage(
             queue_s=delay if warm or delay is None else 0.0,
             cold_s=None if delay is None else (0.0 if warm else delay),
             exec_s=ran,
             gpu_s=ran,
-            worker=job.worker_id,
+            worker=worker,
             reported=ran is not None,
         )
 
@@ -239,5 +257,11 @@ def _milliseconds(seconds: float, shortest: float) -> int:
     return int(min(max(seconds, shortest), _LONGEST_LIFE) * 1000)
 
 
-def _seconds(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else max(0.0, milliseconds / 1000)
+def _seconds(milliseconds: Any) -> float | None:
+    """Of a number, also as text; None of all else, and of what no job takes."""
+    if isinstance(milliseconds, str):
+        with contextlib.suppress(ValueError):
+            milliseconds = float(milliseconds)
+    if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
+        return None
+    return max(0.0, milliseconds / 1000) if milliseconds <= _LONGEST_MS else None

@@ -270,7 +270,7 @@ class QueueCalls:
             job = await self._api.status(job_id, now + PROBE_S)
         except BackendError:
             return None
-        if job.execution_time is None:
+        if job.ran_s is None:
             return None
         return self._warmth.usage(job, submitted=now, now=now)
 

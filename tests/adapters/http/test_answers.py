@@ -265,3 +265,12 @@ def test_an_error_keeps_the_usage_that_stands_beside_it() -> None:
     with pytest.raises(BackendError) as caught:
         used({"error": {"message": "boom", "code": 500}, "usage": stated})
     assert caught.value.usage == Usage(exec_s=2.0, input_tokens=10, output_tokens=500)
+
+
+@pytest.mark.parametrize(
+    "choices", [b"[null]", b'["x"]', b"[[]]", b'[{"message": {"content": "caf\xe9"}}]']
+)
+def test_choices_that_are_none_are_no_stream_of_an_answer(choices: bytes) -> None:
+    with pytest.raises(BackendError, match="choices") as raised:
+        as_chunks(b'{"object": "chat.completion", "choices": ' + choices + b"}", "chat", USED)
+    assert raised.value.failure is FailureClass.MALFORMED

@@ -45,6 +45,13 @@ def test_each_answer_of_each_engine_is_read(read: Read, body: Any, expected: Eng
     assert read(body if isinstance(body, bytes) else json.dumps(body).encode()) == expected
 
 
+@pytest.mark.parametrize("calls", [-1, 1_000_001, 10**308, 10**400])
+def test_figures_that_no_engine_has_are_unknown(calls: int) -> None:
+    load = EngineLoad(running=calls, queued=calls, slots=calls, queues=False)
+    assert load.credible() == EngineLoad(queues=False)
+    assert EngineLoad(running=0, queued=3, slots=0).credible() == EngineLoad(running=0, queued=3)
+
+
 def test_a_gauge_is_found_under_the_names_that_exporters_give_it() -> None:
     """A colon is no letter of other systems, so some write an underscore; Ray adds its name."""
     for name in (b"vllm:num_requests_running", b"vllm_num_requests_running"):

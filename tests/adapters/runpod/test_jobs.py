@@ -41,6 +41,20 @@ def test_what_is_no_job_is_a_failure(body: bytes) -> None:
     assert caught.value.failure is FailureClass.MALFORMED
 
 
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        (1500, 1.5), (1500.0, 1.5), ("1500", 1.5), (-3, 0.0), (True, None), ({}, None), ([], None),
+        ("soon", None), ("nan", None), ("inf", None), (1e300, None), (10**400, None), (None, None),
+    ],
+)  # fmt: skip
+def test_a_figure_of_another_shape_decides_nothing(told: Any, seconds: float | None) -> None:
+    job = a_job(executionTime=told, delayTime=told, output="hi")
+    assert (job.ran_s, job.delay_s, job.final) == (seconds, seconds, True)
+    assert a_job(workerId=7).worker is None
+    assert Warmth(60.0).usage(job, submitted=0.0, now=1.0).exec_s == seconds
+
+
 def test_an_error_that_is_json_keeps_type_and_message_and_loses_its_traceback_and_host() -> None:
     error = failed(
         json.dumps(
