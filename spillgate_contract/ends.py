@@ -9,6 +9,7 @@ import pytest
 
 from adapters.base import Cancellable
 from adapters.errors import BackendError
+from adapters.types import Reply
 from spillgate_contract.playing import (
     OPEN_FILES,
     OnStage,
@@ -83,5 +84,9 @@ class Ends(OnStage):
         before = sockets_open()
         async with started(stage) as backend:
             calls = [call_for(stage.scenarios["echo"]) for _ in range(4)]
-            await asyncio.gather(*(backend.invoke(call) for call in calls))
+            asked = (backend.invoke(call) for call in calls)
+            for answer in await asyncio.gather(*asked, return_exceptions=True):
+                # A stage of few slots may have no room for all of them: their sockets were open.
+                if not isinstance(answer, Reply | BackendError):
+                    raise answer
         await until(lambda: sockets_open() <= before)

@@ -177,6 +177,7 @@ async def test_idle_connections_without_a_call_make_room_for_one(tmp_path: Path)
             async def is_answered() -> bool:
                 return (await call(gateway, httpx.Limits())).status_code == 200
 
+            await until(is_answered, "the gateway has come to all of them", within_s=10.0)
             for _ in range(20):
                 assert await is_answered()
             told = [await what_it_was_told(reader) for reader, _ in idle]
