@@ -8,10 +8,21 @@ import pytest
 
 from adapters.errors import BackendError
 from adapters.types import Chunk, Usage
+from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.clock import FakeClock
-from tests.gateway.assembled import assembled
+from tests.gateway.assembled import AssembledGateway, assembled
 from tests.gateway.calls.test_failover import F, policy
+
+
+async def begun(gateway: AssembledGateway) -> tuple[CallState, SettledStream]:
+    """A streamed call, first asked of the first backend, whose answer has begun."""
+    state, task = gateway.start(stream=True)
+    await gateway.until_asked("first")
+    await gateway.until_done([task], step=0.5)
+    stream = task.result()
+    assert isinstance(stream, SettledStream)
+    return state, stream
 
 
 async def test_a_first_token_that_does_not_come_in_time_is_a_failure_of_the_backend(
@@ -21,11 +32,7 @@ async def test_a_first_token_that_does_not_come_in_time_is_a_failure_of_the_back
     async with assembled(tmp_path, clock, policy(route=", first_token: 2s")) as gateway:
         gateway.fake("first").runs_for = 100.0
         gateway.fake("second").tell([Chunk(b"data: {}\n\n")])
-        state, task = gateway.start(stream=True)
-        await gateway.until_asked("first")
-        await gateway.until_done([task], step=0.5)
-        stream = task.result()
-        assert isinstance(stream, SettledStream)
+        state, stream = await begun(gateway)
         async with stream:
             assert [piece async for piece in stream] == [b"data: {}\n\n"]
         assert [(one.backend, one.slug) for one in state.tried] == [("first", "timeout")]
@@ -108,11 +115,7 @@ async def test_a_start_that_was_expected_comes_before_the_time_of_the_first_toke
         for name in ("first", "second"):
             gateway.fake(name).tell([Chunk(b"data: {}\n\n")])
         gateway.fake("first").cold_s = starts_s
-        state, task = gateway.start(stream=True)
-        await gateway.until_asked("first")
-        await gateway.until_done([task], step=0.5)
-        stream = task.result()
-        assert isinstance(stream, SettledStream)
+        state, stream = await begun(gateway)
         async with stream:
             assert [piece async for piece in stream] == [b"data: {}\n\n"]
         assert [one.backend for one in state.tried] == tried
@@ -125,10 +128,6 @@ async def test_a_platform_without_room_is_left_when_the_time_of_the_first_token_
     async with assembled(tmp_path, clock, policy(route=", first_token: 2s")) as gateway:
         gateway.fake("first").queues_for = 100.0
         gateway.fake("second").tell([Chunk(b"data: {}\n\n")])
-        state, task = gateway.start(stream=True)
-        await gateway.until_asked("first")
-        await gateway.until_done([task], step=0.5)
-        stream = task.result()
-        assert isinstance(stream, SettledStream)
+        state, stream = await begun(gateway)
         await stream.drop()
         assert [(one.backend, one.slug) for one in state.tried] == [("first", "not_started")]
