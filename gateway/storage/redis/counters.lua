@@ -19,6 +19,7 @@
 --   ended:ID                         the hold was settled; kept for an hour
 --   restored:LEDGER                  what that ledger knows was counted since the server began: a number
 --                                    that is another one whenever the server has lost its memory
+--   filled:LEDGER                    another number whenever somebody has counted what that ledger knows
 --
 -- All numbers are integers below 2^53, which Lua's doubles hold exactly.
 
@@ -33,6 +34,12 @@ local of_ledger, restored_key = 'of:' .. ARGV[5], prefix .. 'restored:' .. ARGV[
 local function restored()
   local number = redis.call('GET', restored_key)
   return number and (tonumber(number) or 1) or 0
+end
+
+local filled_key = prefix .. 'filled:' .. ARGV[5]
+
+local function filled()
+  return tonumber(redis.call('GET', filled_key) or 0)
 end
 
 if now == 0 then

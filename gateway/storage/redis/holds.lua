@@ -189,11 +189,11 @@ function operations.release()
   return 1
 end
 
--- {{claim...}, number} -> which memory this is. A claim's take is what the ledger knows of the current
--- window, or of the step ``at`` of a rolling one. With a number all is there now, and it is that of this
--- memory, if that has none; an earlier version gives true and false. What is counted of this ledger may
--- be less, on a server that has lost its memory or for a limit that is new, or more, while a settlement
--- is on its way to the ledger.
+-- {{claim...}, number, whether it is the last part} -> which memory this is. A claim's take is what the
+-- ledger knows of the current window, or of the step ``at`` of a rolling one. With the last part all is
+-- there, and the number is that of this memory, if that has none. What is counted of this ledger may be
+-- less, on a server that has lost its memory or for a limit that is new, or more, while a settlement is on
+-- its way to the ledger.
 function operations.restore()
   for _, claim in ipairs(input[1]) do
     local entry, kind = open(claim)
@@ -207,10 +207,11 @@ function operations.restore()
       kind.spend(entry, claim.take - known)
     end
   end
-  local number = input[2] == true and 1 or input[2] or 0
-  if number > 0 then
+  local number, life = input[2], 400 * 86400 * 1000
+  redis.call('SET', filled_key, text(number), 'PX', life)
+  if input[3] then
     if restored() > 0 then number = restored() end
-    redis.call('SET', restored_key, text(number), 'PX', 400 * 86400 * 1000)
+    redis.call('SET', restored_key, text(number), 'PX', life)
   end
   return text(restored())
 end

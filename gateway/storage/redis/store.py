@@ -41,6 +41,13 @@ from gateway.storage.redis.breaker import Breaker
 from gateway.storage.redis.connection import RedisConnection
 from gateway.storage.redis.primary import FixedPrimary, Primary
 from gateway.storage.redis.replication import serves_nobody
+from gateway.storage.redis.replies import (
+    admitted_of,
+    number_of,
+    numbers_of,
+    refused_of,
+    statuses_of,
+)
 from gateway.storage.redis.resp import Reply, ReplyError, pack
 from gateway.storage.redis.window_table import WindowTable
 from gateway.storage.remote import Alive, CatchUp, Settled, StorageLost
@@ -55,7 +62,6 @@ _SHA = hashlib.sha1(_SOURCE, usedforsecurity=False).hexdigest().encode()
 KEY = "spillgate:{limits}:holds"
 """One of our keys: the others lie where it lies."""
 _KEY = KEY.encode()
-_NUMBERS = msgspec.msgpack.Decoder(list[int])
 _encode = msgspec.msgpack.Encoder().encode
 
 LONGEST_HOLD_S = 31 * 86400.0
@@ -127,11 +133,14 @@ class RedisSharedStore:
         )
         self._gateway = gateway or secrets.token_hex(8)
         self._replacements = 0
-        """Servers that have taken over, and may lack what was written last."""
+        """Servers that have taken over, and may lack what was written last; and fills by others
+        while this gateway was away, which may lack what it did then."""
         self._known_of = 0
         """Of these: how many there had been when the counters were restored."""
         self._memory = 0
         """The number of the memory that this gateway has filled; 0 before it has filled any."""
+        self._fill = 0
+        """The number of the last fill of which it was told, whoever has filled."""
         self._gateways = 0
         """Those that are alive, as it was last told."""
         self._incomplete_until = 0.0
@@ -154,7 +163,7 @@ class RedisSharedStore:
         body = _encode((tuple(claims), round(ttl_s * MICRO)))
         undo = functools.partial(self._pack, b"release", hold_id, b"\x90")
         try:
-            found = _numbers(await self._run(b"admit", hold_id, body, claims, undo))
+            found = numbers_of(await self._run(b"admit", hold_id, body, claims, undo))
         except asyncio.CancelledError:
             self._undo(undo)
             raise
@@ -164,7 +173,7 @@ class RedisSharedStore:
             if found[0]:
                 self._undo(undo)
             raise StorageUnavailable(f"the shared store was emptied; {why}")
-        return _admitted(found, claims) if found[0] else _refused(found, claims)
+        return admitted_of(found, claims) if found[0] else refused_of(found, claims)
 
     async def extend(self, hold_id: str, unit: Unit, more: int) -> bool:
         if unit not in TOTALS:
@@ -182,7 +191,7 @@ class RedisSharedStore:
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
         reply = await self._run(b"settle", hold_id, _encode((tuple(claims), actual)), claims)
         self._remember(Settled(hold_id, tuple(claims), actual))
-        return _number(reply)
+        return number_of(reply)
 
     async def release(self, hold_id: str) -> None:
         await self._run(b"release", hold_id, b"\x90")
@@ -202,9 +211,9 @@ class RedisSharedStore:
         for start in range(0, max(1, len(totals)), _AT_ONCE):
             part = totals[start : start + _AT_ONCE]
             last = start + _AT_ONCE >= len(totals)
-            body = _encode((part, number if last else 0))
-            memory = _number(await self._run(b"restore", "", body, part, link=self._filling))
-        self._known_of = replacements
+            body = _encode((part, number, last))
+            memory = number_of(await self._run(b"restore", "", body, part, link=self._filling))
+        self._known_of, self._fill = replacements, number
         if self._memory and memory != self._memory and self._gateways > 1:
             self._incomplete_until = self._clock.monotonic() + _OTHERS_S
         self._memory = memory
@@ -212,43 +221,44 @@ class RedisSharedStore:
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         if not claims:
             return ()
-        found = _numbers(await self._run(b"statuses", "", _encode(claims), claims))
-        return tuple(
-            _status(claim, *found[4 * index : 4 * index + 4]) for index, claim in enumerate(claims)
-        )
+        found = numbers_of(await self._run(b"statuses", "", _encode(claims), claims))
+        return statuses_of(found, claims)
 
     async def spent(self, claims: Sequence[Claim]) -> tuple[WindowSpent, ...]:
         totals = [claim for claim in claims if claim.unit in TOTALS]
         if not totals:
             return ()
-        found = _numbers(await self._run(b"spent", "", _encode(totals), totals))
+        found = numbers_of(await self._run(b"spent", "", _encode(totals), totals))
         return tuple(
             WindowSpent(claim, found[2 * index], found[2 * index + 1])
             for index, claim in enumerate(totals)
         )
 
     async def ping(self) -> None:
-        self._look(_number(await self._run(b"known", "", b"\x90")))
+        self._look(number_of(await self._run(b"known", "", b"\x90")))
 
     async def beat(self) -> Alive:
-        memory, gateways = _numbers(await self._run(b"beat", self._gateway, b"\x90"))
+        memory, gateways, fill = numbers_of(await self._run(b"beat", self._gateway, b"\x90"))
+        self._fill = fill
         if memory == self._memory:  # one that is new has not heard of the others yet
             self._gateways = gateways
         self._look(memory)
         return Alive(gateways)
 
     async def catch_up(self, missed: CatchUp) -> Alive:
-        memory, gateways, past_nano = await self._tell(missed)
+        memory, gateways, past_nano, taken = await self._tell(missed)
+        if not taken:
+            self._replaced()
         self._look(memory)
         return Alive(gateways, past_nano)
 
     async def _tell(self, missed: CatchUp) -> list[int]:
         told = (
             *(self._gateway, missed.spent, missed.settled),
-            *(missed.released, missed.held, missed.extended),
+            *(missed.released, missed.held, missed.extended, self._fill),
         )
         claims = [claim for group in _claims_of(missed) for claim in group]
-        return _numbers(await self._run(b"catch_up", missed.id, _encode(told), claims))
+        return numbers_of(await self._run(b"catch_up", missed.id, _encode(told), claims))
 
     async def leave(self) -> None:
         """This gateway ends: the others need not wait until it is known to be gone."""
@@ -362,35 +372,3 @@ def _primary(place: str | Address | Primary) -> Primary:
     if isinstance(place, str):
         place = parse_address(place)
     return FixedPrimary(place) if isinstance(place, Address) else place
-
-
-def _number(reply: Reply) -> int:
-    if isinstance(reply, bytes):
-        return int(reply) if reply.isdigit() else 0
-    return reply if isinstance(reply, int) else 0
-
-
-def _numbers(reply: Reply) -> list[int]:
-    if not isinstance(reply, bytes):
-        raise StorageUnavailable(f"the shared store gave an answer of another kind: {reply!r}")
-    return _NUMBERS.decode(reply)
-
-
-def _admitted(found: list[int], claims: Sequence[Claim]) -> Admitted:
-    return Admitted(
-        tuple(
-            [
-                LimitStatus(claims[found[at]], found[at + 1], found[at + 2] / MICRO)
-                for at in range(2, len(found), 3)
-            ]
-        )
-    )
-
-
-def _refused(found: list[int], claims: Sequence[Claim]) -> Refused:
-    _, _, index, *status, retry = found
-    return Refused(_status(claims[index], *status), retry / MICRO)
-
-
-def _status(claim: Claim, remaining: int, reset: int, held: int, surplus: int) -> LimitStatus:
-    return LimitStatus(claim, remaining, reset / MICRO, held, surplus)
