@@ -64,6 +64,11 @@ PLAIN_ROUTES: dict[Task, str] = {
     "tokenize": "/tokenize",
 }
 """The path of what is answered whole, at a server that does it."""
+CALLERS_ROUTES: dict[str, Task] = {
+    route if route.startswith("/v1") else f"/v1{route}": task
+    for task, route in (OPENAI_ROUTES | TYPED_ROUTES | PLAIN_ROUTES).items()
+}
+"""The path at which callers ask for a task -> the task, of each that can be answered whole."""
 WRITES_NOTHING: frozenset[Task] = frozenset(
     ("embeddings", "count_tokens", "images", "image_edits", "speech", "rerank", "moderations",
      "score", "tokenize")

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypedDict
 
 from starlette.types import ASGIApp
 
-from adapters.types import PLAIN_ROUTES
+from adapters.types import CALLERS_ROUTES, PLAIN_ROUTES
 from gateway.api.admin import backends, keys, pings, policy, schedules, trials, webhooks
 from gateway.api.admin.audited import list_acts
 from gateway.api.admin.endpoint import AdminEndpoint, Handler
@@ -61,9 +61,7 @@ Answers = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 """An ASGI application."""
 Around = Callable[[Answers], Answers]
 
-_PLAIN = [
-    (path if path.startswith("/v1") else f"/v1{path}", task) for task, path in PLAIN_ROUTES.items()
-]
+_PLAIN = [(path, task) for path, task in CALLERS_ROUTES.items() if task in PLAIN_ROUTES]
 
 
 class Application:

@@ -55,6 +55,8 @@ class LineCall(msgspec.Struct, frozen=True, kw_only=True):
     preferences: Preferences
     sent: AsSent | None = None
     """None: the line has the model's own name."""
+    declared: tuple[str, str] | None = None
+    """Of a route that the policy names: its method, and its path."""
 
 
 ReadCall = Callable[[ActivePolicy, Principal, str, bytes], LineCall]

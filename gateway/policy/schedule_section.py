@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from adapters.types import OPENAI_ROUTES, PLAIN_ROUTES
+from adapters.types import CALLERS_ROUTES, OPENAI_ROUTES, PLAIN_ROUTES
 from gateway.policy.model import ModelSpec, Policy
 from gateway.policy.sections.schedules import ScheduledBatch, ScheduledJob, ScheduleSpec
 from gateway.policy.syntax.findings import BAD, Findings
@@ -47,11 +47,11 @@ def _wrong(path: str, schedule: ScheduleSpec, models: Mapping[str, Any]) -> _Fou
 
 def _of_job(path: str, job: ScheduledJob, spec: ModelSpec) -> _Found:
     where = join(path, "input")
-    if spec.task not in ("infer", *OPENAI_ROUTES, *PLAIN_ROUTES):
-        yield join(path, "model"), f"{job.model} answers on a route of its own alone: no jobs"
+    if spec.task not in ("infer", "other", *OPENAI_ROUTES, *PLAIN_ROUTES):
+        yield join(path, "model"), f"{job.model} answers on a connection alone: no jobs"
         return
     for name in ("model", "stream"):
-        if name in job.input and spec.task != "infer":
+        if name in job.input and spec.task not in ("infer", "other"):
             yield join(where, name), "is not for the input of a job: leave it out"
     needed = _NEEDS.get(spec.task)
     if needed is not None and needed not in job.input:
@@ -60,7 +60,7 @@ def _of_job(path: str, job: ScheduledJob, spec: ModelSpec) -> _Found:
 
 def _of_batch(path: str, batch: ScheduledBatch, models: Mapping[str, Any]) -> _Found:
     where = join(path, "endpoint")
-    routes = sorted(OPENAI_ROUTES.values())
+    routes = sorted(CALLERS_ROUTES)
     model = batch.endpoint.removeprefix(_INFER)
     if batch.endpoint.startswith(_INFER) and model:
         if model not in models:

@@ -39,6 +39,7 @@ def asked_job(
         principal=principal,
         preferences=preferences,
         sent=call.sent,
+        declared=call.declared,
         deadline_s=job.deadline,
         keep_s=job.ttl,
     )

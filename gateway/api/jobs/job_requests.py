@@ -23,6 +23,7 @@ from gateway.api.requests.request import ParsedRequest, RequestContext, Scope
 from gateway.jobs.accepting import AskedJob
 from gateway.jobs.digests import AsSent
 from gateway.jobs.records import read_request
+from gateway.policy.model import ModelSpec
 from gateway.policy.sections.webhooks import is_private, parse_webhook_url
 from gateway.service import Gateway
 from gateway.storage.jobs.base import JobsQuery, StoredJob
@@ -76,6 +77,7 @@ def asked_job(gateway: Gateway, context: RequestContext, body: bytes) -> AskedJo
         principal=context.principal,
         preferences=preferences,
         sent=parsed.sent,
+        declared=parsed.declared,
         deadline_s=_until(read.deadline, context.received_at),
         keep_s=_span(read.ttl, "ttl"),
         webhook=checked_webhook(gateway, read.webhook),
@@ -102,13 +104,14 @@ def parsed_input(
     spec = active.model(model, principal)
     if spec.task == "infer":
         return parsed_json(active, principal, model, body)
+    if spec.task == "other":
+        return _on_its_own_route(model, spec, body)
     route = OPENAI_ROUTES.get(spec.task) or PLAIN_ROUTES.get(spec.task)
     if route is None:
         raise ApiError(
             400,
             "unsupported",
-            f"The model {model!r} answers on its own route, {spec.path or '/v1/realtime'}, alone: "
-            "it takes no jobs.",
+            f"The model {model!r} answers on a connection, /v1/realtime, alone: it takes no jobs.",
             param="model",
         )
     if not body.startswith(b"{"):
@@ -132,6 +135,33 @@ def parsed_input(
             param="input.stream",
         )
     return parsed
+
+
+def _on_its_own_route(model: str, spec: ModelSpec, body: bytes) -> ParsedRequest:
+    """A request to the route that the policy names: ``body`` is JSON as it came, and nothing where
+    its method has none. What such a body means nobody here knows."""
+    method, path = spec.declared
+    assert path is not None
+    has_body = method not in _WITHOUT_BODY
+    if not has_body and msgspec.json.decode(body) != {}:
+        raise ApiError(
+            400,
+            "invalid_field",
+            f"The route of {model!r} is {method} {path}, which has no body: `input` is {{}}.",
+            param="input",
+        )
+    return ParsedRequest(
+        model,
+        "other",
+        body if has_body else b"",
+        False,
+        False,
+        spec.max_output_tokens,
+        declared=(method, path),
+    )
+
+
+_WITHOUT_BODY = ("GET", "DELETE")
 
 
 def checked_webhook(gateway: Gateway, url: str | None) -> str:

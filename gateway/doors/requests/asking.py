@@ -61,6 +61,7 @@ async def accepted(
         principal=context.principal,
         preferences=preferences,
         sent=parsed.sent,
+        declared=parsed.declared,
         deadline_s=wanted.deadline_s,
         webhook=checked_webhook(gateway, wanted.webhook),
         idempotency_key=wanted.idempotency_key,
