@@ -1,12 +1,12 @@
 """The port to any backend, and one folder or file for each platform that speaks it.
 
 The port: ``base`` is what the gateway may ask of a backend (start, invoke, probe, close, and the
-small abilities beside them), ``types`` a call and its answer as values, ``images`` what one is,
-``errors`` the classes of failure that decide whether another backend is tried, ``settings`` the
-scalars that a backend's YAML may hold, ``names`` those that are names; ``trust`` is whom a
-backend's certificate is believed by, ``proxies`` are those on the way to it, ``tunnel`` goes
-through one, ``shortage`` is what the gateway lacks itself. ``fake`` is a backend that does as it is
-told, for tests.
+small abilities beside them), ``types`` a call and its answer as values, ``routes`` the paths of
+tasks, ``images`` what an image is, ``errors`` the classes of failure that decide whether another
+backend is tried, ``settings`` the scalars that a backend's YAML may hold, ``names`` those that are
+names; ``trust`` is whom a backend's certificate is believed by, ``proxies`` are those on the way to
+it, ``tunnel`` goes through one, ``shortage`` is what the gateway lacks itself. ``fake`` is a
+backend that does as it is told, for tests.
 
 Platforms: ``local`` (warm workers of our own), ``openai`` (vLLM, SGLang, llama.cpp, a provider),
 ``runpod``, ``modal``, ``replicate``, ``huggingface``, ``baseten``, ``vercel``, ``potassium``,
@@ -19,7 +19,7 @@ until a job is done; ``remote_jobs`` remembers jobs by their call, so that what 
 cancelled; ``waiting`` bounds what may take too long; ``cold_starts`` says how much of a call was a
 start, ``round_trips`` how far away a host is; ``forms`` reads forms with files, ``whole_events``
 cuts bytes into server-sent events; ``realtime/`` reads what a conversation's caller says;
-``websocket/`` reads frames; ``websocket/`` reads frames; ``buckets`` is where objects lie, and
+``websocket/`` reads frames; ``buckets`` is where objects lie, and
 ``sigv4`` signs the URLs to them; ``bills`` reads amounts and instants of platforms' bills;
 ``assumptions`` puts what is taken for granted of a platform to the test.
 

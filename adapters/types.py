@@ -44,31 +44,6 @@ ASKED_OF: dict[Task, ModelTask] = {
 """What a model does of which this may be asked, where that has another name."""
 INFER_ONLY: frozenset[Task] = frozenset(("infer",))
 
-OPENAI_ROUTES: dict[Task, str] = {
-    "chat": "/v1/chat/completions",
-    "completions": "/v1/completions",
-    "embeddings": "/v1/embeddings",
-}
-"""The path that carries a task in OpenAI's protocol; ``infer`` has none."""
-TYPED_ROUTES: dict[Task, str] = {"messages": "/v1/messages", "responses": "/v1/responses"}
-"""The path of what is streamed as events with types, where a backend knows it."""
-PLAIN_ROUTES: dict[Task, str] = {
-    "images": "/v1/images/generations",
-    "image_edits": "/v1/images/edits",
-    "transcriptions": "/v1/audio/transcriptions",
-    "translations": "/v1/audio/translations",
-    "speech": "/v1/audio/speech",
-    "rerank": "/v1/rerank",
-    "moderations": "/v1/moderations",
-    "score": "/v1/score",
-    "tokenize": "/tokenize",
-}
-"""The path of what is answered whole, at a server that does it."""
-CALLERS_ROUTES: dict[str, Task] = {
-    route if route.startswith("/v1") else f"/v1{route}": task
-    for task, route in (OPENAI_ROUTES | TYPED_ROUTES | PLAIN_ROUTES).items()
-}
-"""The path at which callers ask for a task -> the task, of each that can be answered whole."""
 WRITES_NOTHING: frozenset[Task] = frozenset(
     ("embeddings", "count_tokens", "images", "image_edits", "speech", "rerank", "moderations",
      "score", "tokenize")
@@ -77,8 +52,6 @@ WRITES_NOTHING: frozenset[Task] = frozenset(
 FORMS: frozenset[Task] = frozenset(("image_edits", "transcriptions", "translations"))
 """Whose bodies are forms with files."""
 JSON_TYPE = "application/json"
-COUNT_ROUTE = "/v1/messages/count_tokens"
-"""Where a backend that knows messages counts their tokens."""
 
 
 class Progress(msgspec.Struct, eq=False, gc=False):

@@ -24,8 +24,9 @@ from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest
 from adapters.http.response import Body, Response
 from adapters.http.sse import DONE, EventReader
 from adapters.http.typed_events import TypedReader, usage_of_typed
+from adapters.routes import TYPED_ROUTES
 from adapters.settings import HttpSettings, Secret
-from adapters.types import TYPED_ROUTES, Call, Chunk, Reply, Usage
+from adapters.types import Call, Chunk, Reply, Usage
 
 Refuse = Callable[[Response], Awaitable[BackendError]]
 

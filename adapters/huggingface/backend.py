@@ -31,8 +31,9 @@ from adapters.http.response import Response
 from adapters.huggingface.api import EndpointApi, probe_of, refusal_by
 from adapters.huggingface.stream import TokenStream, usage_of
 from adapters.names import Name, OwnedName
+from adapters.routes import OPENAI_ROUTES
 from adapters.settings import Duration, HttpSettings, HttpUrl, SecretStr, UrlPath
-from adapters.types import OPENAI_ROUTES, Assumption, Call, Capabilities, Probe, Reply, Task, Usage
+from adapters.types import Assumption, Call, Capabilities, Probe, Reply, Task, Usage
 
 Engine = Literal["openai", "tgi", "tei", "custom"]
 

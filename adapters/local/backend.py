@@ -27,10 +27,9 @@ from adapters.local.hosting import LocalHost, guest_of, host_of
 from adapters.local.ray_settings import PROGRAM, RayWorkers
 from adapters.local.settings import LocalSettings
 from adapters.local.starting import arguments_of
+from adapters.routes import OPENAI_ROUTES, PLAIN_ROUTES
 from adapters.types import (
     JSON_TYPE,
-    OPENAI_ROUTES,
-    PLAIN_ROUTES,
     Call,
     Capabilities,
     ModelMemory,

@@ -23,7 +23,8 @@ from adapters.http.response import Body, Response
 from adapters.modal.settings import ModalSettings
 from adapters.modal.values import json_checked
 from adapters.polling import after_taken, lost
-from adapters.types import OPENAI_ROUTES, Call, Reply, Usage
+from adapters.routes import OPENAI_ROUTES
+from adapters.types import Call, Reply, Usage
 
 MAX_HOPS = 20
 """Redirects that are followed: of 150 s each they make 50 minutes, as in a browser."""

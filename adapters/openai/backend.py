@@ -24,19 +24,9 @@ from adapters.names import Name
 from adapters.openai.engine_probe import EngineProbe, Named
 from adapters.openai.plain_calls import PlainCalls
 from adapters.openai.providers import PROVIDERS, UNKNOWN, VERSION, Provider, ProviderName
+from adapters.routes import COUNT_ROUTE, OPENAI_ROUTES, PLAIN_ROUTES, TYPED_ROUTES
 from adapters.settings import HttpSettings, HttpUrl, SecretStr, SettingError, UrlPath
-from adapters.types import (
-    COUNT_ROUTE,
-    OPENAI_ROUTES,
-    PLAIN_ROUTES,
-    TYPED_ROUTES,
-    Assumption,
-    Call,
-    Capabilities,
-    Probe,
-    Reply,
-    Task,
-)
+from adapters.types import Assumption, Call, Capabilities, Probe, Reply, Task
 
 
 class OpenAISettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -22,7 +22,8 @@ from adapters.http.failures import read_if
 from adapters.http.response import Response
 from adapters.http.token_counts import tokens_of
 from adapters.openai.sound import seconds_of_sound, seconds_of_wav
-from adapters.types import PLAIN_ROUTES, Call, Reply, Usage
+from adapters.routes import PLAIN_ROUTES
+from adapters.types import Call, Reply, Usage
 
 _LOOKED_AT = 4096
 """Bytes of an answer in which an error says that it is one."""

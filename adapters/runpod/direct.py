@@ -23,8 +23,9 @@ from adapters.http.api import Api
 from adapters.http.failures import message_of
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.response import Response
+from adapters.routes import OPENAI_ROUTES
 from adapters.runpod.settings import BALANCER_HOLD, RunPodSettings
-from adapters.types import OPENAI_ROUTES, Call, Reply, Task, Usage
+from adapters.types import Call, Reply, Task, Usage
 
 BALANCER_LIMIT = 30_000_000
 """Bytes of a body that a load-balancing endpoint takes, and gives."""

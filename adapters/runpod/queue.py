@@ -25,6 +25,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.outputs import input_of
 from adapters.polling import poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
+from adapters.routes import OPENAI_ROUTES
 from adapters.runpod.job_api import JobApi
 from adapters.runpod.jobs import (
     EXPIRED,
@@ -39,7 +40,7 @@ from adapters.runpod.jobs import (
 )
 from adapters.runpod.settings import RunPodSettings
 from adapters.runpod.stream import JobOnlooker, JobSource, JobStream
-from adapters.types import OPENAI_ROUTES, Call, Chunk, Handle, JobState, Progress, Reply, Usage
+from adapters.types import Call, Chunk, Handle, JobState, Progress, Reply, Usage
 
 RUN_LIMIT = 10_000_000
 """Bytes of a body that /run takes."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypedDict
 
 from starlette.types import ASGIApp
 
-from adapters.types import CALLERS_ROUTES, PLAIN_ROUTES
+from adapters.routes import CALLERS_ROUTES, PLAIN_ROUTES
 from gateway.api.admin import backends, keys, pings, policy, schedules, trials, webhooks
 from gateway.api.admin.audited import list_acts
 from gateway.api.admin.endpoint import AdminEndpoint, Handler

@@ -8,7 +8,8 @@ import msgspec
 
 from adapters.base import Backend
 from adapters.errors import BackendError, FailureClass, malformed
-from adapters.types import SPOKEN_AS, TYPED_ROUTES, Call, Reply
+from adapters.routes import TYPED_ROUTES
+from adapters.types import SPOKEN_AS, Call, Reply
 from gateway.dialects.messages_answered import MessageWriter
 from gateway.dialects.messages_asked import chat_of_message
 from gateway.dialects.responses_answered import ResponseWriter

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from adapters.types import CALLERS_ROUTES, OPENAI_ROUTES, PLAIN_ROUTES
+from adapters.routes import CALLERS_ROUTES, OPENAI_ROUTES, PLAIN_ROUTES
 from gateway.policy.model import ModelSpec, Policy
 from gateway.policy.sections.schedules import ScheduledBatch, ScheduledJob, ScheduleSpec
 from gateway.policy.syntax.findings import BAD, Findings

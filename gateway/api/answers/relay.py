@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
-from adapters.types import TYPED_ROUTES, Reply, Task
+from adapters.routes import TYPED_ROUTES
+from adapters.types import Reply, Task
 from gateway.api.answers.headers import decision_headers, server_timing
 from gateway.api.requests.request import Header, RequestContext, Send, respond
 from gateway.calls.slow_clients import SMALL, SlowClients

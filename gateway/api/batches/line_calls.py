@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.types import CALLERS_ROUTES, JSON_TYPE, PLAIN_ROUTES
+from adapters.routes import CALLERS_ROUTES, PLAIN_ROUTES
+from adapters.types import JSON_TYPE
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.infer import parsed_json
 from gateway.api.calls.openai import parsed_call
@@ -27,7 +28,8 @@ def endpoints() -> str:
 
 def is_endpoint(endpoint: str) -> bool:
     """Whether a batch may be for it."""
-    return endpoint in CALLERS_ROUTES or (endpoint.startswith(_INFER) and len(endpoint) > len(_INFER))
+    is_infer = endpoint.startswith(_INFER) and len(endpoint) > len(_INFER)
+    return endpoint in CALLERS_ROUTES or is_infer
 
 
 def read_call(active: ActivePolicy, principal: Principal, endpoint: str, body: bytes) -> LineCall:
@@ -87,7 +89,7 @@ def _goes_on(previous: str) -> ApiError:
     return ApiError(
         400,
         "unsupported",
-        f"A line goes on from no other response, and this one names {previous[:80]!r}: put what was "
-        "said before into its `input`.",
+        f"A line goes on from no other response, and this one names {previous[:80]!r}: put what "
+        "was said before into its `input`.",
         param="body.previous_response_id",
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.types import PLAIN_ROUTES, WRITES_NOTHING
+from adapters.routes import PLAIN_ROUTES
+from adapters.types import WRITES_NOTHING
 from gateway.active_policy import ActivePolicy
 from gateway.api.requests.request import Receive, RequestContext, Scope, Send, only, respond_json
 from gateway.service import Gateway

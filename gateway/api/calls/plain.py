@@ -12,7 +12,8 @@ import msgspec
 
 from adapters.forms import FormPart, boundary_of, parts_of, texts_of, with_text
 from adapters.images import image_kind
-from adapters.types import ANY_IMAGE, ASKED_OF, FORMS, JSON_TYPE, PLAIN_ROUTES, ImageKind, Task
+from adapters.routes import PLAIN_ROUTES
+from adapters.types import ANY_IMAGE, ASKED_OF, FORMS, JSON_TYPE, ImageKind, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
 from gateway.api.calls.openai import invalid_field

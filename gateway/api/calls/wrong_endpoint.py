@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from adapters.types import OPENAI_ROUTES, PLAIN_ROUTES
+from adapters.routes import OPENAI_ROUTES, PLAIN_ROUTES
 from gateway.api.requests.request import CONVERSATIONS
 from gateway.policy.model import ModelSpec
 from gateway.types import ApiError

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from adapters.routes import OPENAI_ROUTES, PLAIN_ROUTES
 from adapters.settings import parse_duration
-from adapters.types import JSON_TYPE, OPENAI_ROUTES, PLAIN_ROUTES, ModelTask, Task
+from adapters.types import JSON_TYPE, ModelTask, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.answers.job_answers import LONGEST_WAIT_S, checked_key, idempotency_key
 from gateway.api.calls.call_requests import all_preferences

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from adapters.types import OPENAI_ROUTES, PLAIN_ROUTES, Task
+from adapters.routes import OPENAI_ROUTES, PLAIN_ROUTES
+from adapters.types import Task
 from gateway.api.requests.queries import whole_number
 from gateway.doors.requests.asking import decoded, without_model
 from gateway.types import ApiError

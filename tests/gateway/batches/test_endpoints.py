@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 import pytest
 
-from adapters.types import CALLERS_ROUTES, Capabilities, Reply, Task, Usage
+from adapters.routes import CALLERS_ROUTES
+from adapters.types import Capabilities, Reply, Task, Usage
 from gateway.clock import FakeClock
 from gateway.policy.reader import PolicyError
 from gateway.storage.queries import UsageQuery
