@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from adapters.base import Clock
-from adapters.buckets import Bucket
+from adapters.buckets.sigv4 import LONGEST_S
+from adapters.buckets.urls import Bucket
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import EVENTS, Api, bearer, merged
 from adapters.http.client import Origin
@@ -29,7 +30,6 @@ from adapters.settings import (
     Secret,
     SecretStr,
 )
-from adapters.sigv4 import LONGEST_S
 
 _ASK_S = 10.0
 _ANSWER_GRACE_S = 10.0

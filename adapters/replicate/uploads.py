@@ -18,12 +18,12 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from adapters.base import Clock
-from adapters.buckets import Bucket
+from adapters.buckets.sigv4 import Credentials
+from adapters.buckets.urls import Bucket
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
 from adapters.http.failures import UNREADABLE
 from adapters.settings import HttpSettings, Secret
-from adapters.sigv4 import Credentials
 
 _PUT_WITHIN_S = 300
 _SMALLEST_FILE = 1024

@@ -15,8 +15,8 @@ from typing import IO
 
 import httpx
 
-from adapters.buckets import KeyedBucket
-from adapters.sigv4 import LONGEST_S
+from adapters.buckets.sigv4 import LONGEST_S
+from adapters.buckets.urls import KeyedBucket
 from gateway.clock import Clock
 from gateway.files.contents import PIECE
 from gateway.files.folder import FileWriting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapters.buckets import KeyedBucket
+from adapters.buckets.urls import KeyedBucket
 from gateway.clock import Clock
 from gateway.files.contents import Contents
 from gateway.files.folder import FolderContents

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 
 import msgspec
 
-from adapters.buckets import KeyedBucket
+from adapters.buckets.urls import KeyedBucket
 from adapters.settings import Scalar
 from gateway.store_urls import (
     Address,

@@ -13,13 +13,13 @@ import httpx
 import pytest
 from botocore.credentials import Credentials as TheirCredentials
 
-from adapters.buckets import Bucket
+from adapters.buckets.sigv4 import Credentials, presigned
+from adapters.buckets.urls import Bucket
 from adapters.errors import BackendError, FailureClass, Ran
 from adapters.replicate.api import ReplicateSettings
 from adapters.replicate.backend import Replicate
 from adapters.replicate.uploads import file_in, taken_apart
 from adapters.settings import Secret
-from adapters.sigv4 import Credentials, presigned
 from adapters.types import Call
 from gateway.clock import SystemClock
 from tests.adapters.replicate.bucket import REGION, ObjectStore, expired, signature

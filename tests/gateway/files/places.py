@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.buckets import KeyedBucket
+from adapters.buckets.urls import KeyedBucket
 from gateway.clock import FakeClock, SystemClock
 from gateway.files.bucket import BucketContents
 from gateway.files.contents import Contents

@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
+from adapters.buckets.sigv4 import Credentials, presigned
 from adapters.settings import Secret
-from adapters.sigv4 import Credentials, presigned
 
 _FORM = "s3://BUCKET/PREFIX?endpoint=https://HOST"
 
