@@ -8,13 +8,13 @@ import contextlib
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from gateway.money.counted import amounts_of, limited, scopes_of, sides_of
+from gateway.money.counted import Limited, amounts_of, lacks, limited, scopes_of, sides_of
 from gateway.money.text import usd
 from gateway.policy.model import Policy
 from gateway.service import Gateway
-from gateway.storage.base import Claim, Counted, StorageUnavailable
+from gateway.storage.base import Claim, Counted, LedgerRow, StorageUnavailable
 from gateway.storage.spent import Side, Spent
 from gateway.types import MICRO, NANO, ApiError, Unit
 from gateway.windows import LONGEST_US, bounds, read_window
@@ -34,11 +34,25 @@ async def restore(gateway: Gateway) -> None:
         # What waited to be settled there when the process before died is in the ledger alone.
         log.error("the shared store: %s; calls with limits wait for it", unavailable)
         gateway.run_forever(gateway.fill_later(functools.partial(fill, gateway)))
+    gateway.settler.recovered = functools.partial(_count_recovered, gateway)
     interrupted = await gateway.settler.recover()
     if interrupted:
         log.warning("%d calls that were open when the gateway died are settled", interrupted)
     since = gateway.clock.time() - _DAY_S
     gateway.dispatcher.volume.restore(await gateway.ledger.calls_since(since))
+
+
+async def _count_recovered(gateway: Gateway, rows: Sequence[LedgerRow]) -> None:
+    """A limit that has come since a dead gateway's calls claimed theirs counts them by the
+    ledger."""
+    again = functools.partial(fill, gateway)
+    try:
+        limits = await _limited(gateway, gateway.active.policy)
+        if any(lacks(row, limits) for row in rows):
+            await again(gateway.active.policy)
+    except StorageUnavailable as unavailable:
+        log.error("limits could not be filled from the ledger: %s", unavailable)
+        gateway.run_forever(gateway.fill_later(again))
 
 
 async def fill(gateway: Gateway, policy: Policy) -> None:
@@ -123,7 +137,7 @@ class Refill:
             self._under_way = False
 
 
-async def _limited(gateway: Gateway, policy: Policy) -> dict[str, set[tuple[str, Unit]]]:
+async def _limited(gateway: Gateway, policy: Policy) -> Limited:
     keys = [*await asyncio.to_thread(gateway.keys.list)]
     keys += await asyncio.to_thread(gateway.keys.tokens)
     callers = [record.principal for record in keys]
@@ -132,7 +146,7 @@ async def _limited(gateway: Gateway, policy: Policy) -> dict[str, set[tuple[str,
     return limited(policy, callers)
 
 
-async def _spent(gateway: Gateway, limits: Mapping[str, set[tuple[str, Unit]]]) -> list[Counted]:
+async def _spent(gateway: Gateway, limits: Limited) -> list[Counted]:
     """Of all windows in one go: a store that knows only some of them would let calls pass."""
     now_us = round(gateway.clock.time() * MICRO)
     counters: list[Counted] = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gateway.money.scopes import (
     ACCOUNT,
@@ -24,9 +24,13 @@ from gateway.policy.sections.limits import Bounds
 from gateway.storage.base import Hold, LedgerRow
 from gateway.storage.counters import TOTALS
 from gateway.storage.spent import Side, Spent
-from gateway.types import TOKEN_TAG, Limit, Principal, Unit
+from gateway.types import MICRO, TOKEN_TAG, Limit, Principal, Unit
 
 _PLACES = frozenset({"model", "backend"})
+_SIDES: tuple[Side, ...] = ("callers", "places")
+
+Limited = Mapping[str, set[tuple[str, Unit]]]
+"""Window -> (kind of scope, unit) of each limit in it."""
 
 
 def charged_of(rows: Sequence[LedgerRow], rest: bool = True) -> dict[Unit, int]:
@@ -79,6 +83,38 @@ def scopes_of(spent: Spent, side: Side) -> list[tuple[str, str]]:
     return scopes
 
 
+def spent_of(row: LedgerRow, side: Side, step_us: int = 0) -> Spent:
+    """One row, as the sums of its side tell it."""
+    alike: dict[str, Any] = (
+        {"key_id": row.key_id, "user": row.user, "plan": row.plan, "tags": row.tags}
+        if side == "callers"
+        else {"model": row.model, "backend": row.backend}
+    )
+    return Spent(
+        **alike,
+        step=round(row.started_at * MICRO) // step_us if step_us else 0,
+        calls=int(row.kind == "call"),
+        gpu_us=row.gpu_us,
+        nano_usd=row.cost_nano,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+    )
+
+
+def lacks(row: LedgerRow, limits: Limited) -> bool:
+    """Whether there are limits for the row's call that it did not claim: they came after it."""
+    holds = [hold.claims for hold in (row.at_backend, row.at_model) if hold is not None]
+    claims = itertools.chain(row.claims, *holds)
+    had = {(claim.scope, claim.unit, claim.window) for claim in claims}
+    scopes = [scope for side in _SIDES for scope in scopes_of(spent_of(row, side), side)]
+    return any(
+        kind == limited_kind and (scope, unit, window) not in had
+        for window, wanted in limits.items()
+        for limited_kind, unit in wanted
+        for kind, scope in scopes
+    )
+
+
 def amounts_of(spent: Spent) -> dict[Unit, int]:
     """What the calls count for, in each unit that is counted in totals."""
     return {
@@ -91,9 +127,8 @@ def amounts_of(spent: Spent) -> dict[Unit, int]:
     }
 
 
-def limited(policy: Policy, keys: Iterable[Principal]) -> dict[str, set[tuple[str, Unit]]]:
-    """Window -> (kind of scope, unit) of each limit that the policy, a key or a client token has
-    in it."""
+def limited(policy: Policy, keys: Iterable[Principal]) -> Limited:
+    """The limits that the policy, a key or a client token has."""
     found: defaultdict[str, set[tuple[str, Unit]]] = defaultdict(set)
     for kind, limits in (*_of_policy(policy), *itertools.chain.from_iterable(map(_of_key, keys))):
         for limit in limits:

@@ -11,6 +11,7 @@ from gateway.clock import FakeClock, settle
 from gateway.money.scopes import ACCOUNT
 from gateway.restore import Refill
 from gateway.storage.base import Claim, LedgerRow
+from gateway.storage.memory import MemorySharedStore
 from gateway.types import Principal, Unit
 from tests.gateway.assembled import POLICY, AssembledGateway, assembled, build
 from tests.gateway.failing_stores import FailingShared, Trouble
@@ -185,6 +186,22 @@ async def test_an_interrupted_call_is_counted_once_beside_what_the_ledger_knew(
     async with assembled(tmp_path, clock) as gateway:
         assert await spent(gateway, "user:alice") == 150
         assert await gateway.spent() == 150
+
+
+async def test_it_is_counted_by_limits_that_came_after_its_claims(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Also where its dead gateway had settled it in the shared store already."""
+    claims = (Claim("user:alice", "nano_usd", "month", LIMIT, 50),)
+    left = row("b", clock, outcome="open", ended_at=None, hold_nano=50, claims=claims, cost_nano=0)
+    await left_by_a_dead_gateway(tmp_path, clock, row("a", clock), left)
+    shared = MemorySharedStore(clock)
+    await shared.settle("b", claims, {"nano_usd": 50})
+    limits = "limits: {spend: 9 USD/month, backends: {home: {spend: 9 USD/day}}}"
+    async with assembled(tmp_path, clock, f"{POLICY}{limits}\n", shared=shared) as gateway:
+        assert await spent(gateway, "user:alice") == 150
+        assert await spent(gateway, "gateway") == 150
+        assert await spent(gateway, "backend:home", window="day") == 150
 
 
 async def test_how_much_a_model_is_used_is_known_again(tmp_path: Path, clock: FakeClock) -> None:

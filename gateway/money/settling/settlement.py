@@ -82,6 +82,8 @@ class Settler:
         """What calls turn out to cost of what was held for them."""
         self.full = FullLimits(clock)
         """The limits of backends in which there was no room a moment ago."""
+        self.recovered: Callable[[Sequence[LedgerRow]], Awaitable[None]] = _recovered
+        """Is told of open rows that were settled for gateways that are gone."""
         self._hopeless: set[str] = set()
         """Open rows that no settlement can end."""
 
@@ -353,17 +355,19 @@ class Settler:
     async def recover(self) -> int:
         """Settles what dead gateways left open, as ``interrupted``, at the amount held: nobody
         can say how far the backend went. Returns how many rows were settled."""
-        settled = 0
+        settled: list[LedgerRow] = []
         for row in await self._ledger.take_abandoned():
             if row.id in self._hopeless:
                 continue
             try:
                 await self.interrupt(row)
-                settled += 1
+                settled.append(row)
             except ValueError as error:  # one bad row must not keep the gateway from starting
                 log.error("ledger: the open row %s stays open: %s", row.id, error)
                 self._hopeless.add(row.id)
-        return settled
+        if settled:
+            await self.recovered(settled)
+        return len(settled)
 
     async def interrupt(self, row: LedgerRow, spent: tuple[LedgerRow, ...] = ()) -> None:
         """Settles an open row at the amount held. ``spent``: the rows of what its call has cost
@@ -371,3 +375,7 @@ class Settler:
         ended = interrupted(row, self._clock.time())
         beside = [Part(hold, (ended,)) for hold in held_beside(row)]
         await self.settle((ended, *spent), row.claims, opened=True, beside=beside)
+
+
+async def _recovered(rows: Sequence[LedgerRow]) -> None:
+    """Nobody wants to know."""
