@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import random
 import secrets
@@ -56,7 +57,7 @@ from gateway.realtime.endpoint import routes as realtime_routes
 from gateway.responses.keeping import KeptResponses
 from gateway.restore import Refill, fill, restore, spenders
 from gateway.service import Gateway
-from gateway.storage.base import Ledger, SharedStore
+from gateway.storage.base import Ledger, SharedStore, StorageUnavailable
 from gateway.storage.batches.sql_batches import SqlBatches
 from gateway.storage.files.sql_files import SqlFiles
 from gateway.storage.jobs.base import JobStore
@@ -79,6 +80,10 @@ from gateway.telemetry.started import Telemetry, dispatcher_of
 from gateway.together import Alone, Leadership
 from gateway.warm.kept import KeptWorkers
 from gateway.warm.prober import Prober
+
+log = logging.getLogger("spillgate")
+
+_RECALL_AGAIN_S = 5.0
 
 
 class OneOfSeveral(Protocol):
@@ -271,7 +276,13 @@ async def running(gateway: Gateway, leadership: Leadership | None = None) -> Asy
 
 
 async def _recall(gateway: Gateway, notices: Notices) -> None:
-    notices.recall(await spenders(gateway))
+    while True:
+        try:
+            notices.recall(await spenders(gateway))
+            return
+        except StorageUnavailable as unavailable:
+            log.error("what was spent before is not known: %s; budgets wait", unavailable)
+            await gateway.clock.sleep(_RECALL_AGAIN_S)
 
 
 def web(

@@ -7,17 +7,16 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from gateway.money.counted import Limited, amounts_of, lacks, limited, scopes_of, sides_of
+from gateway.money.counted import Limited, lacks, limited
+from gateway.money.settling.windows import Windows
 from gateway.money.text import usd
 from gateway.policy.model import Policy
 from gateway.service import Gateway
-from gateway.storage.base import Claim, Counted, LedgerRow, StorageUnavailable
-from gateway.storage.spent import Side, Spent
-from gateway.types import MICRO, NANO, ApiError, Unit
-from gateway.windows import LONGEST_US, bounds, read_window
+from gateway.storage.base import Claim, LedgerRow, StorageUnavailable
+from gateway.types import MICRO, NANO, ApiError
+from gateway.windows import LONGEST_US
 
 log = logging.getLogger("spillgate")
 
@@ -27,9 +26,11 @@ _DAY_S = 86_400.0
 async def restore(gateway: Gateway) -> None:
     """Before the first call. Counters first, so that interrupted calls are added to them once.
     Raises StorageUnavailable where the ledger cannot be read: what was spent is not known then."""
-    counters = await _spent(gateway, await _limited(gateway, gateway.active.policy))
+    now = gateway.clock.time()
+    windows = Windows(await _limited(gateway, gateway.active.policy), now)
+    spent = await gateway.ledger.sums(windows.queries, contextlib.nullcontext)
     try:
-        await gateway.shared.restore(counters)
+        await gateway.shared.restore(windows.counted(spent, (), now))
     except StorageUnavailable as unavailable:
         # What waited to be settled there when the process before died is in the ledger alone.
         log.error("the shared store: %s; calls with limits wait for it", unavailable)
@@ -77,17 +78,19 @@ def _check_rows(gateway: Gateway) -> None:
 
 
 async def _fill(gateway: Gateway, policy: Policy, check: Callable[[Gateway], None]) -> None:
-    # Calls may end until the sums are read: what they were charged is in these as well as in the
-    # counters, of which the larger figure counts.
+    # Calls may end while others hold again: what they were charged is in the sums as well as in
+    # the counters, of which the larger figure counts.
     for reinstate in gateway.holders:
         await reinstate()
-    wanted = await _limited(gateway, policy)
-    async with gateway.settler.stands_still():
+    windows = Windows(await _limited(gateway, policy), gateway.clock.time())
+    async with (
+        gateway.settler.sums(windows.queries) as (spent, noted),
+        gateway.settler.stands_still(),
+    ):
         check(gateway)
-        # Settlements that waited came first: they are in the ledger's sums already, and what a
-        # store counts after it was filled is added to them.
-        await gateway.settler.reinstate()
-        await gateway.shared.restore(await _spent(gateway, wanted))
+        # What waits is held: what a store counts after it was filled is added to the sums.
+        await gateway.settler.reinstate(noted)
+        await gateway.shared.restore(windows.counted(spent, noted.rows, gateway.clock.time()))
 
 
 async def spenders(gateway: Gateway) -> dict[str, Sequence[Claim]]:
@@ -144,33 +147,3 @@ async def _limited(gateway: Gateway, policy: Policy) -> Limited:
     if gateway.batches is not None:
         callers += await gateway.batches.limited()
     return limited(policy, callers)
-
-
-async def _spent(gateway: Gateway, limits: Limited) -> list[Counted]:
-    """Of all windows in one go: a store that knows only some of them would let calls pass."""
-    now_us = round(gateway.clock.time() * MICRO)
-    counters: list[Counted] = []
-    for text, wanted in limits.items():
-        window = read_window(text)
-        since_us, _ = bounds(text, now_us)
-        step_us = window.step_us if window.rolling else 0
-        for side in sides_of(kind for kind, _ in wanted):
-            spent = await gateway.ledger.spent_since(since_us / MICRO, side=side, step_us=step_us)
-            counters.extend(_counters(spent, side, text, wanted))
-    return counters
-
-
-def _counters(
-    spent: Iterable[Spent], side: Side, window: str, wanted: Collection[tuple[str, Unit]]
-) -> Iterator[Counted]:
-    """The sums of every scope that is limited in the window."""
-    sums: defaultdict[tuple[str, Unit, int], int] = defaultdict(int)
-    for row in spent:
-        amounts = amounts_of(row)
-        for kind, scope in scopes_of(row, side):
-            for unit, amount in amounts.items():
-                if (kind, unit) in wanted:
-                    sums[scope, unit, row.step] += amount
-    for (scope, unit, step), amount in sums.items():
-        if amount:
-            yield Counted(scope, unit, window, amount, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from adapters.shortage import lacks_descriptors
 from gateway.storage.history import CallHistory
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
-from gateway.storage.spent import Side, Spent
+from gateway.storage.spent import Side, Spent, SpentQuery
 from gateway.types import Unit
 
 
@@ -339,7 +340,14 @@ class Ledger(Protocol):
         """Sums over the settled rows that began at or after ``since``, by who called or by where it
         ran, for each ``step_us`` microseconds since the epoch where that is given: a call counts in
         the window in which it was admitted. What nobody used is not among them: no limit holds for
-        it. Asked once a window, to restore the shared store."""
+        it."""
+        ...
+
+    async def sums(
+        self, queries: Sequence[SpentQuery], still: Callable[[], AbstractAsyncContextManager[None]]
+    ) -> list[list[Spent]]:
+        """The same of each query, all of one instant, which lies within ``still``: that is entered
+        once, and left as soon as no later row can be in any. To fill the shared store."""
         ...
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:

@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.money.text import iso
 from gateway.storage.base import LedgerRow, MaybeWritten, StorageUnavailable
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport, UsageRow
-from gateway.storage.spent import Side, Spent
+from gateway.storage.spent import Side, Spent, SpentQuery
 from gateway.types import MICRO
 from tests.simulation.jobs.database import Database
 from tests.simulation.loop import Process
@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 LEASE_S = 15.0
 _BEAT_S = 3.0
+_READS_S = 0.3
 
 LedgerKind = Literal["file", "server"]
 
@@ -190,6 +191,22 @@ class LedgerLink:
     ) -> list[Spent]:
         """A row tells both sides, of which each asks for its own."""
         return await self._read(lambda: _spent(self._ledger.settled.values(), since, step_us))
+
+    async def sums(
+        self,
+        queries: Sequence[SpentQuery],
+        still: Callable[[], contextlib.AbstractAsyncContextManager[None]],
+    ) -> list[list[Spent]]:
+        """Takes its time when it has seen the rows."""
+
+        def work() -> list[list[Spent]]:
+            rows = self._ledger.settled.values()
+            return [_spent(rows, one.since, one.step_us) for one in queries]
+
+        async with still():
+            found = await self._read(work)
+        await self._ledger.clock.sleep(_READS_S)
+        return found
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         def work() -> dict[tuple[str, int], int]:

@@ -2,5 +2,6 @@
 
 ``settlement`` settles a call, once, and tries again what a store did not take; ``unwritten`` is
 what the shared store counts and the ledger does not know yet, ``interrupted`` how a call ends whose
-gateway died.
+gateway died. ``windows`` is what counters are filled with from the ledger, ``noted`` what ends
+while that is read.
 """

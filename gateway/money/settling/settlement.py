@@ -22,6 +22,7 @@ from gateway.holds.usual_costs import UsualCosts
 from gateway.metrics import Metrics
 from gateway.money.counted import Part, charged_of
 from gateway.money.settling.interrupted import held_beside, interrupted
+from gateway.money.settling.noted import NotedRows, TakesRows
 from gateway.money.settling.unwritten import LateRows, Unwritten
 from gateway.money.spending import Spending
 from gateway.money.text import usd
@@ -35,6 +36,7 @@ from gateway.storage.base import (
     StorageUnavailable,
 )
 from gateway.storage.claims import CallClaims, holds_rest
+from gateway.storage.spent import Spent, SpentQuery
 from gateway.types import NANO, Unit
 
 log = logging.getLogger("spillgate")
@@ -62,6 +64,9 @@ class Settler:
     ) -> None:
         self._shared = shared
         self._ledger = ledger
+        self._rows: TakesRows = ledger
+        """The same, or what notes the rows that it takes."""
+        self._reading = asyncio.Lock()
         self._clock = clock
         self._metrics = metrics
         self._kept = kept
@@ -102,10 +107,10 @@ class Settler:
         passes, to find out whether it writes again."""
         if len(self._late) >= self._kept:
             raise StorageUnavailable("too many settlements wait for the ledger")
-        if self._ledger.failing:
+        if self._rows.failing:
             now = self._clock.monotonic()
             if now < self._refuse_until:
-                raise StorageUnavailable(self._ledger.failing)
+                raise StorageUnavailable(self._rows.failing)
             self._refuse_until = now + _RETRY_EVERY_S
 
     def settle(
@@ -140,7 +145,7 @@ class Settler:
                 await self.spend(rows[0].id, claims, rows)
             for hold, used in beside:
                 await self.spend(hold.id, hold.claims, used)
-            await self._ledger.settle(rows)
+            await self._rows.settle(rows)
             if self._unwritten.ahead:
                 await self._spend_left(rows[0].id)
         except StorageUnavailable as unavailable:
@@ -158,7 +163,7 @@ class Settler:
             await self._goes_on.wait()
         self._under_way += 1
         try:
-            await self._ledger.settle(rows)
+            await self._rows.settle(rows)
             await self._spend(rows, claims, beside)
             if self._unwritten.ahead:
                 await self._spend_left(rows[0].id)
@@ -260,7 +265,7 @@ class Settler:
         before, late.in_doubt = late.in_doubt, True
         try:
             if late.writing is None or late.writing.done():  # else it is not asked beside itself
-                late.writing = asyncio.ensure_future(self._ledger.settle(late.rows))
+                late.writing = asyncio.ensure_future(self._rows.settle(late.rows))
                 late.writing.add_done_callback(mark_seen)
             await asyncio.shield(late.writing)
         except StorageUnavailable as unavailable:
@@ -287,17 +292,39 @@ class Settler:
                 while self._under_way:
                     await self._clock.sleep(_LOOK_S)
                 async with self._retrying:
-                    if not self._ledger.failing:
+                    if not self._rows.failing:
                         await self._try_each()
                     yield
             finally:
                 self._goes_on = None
                 goes_on.set()
 
-    async def reinstate(self) -> None:
+    @contextlib.asynccontextmanager
+    async def sums(
+        self, queries: Sequence[SpentQuery]
+    ) -> AsyncIterator[tuple[list[list[Spent]], NotedRows]]:
+        """Of an instant at which every settlement is in both stores, or among those that wait; and
+        the rows of what ends after that. Raises StorageUnavailable."""
+        async with self._reading:
+            noted = NotedRows(self._ledger)
+            try:
+                spent = await self._ledger.sums(queries, lambda: self._noting(noted))
+                yield spent, noted
+            finally:
+                self._rows = self._ledger
+
+    @contextlib.asynccontextmanager
+    async def _noting(self, noted: NotedRows) -> AsyncIterator[None]:
+        async with self.stands_still():
+            noted.summed = await self._unwritten.in_doubt_and_written()
+            yield
+            self._rows = noted
+
+    async def reinstate(self, noted: NotedRows | None = None) -> None:
         """Holds what waits to be written, of which the ledger's sums know nothing: nothing of it
-        changes in a store that knows it. Raises StorageUnavailable."""
-        await self._unwritten.hold_again()
+        changes in a store that knows it. ``noted``: of the sums that this is beside. Raises
+        StorageUnavailable."""
+        await self._unwritten.hold_again(noted)
 
     # --- for ever -----------------------------------------------------------------------------
 
@@ -319,7 +346,7 @@ class Settler:
         while True:
             await self._clock.sleep(_RETRY_EVERY_S)
             await self.retry()
-            if self._clock.monotonic() >= recover_at and not self._ledger.failing:
+            if self._clock.monotonic() >= recover_at and not self._rows.failing:
                 await self._recover_others()
                 recover_at = self._clock.monotonic() + _RECOVER_EVERY_S
 

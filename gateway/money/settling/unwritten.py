@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from gateway.money.counted import Part, charged_of
+from gateway.money.settling.noted import NotedRows
 from gateway.storage.base import Hold, Ledger, LedgerRow, SharedStore, StorageUnavailable
 from gateway.storage.claims import holds_rest, with_take
 from gateway.storage.counters import TOTALS
@@ -83,6 +84,17 @@ class Unwritten:
         ahead = self.ahead.pop(call_id, None)
         return ahead.parts if ahead is not None and ahead.is_held_again else ()
 
+    async def in_doubt_and_written(self) -> set[str]:
+        """Ids of calls whose rows the ledger has, though it has not said so. Nothing is on its way
+        to it when that is known."""
+        found = set()
+        for late in tuple(self.late):
+            if late.writing is not None:
+                await asyncio.wait([late.writing])
+            if late.in_doubt and await self._is_written(late.rows[0].id):
+                found.add(late.rows[0].id)
+        return found
+
     async def forget(self, call_id: str) -> None:
         """The call's rows will never be there, and nothing is charged."""
         ahead = self.ahead.pop(call_id, None)
@@ -90,12 +102,15 @@ class Unwritten:
             with contextlib.suppress(StorageUnavailable):  # it ends by itself
                 await self._let_go(ahead)
 
-    async def hold_again(self) -> None:
-        """Nothing of it changes in a store that knows it. Raises StorageUnavailable."""
+    async def hold_again(self, noted: NotedRows | None) -> None:
+        """Nothing of it changes in a store that knows it. ``noted`` learns of rows that are written
+        after all. Raises StorageUnavailable."""
         for late in tuple(self.late):
             if late.writing is not None:
                 await asyncio.wait([late.writing])
             if late.in_doubt and await self._is_written(late.rows[0].id):
+                if noted is not None:
+                    noted.note(late.rows)
                 await self._let_go(late)
             else:
                 await self._hold(late)

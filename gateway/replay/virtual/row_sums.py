@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from gateway.storage.base import LedgerRow
 from gateway.storage.queries import CallsQuery, UsageQuery, UsageReport
-from gateway.storage.spent import Side, Spent
+from gateway.storage.spent import Side, Spent, SpentQuery
 
 
 class RowSums:
@@ -51,6 +52,12 @@ class RowSums:
     ) -> list[Spent]:
         """Nothing."""
         return []
+
+    async def sums(
+        self, queries: Sequence[SpentQuery], still: Callable[[], AbstractAsyncContextManager[None]]
+    ) -> list[list[Spent]]:
+        """Nothing."""
+        return [[] for _ in queries]
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """None."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -305,8 +306,16 @@ class PostgresLedger:
         self, since: float, *, side: Side = "callers", step_us: int = 0
     ) -> list[Spent]:
         """Sums of the settled rows that began at or after ``since``."""
-        query = SpentQuery(since=since, side=side, step_us=step_us)
-        return await self._read(lambda connection: spent(connection, query))
+        [found] = await self.sums(
+            [SpentQuery(since=since, side=side, step_us=step_us)], contextlib.nullcontext
+        )
+        return found
+
+    async def sums(
+        self, queries: Sequence[SpentQuery], still: Callable[[], AbstractAsyncContextManager[None]]
+    ) -> list[list[Spent]]:
+        """The same of each query, all of one instant within ``still``."""
+        return await self._read(lambda connection: spent(connection, queries, still), len(queries))
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""
@@ -324,8 +333,9 @@ class PostgresLedger:
 
         return await self._read(read)
 
-    async def _read(self, read: Callable[[Connection], Awaitable[T]]) -> T:
-        """On a connection of the reports' own, which calls never wait for."""
+    async def _read(self, read: Callable[[Connection], Awaitable[T]], parts: int = 1) -> T:
+        """On a connection of the reports' own, which calls never wait for. Each of the parts may
+        take the time of a report."""
         try:
             async with asyncio.timeout(self._read_timeout_s):
                 await self._turns.acquire()
@@ -335,16 +345,16 @@ class PostgresLedger:
             await self._migrate()
             pool = await self._reports()
             async with pool.acquire(timeout=_CONNECT_S) as connection:
-                return await self._in_time(read(connection))
+                return await self._in_time(read(connection), parts)
         except FAILURES as error:
             raise unreachable(error, self._database) from error
         finally:
             self._turns.release()
 
-    async def _in_time(self, reading: Awaitable[T]) -> T:
+    async def _in_time(self, reading: Awaitable[T], parts: int) -> T:
         """Raises ReportRefused, after the server's own bound, or where that is not heard of."""
         try:
-            async with asyncio.timeout(self._read_timeout_s + _GRACE_S):
+            async with asyncio.timeout(parts * self._read_timeout_s + _GRACE_S):
                 return await reading
         except (asyncpg.QueryCanceledError, TimeoutError):
             raise ReportRefused(

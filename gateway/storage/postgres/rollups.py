@@ -7,6 +7,8 @@ before the queue are rolled up by their ids; until they are, reports read rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from gateway.storage.postgres.connections import Connection
@@ -150,14 +152,24 @@ async def usage(connection: Connection, query: UsageQuery) -> UsageReport:
         return durations.report()
 
 
-async def spent(connection: Connection, query: SpentQuery) -> list[Spent]:
-    """What limits count."""
+async def spent(
+    connection: Connection,
+    queries: Sequence[SpentQuery],
+    still: Callable[[], AbstractAsyncContextManager[None]],
+) -> list[list[Spent]]:
+    """What limits count, as ``Ledger.sums`` says."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        _, backfilled, _, quarters_from = await connection.fetchrow(_STATE)
+        async with still():  # the first statement says of which instant all is
+            _, backfilled, _, quarters_from = await connection.fetchrow(_STATE)
         last_us = (await bounds(connection))[1] or 0
         sources = Sources(_WAITING if backfilled else None, quarters_from, last_us)
-        found = await connection.fetch(spent_statement(query, sources))
-        return [spent_of(query.side, row) for row in found]
+        return [
+            [
+                spent_of(one.side, row)
+                for row in await connection.fetch(spent_statement(one, sources))
+            ]
+            for one in queries
+        ]
 
 
 async def _fetch(connection: Connection, statement: tuple[str, list[Any]]) -> list[Any]:

@@ -8,6 +8,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
@@ -299,8 +300,28 @@ class SqliteLedger:
         self, since: float, *, side: Side = "callers", step_us: int = 0
     ) -> list[Spent]:
         """Sums of the settled rows that began at or after ``since``."""
-        query = SpentQuery(since=since, side=side, step_us=step_us)
-        return await self._own.read(lambda connection: run_spent(connection, query))
+        [found] = await self.sums(
+            [SpentQuery(since=since, side=side, step_us=step_us)], contextlib.nullcontext
+        )
+        return found
+
+    async def sums(
+        self, queries: Sequence[SpentQuery], still: Callable[[], AbstractAsyncContextManager[None]]
+    ) -> list[list[Spent]]:
+        """The same of each query, all of one instant within ``still``."""
+        loop, begun = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(begun.set)
+
+        def read(connection: sqlite3.Connection) -> list[list[Spent]]:
+            return run_spent(connection, queries, tell)
+
+        async with asyncio.TaskGroup() as reads, still():
+            reading = reads.create_task(self._own.read(read))
+            reading.add_done_callback(lambda _: begun.set())
+            await begun.wait()
+        return reading.result()
 
     async def calls_since(self, since: float) -> dict[tuple[str, int], int]:
         """(model, hour since the epoch) -> calls that began then, open ones included."""

@@ -7,7 +7,7 @@ is rolled up. By its id, for VACUUM gives rows new numbers and leaves their orde
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.storage.base import StorageUnavailable
 from gateway.storage.queries import UsageQuery, UsageReport
@@ -201,15 +201,20 @@ def run_usage(
         connection.execute("COMMIT")
 
 
-def run_spent(connection: sqlite3.Connection, query: SpentQuery) -> list[Spent]:
-    """Raises StorageUnavailable."""
+def run_spent(
+    connection: sqlite3.Connection, queries: Sequence[SpentQuery], begun: Callable[[], None]
+) -> list[list[Spent]]:
+    """As ``Ledger.sums`` says. Raises StorageUnavailable."""
     connection.execute("BEGIN")
     try:
-        state, _, quarters_from = connection.execute(_STATE).fetchone()
+        state, _, quarters_from = connection.execute(_STATE).fetchone()  # it is as of now
+        begun()
         waiting = _waiting(connection, rowid_of(connection, state))
         sources = Sources(waiting, quarters_from, bounds(connection)[1] or 0)
-        found = connection.execute(spent_statement(query, sources))
-        return [spent_of(query.side, row) for row in found]
+        return [
+            [spent_of(one.side, row) for row in connection.execute(spent_statement(one, sources))]
+            for one in queries
+        ]
     finally:
         connection.execute("COMMIT")
 

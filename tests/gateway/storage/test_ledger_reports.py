@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.money.usage_reports import total_of
 from gateway.storage.base import Ledger, LedgerRow
 from gateway.storage.queries import UsageQuery
-from gateway.storage.spent import Spent
+from gateway.storage.spent import Spent, SpentQuery
 from gateway.types import MICRO
 from tests.gateway.storage.opened import OpenLedger, ledger_of, opened
 from tests.gateway.storage.sqlite.ledger_rows import NOON, open_row, settled_row, settled_rows
@@ -162,6 +164,27 @@ async def test_what_was_spent_is_summed_for_all_in_which_calls_are_alike_since_a
         assert await ledger.spent_since(NOON, side="places") == [
             Spent(model="minilm", backend="home", calls=2, gpu_us=30, nano_usd=7)
         ]
+
+
+async def test_sums_are_all_of_one_instant_and_know_nothing_of_what_is_settled_later(
+    open_ledger: OpenLedger,
+) -> None:
+    stills: list[str] = []
+    async with opened(open_ledger) as ledger:
+
+        @contextlib.asynccontextmanager
+        async def still() -> AsyncIterator[None]:
+            await ledger.settle([settled_row("before", cost_nano=1)])
+            stills.append("begun")
+            yield
+            stills.append("ended")
+            await ledger.settle([settled_row("later", cost_nano=2)])
+
+        queries = [SpentQuery(since=NOON), SpentQuery(since=NOON, side="places")]
+        callers, places = await ledger.sums(queries, still)
+        assert [one.nano_usd for one in (*callers, *places)] == [1, 1]
+        assert stills == ["begun", "ended"]
+        assert [one.nano_usd for one in await ledger.spent_since(NOON)] == [3]
 
 
 async def test_what_was_spent_is_told_by_tag_model_and_backend_in_steps_of_time(
