@@ -26,6 +26,7 @@ from gateway.money.counted import Part
 from gateway.money.estimates import by_tokens
 from gateway.money.settling.settlement import Settler
 from gateway.storage.base import (
+    Hold,
     LedgerRow,
     MaybeWritten,
     Outcome,
@@ -128,9 +129,16 @@ class Completion:
         self.end_hold(state, state.leaves_backend(() if charged is None else (charged,)))
         return charged
 
-    async def correct(self, state: CallState, row: LedgerRow, said: LedgerRow) -> None:
+    async def correct(
+        self, state: CallState, row: LedgerRow, said: LedgerRow, hold: Hold | None
+    ) -> None:
         """What an attempt that was left has used is known now: ``said`` takes the place of its
-        ``row``. One that is written already stays, and what it lacks has a row of its own."""
+        ``row``. One that is written already stays, and what it lacks has a row of its own. So it
+        has in the limits of its backend, of which ``hold`` was left."""
+        more = beyond(row, said)
+        lacks = None
+        if more is not None and hold is not None:
+            lacks = Part(Hold(f"{hold.id}+", hold.claims), (more,))
         if state.ending is None:
             at = state.charged.index(row)
             state.charged[at] = said
@@ -140,8 +148,10 @@ class Completion:
                 else one
                 for one in state.tried
             ]
-        elif (more := beyond(row, said)) is not None:
-            await self._settler.settle((more,), state.admission.claims, opened=True)
+            self.end_hold(state, lacks)
+        elif more is not None:
+            beside = () if lacks is None else (lacks,)
+            await self._settler.settle((more,), state.admission.claims, opened=True, beside=beside)
 
     def not_sent(self, state: CallState, attempt: Attempt) -> None:
         """The backend is not asked after all: the place, and what is held there, are given back."""

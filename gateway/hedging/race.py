@@ -43,7 +43,7 @@ from gateway.hedging.rules import second_choice
 from gateway.hedging.sides import Brought, Racer, answer_of, dropped, failure_of, side_of, turn_to
 from gateway.routing.router import Quote, device_us
 from gateway.shared_timer import SharedTimer
-from gateway.storage.base import Ledger, LedgerRow, MaybeWritten, StorageUnavailable
+from gateway.storage.base import Hold, Ledger, LedgerRow, MaybeWritten, StorageUnavailable
 from gateway.tasks import BackgroundTasks
 from gateway.types import Unit
 
@@ -316,21 +316,24 @@ class Race:
         left = BackendError(FailureClass.CANCELLED, _LEFT.get(result, _LEFT["lost"]))
         state.failed(attempt, left, now, self._clock.time())
         state.tried[-1] = msgspec.structs.replace(state.tried[-1], hedged=True)
+        hold = state.at_backend
         charged = parts.completion.close_hedged(state, attempt, used)
         racer.task.cancel()
-        parts.background.run(self._end(racer, charged, now))
+        parts.background.run(self._end(racer, charged, hold, now))
         if racer.is_second:
             self._count(attempt.backend.name, result)
 
-    async def _end(self, racer: Racer, row: LedgerRow | None, left_at: float) -> None:
+    async def _end(
+        self, racer: Racer, row: LedgerRow | None, hold: Hold | None, left_at: float
+    ) -> None:
         """Nothing of it is left: no connection, no task, and no work at its backend; what that says
-        of its use, its ``row`` says too."""
+        of its use, its ``row`` says too, and the limits of which it left ``hold``."""
         await dropped(racer)
         state, attempt, completion = self._state, racer.attempt, self._parts.completion
         said = await completion.forget_remote(attempt)
         if said is not None and said.reported and row is not None:
             used = attempt.used_until(left_at, said, state.preferences.images)
-            await completion.correct(state, row, row_as_said(row, attempt, used))
+            await completion.correct(state, row, row_as_said(row, attempt, used), hold)
 
     async def _break_off(self) -> None:
         """The call is over, or has failed: what still runs is stopped. The first of them is the
