@@ -35,7 +35,7 @@ async def restore(gateway: Gateway) -> None:
         # What waited to be settled there when the process before died is in the ledger alone.
         log.error("the shared store: %s; calls with limits wait for it", unavailable)
         gateway.run_forever(gateway.fill_later(functools.partial(fill, gateway)))
-    gateway.settler.recovered = functools.partial(_count_recovered, gateway)
+    gateway.settler.abandoned.told = functools.partial(_count_recovered, gateway)
     interrupted = await gateway.settler.recover()
     if interrupted:
         log.warning("%d calls that were open when the gateway died are settled", interrupted)

@@ -21,6 +21,7 @@ from gateway.holds.line import RoomLines
 from gateway.holds.usual_costs import UsualCosts
 from gateway.metrics import Metrics
 from gateway.money.counted import Part, charged_of
+from gateway.money.settling.abandoned import AbandonedRows
 from gateway.money.settling.interrupted import held_beside, interrupted
 from gateway.money.settling.noted import NotedRows, TakesRows
 from gateway.money.settling.unwritten import LateRows, Unwritten
@@ -87,10 +88,7 @@ class Settler:
         """What calls turn out to cost of what was held for them."""
         self.full = FullLimits(clock)
         """The limits of backends in which there was no room a moment ago."""
-        self.recovered: Callable[[Sequence[LedgerRow]], Awaitable[None]] = _recovered
-        """Is told of open rows that were settled for gateways that are gone."""
-        self._hopeless: set[str] = set()
-        """Open rows that no settlement can end."""
+        self.abandoned = AbandonedRows(ledger, self.interrupt)
 
     @property
     def waiting(self) -> int:
@@ -382,19 +380,7 @@ class Settler:
     async def recover(self) -> int:
         """Settles what dead gateways left open, as ``interrupted``, at the amount held: nobody
         can say how far the backend went. Returns how many rows were settled."""
-        settled: list[LedgerRow] = []
-        for row in await self._ledger.take_abandoned():
-            if row.id in self._hopeless:
-                continue
-            try:
-                await self.interrupt(row)
-                settled.append(row)
-            except ValueError as error:  # one bad row must not keep the gateway from starting
-                log.error("ledger: the open row %s stays open: %s", row.id, error)
-                self._hopeless.add(row.id)
-        if settled:
-            await self.recovered(settled)
-        return len(settled)
+        return await self.abandoned.settle()
 
     async def interrupt(self, row: LedgerRow, spent: tuple[LedgerRow, ...] = ()) -> None:
         """Settles an open row at the amount held. ``spent``: the rows of what its call has cost
@@ -402,7 +388,3 @@ class Settler:
         ended = interrupted(row, self._clock.time())
         beside = [Part(hold, (ended,)) for hold in held_beside(row)]
         await self.settle((ended, *spent), row.claims, opened=True, beside=beside)
-
-
-async def _recovered(rows: Sequence[LedgerRow]) -> None:
-    """Nobody wants to know."""
