@@ -22,7 +22,7 @@ RUNTIME := $(VENV)/.installed-runtime
 TESTING := $(VENV)/.installed-testing
 
 .DEFAULT_GOAL := help
-.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-jobs bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance batches caps streams agreement frameworks simulate constraints clean
+.PHONY: help serve install test test-quick check docs format bench bench-quick bench-runtime bench-adapters bench-economics bench-jobs bench-money bench-reports bench-gpu bench-guard bench-outage faults soak endurance batches caps policies streams agreement frameworks simulate constraints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -115,6 +115,9 @@ endurance: $(TESTING) ## 50 rounds of 1,000 calls on a cap for 100, and of SIGKI
 batches: $(TESTING) ## a batch of 20,000 lines whose gateways are killed five times: one, and two on PostgreSQL
 	@scripts/system-packages $(POSTGRES)
 	@SPILLGATE_SOAK=long $(BIN)/pytest tests/e2e/endurance/test_batches.py $(ARGS)
+
+policies: $(TESTING) ## 4,000 policies with a mistake in each: refused with a place, or served; SPILLGATE_FIRST=N takes others
+	@SPILLGATE_SOAK=long $(BIN)/pytest tests/gateway/test_hostile_policies.py $(ARGS)
 
 streams: $(TESTING) ## 1,000 streams at once over a backend that is killed ten times
 	@SPILLGATE_SOAK=long $(BIN)/pytest tests/e2e/endurance/test_cut_streams.py $(ARGS)

@@ -83,6 +83,14 @@ def after_taken(error: BackendError) -> BackendError:
     return lost(error) if error.ran is Ran.NO else error
 
 
+def note(progress: Progress, now: float, *, queued: bool) -> None:
+    """A platform says of a call that it waits, or that it runs. ``now``: on the monotonic clock."""
+    if queued:
+        progress.queued_until = now
+    else:
+        progress.runs_at = now
+
+
 def timed(progress: Progress, sent: float, now: float) -> Usage:
     """What a call used that ended at a platform which says how it stands and states no times: the
     wait in which it was seen there was no run. Instants of the monotonic clock."""

@@ -61,6 +61,8 @@ class Progress(msgspec.Struct, eq=False, gc=False):
     queued_until: float = float("-inf")
     """The instant, on the Clock's monotonic scale, at which the platform last said that the call
     waits for a worker (in line, or for one that starts). It began to run no earlier."""
+    runs_at: float = float("-inf")
+    """The same of its last word that the call runs."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,13 +82,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str = JSON_TYPE
     """Of the body: another one than JSON's for a form with files."""
     betas: str = ""
-    """Of a message, what its caller wants of Anthropic's that is not in general use: the header
-    ``anthropic-beta``."""
+    """The header ``anthropic-beta``: what a message's caller wants that not everybody has."""
     declared: tuple[str, str] | None = None
     """Of a call to a route that the policy names: its method, and its path with its query."""
     shown: str = ""
-    """What the caller calls the model, and the answer shall call it; empty: it is left as the
-    backend has it."""
+    """What the caller, and so the answer, calls the model; empty: it is left as it comes."""
     deadline: float = float("inf")
     """The instant, on the Clock's monotonic scale, after which nobody waits for the answer."""
     progress: Progress = msgspec.field(default_factory=Progress)

@@ -14,6 +14,7 @@ Source: https://docs.baseten.co/reference/inference-api, as of 2026-10.
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -35,11 +36,13 @@ from adapters.errors import BackendError, FailureClass, takes_no
 from adapters.http.answers import output_in
 from adapters.http.api import Api, merged
 from adapters.http.backend import HttpBackend
+from adapters.http.endpoint_words import about_the_endpoint, no_job
+from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import input_of
 from adapters.http.passthrough import stream_of
 from adapters.http.response import Response
-from adapters.polling import poll_until, timed, unanswered
+from adapters.polling import note, poll_until, timed, unanswered
 from adapters.remote_jobs import RemoteJobs
 from adapters.types import (
     ALL_TASKS,
@@ -231,12 +234,15 @@ class Baseten(HttpBackend):
 
     async def _ended(self, call: Call, request_id: str) -> AsyncRequest | None:
         found = async_request((await self._api.ask("GET", _path_of(request_id))).body)
-        if found.status == "QUEUED":
-            call.progress.queued_until = self._clock.monotonic()
+        if not found.ended:
+            note(call.progress, self._clock.monotonic(), queued=found.status == "QUEUED")
         return found if found.ended else None
 
     def _named(self, response: Response) -> str:
-        request_id = async_request(self._api.checked(response).body).request_id
+        body = self._api.checked(response).body
+        request_id = async_request(body).request_id
+        if not request_id and (refused := no_job(read_if(body, dict[str, Any]), self._api.secrets)):
+            raise refused
         if not request_id.replace("-", "").isalnum():
             raise BackendError(
                 FailureClass.AMBIGUOUS, "The platform took the call and did not name it."
@@ -259,10 +265,16 @@ class Baseten(HttpBackend):
         return known, probe.detail or f"it is active, with {probe.warm_workers} replicas"
 
 
+class _BasetenApi(Api):
+    def refusal(self, response: Response) -> BackendError:
+        """A deployment that is not active is nothing that a call has done."""
+        return about_the_endpoint(super().refusal(response))
+
+
 def _api(url: str, settings: BasetenSettings, clock: Clock) -> Api:
     key = {"Authorization": f"Api-Key {settings.api_key.reveal()}"}
     headers = merged(settings.headers, key)
-    return Api(url, clock, settings, headers=headers, secrets=(settings.api_key,))
+    return _BasetenApi(url, clock, settings, headers=headers, secrets=(settings.api_key,))
 
 
 def _path_of(request_id: str) -> str:

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran, malformed
-from adapters.http.response import Response, find_header
-from adapters.http.retry_after import retry_after
+from adapters.http.response import Response, find_header, retry_after
 from adapters.settings import Secret
 from adapters.types import Usage
 

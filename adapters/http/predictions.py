@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Fault
 from adapters.http.failures import clean, read, words_in
 from adapters.http.outputs import answer_of
 from adapters.settings import Secret
@@ -22,6 +22,7 @@ from adapters.types import Reply, Task, Usage
 
 _FINAL = frozenset(("succeeded", "failed", "canceled", "aborted"))
 _NOTHING = msgspec.Raw(b"")
+_EMPTY = frozenset((b"", b"null"))
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,11 +60,12 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def never_began(self) -> bool:
-        """Whether it ended before the model was run: aborted, or cancelled with the instant of its
-        creation and none of a start."""
-        if self.status != "canceled":
+        """Whether it ended before the model was run: aborted, or cancelled or failed (as its setup
+        does) with the instant of its creation, none of a start, and no output."""
+        if self.status not in ("canceled", "failed"):
             return self.status == "aborted"
-        return self.created_at is not None and self.started_at is None and self._measured is None
+        began = self.started_at is not None or self._measured is not None
+        return self.created_at is not None and not began and bytes(self.output) in _EMPTY
 
     @property
     def _measured(self) -> float | None:
@@ -84,9 +86,7 @@ def failure_of(
     if prediction.status == "succeeded":
         return _removed(usage) if prediction.data_removed else None
     if prediction.never_began:
-        return BackendError(
-            FailureClass.NOT_STARTED, "The prediction was ended before it began.", usage=usage
-        )
+        return _never_began(prediction, usage, secrets)
     if prediction.status == "canceled" and late:
         return BackendError(
             FailureClass.TIMEOUT, "The prediction's time at the backend ran out.", usage=usage
@@ -112,6 +112,17 @@ def reply_of(
     if error is not None:
         raise error
     return answer_of(bytes(prediction.output), task, usage, secrets)
+
+
+def _never_began(prediction: Prediction, usage: Usage, secrets: Sequence[Secret]) -> BackendError:
+    """What is said of a failure may be the request's: a single one blames nobody."""
+    said = clean(words_in(prediction.error), secrets)
+    return BackendError(
+        FailureClass.NOT_STARTED,
+        f"The prediction was ended before it began{': ' + said if said else '.'}",
+        usage=usage,
+        fault=Fault.SUSPECT if said and prediction.status == "failed" else None,
+    )
 
 
 def _removed(usage: Usage) -> BackendError:

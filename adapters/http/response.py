@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import Protocol
 
 import msgspec
@@ -14,6 +15,8 @@ HIGH_WATER = 256 * 1024
 """Bytes of a stream that may wait for its reader before the socket is no longer read."""
 MAX_REFUSAL = 64 * 1024
 """Bytes of a refusal's body that are read."""
+LONGEST_RETRY_S = 86_400.0
+"""A backend that asks to be left alone for longer is not believed."""
 
 
 class Response(msgspec.Struct, eq=False):
@@ -200,3 +203,24 @@ class Body:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def retry_after(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
+    """Seconds, from ``retry-after-ms`` or ``Retry-After`` (a number or a date, RFC 9110); a day at
+    most."""
+    try:
+        seconds = _asked_to_wait(headers, now)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+    return None if seconds is None else min(max(0.0, seconds), LONGEST_RETRY_S)
+
+
+def _asked_to_wait(headers: list[tuple[bytes, bytes]], now: float) -> float | None:
+    if (milliseconds := find_header(headers, b"retry-after-ms")) is not None:
+        return float(milliseconds) / 1000
+    value = find_header(headers, b"retry-after")
+    if value is None:
+        return None
+    if value.strip().replace(".", "", 1).isdigit():
+        return float(value)
+    return parsedate_to_datetime(value).timestamp() - now

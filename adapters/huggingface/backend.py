@@ -7,7 +7,8 @@ scaled to zero, so the probe asks the management API alone.
 
 Assumed, for nothing here was run against the live platform: the header takes whole seconds and
 any number of them; a cold request that is left does not stop the boot; a paused endpoint answers
-503 too. No platform here takes an idempotency key: a lost answer is AMBIGUOUS.
+503, or 400 "Bad Request: Invalid state". No platform here takes an idempotency key: a lost answer
+is AMBIGUOUS.
 
 Source: https://huggingface.co/docs/inference-endpoints (autoscaling), as of 2026-08.
 """
@@ -25,6 +26,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api, below_v1
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
+from adapters.http.endpoint_words import about_the_endpoint
 from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.response import Response
@@ -209,7 +211,7 @@ class HuggingFace(HttpBackend):
         return b"X-Scale-Up-Timeout: %d\r\n" % seconds if seconds >= 1 else b""
 
     async def _explained(self, response: Response) -> BackendError:
-        error = self._api.refusal(response)
+        error = about_the_endpoint(self._api.refusal(response))
         if response.status != 503 or self._endpoint is None:
             return error
         try:

@@ -5,12 +5,15 @@ cancelling the task that waits ends nothing at the platform. The submit outlives
 its answer alone names the call. Nothing is submitted twice.
 
 The platform states neither times nor a price of a call, so a call is timed from its submit to
-its result.
+its result. Containers that crash as they start are started again without an end, and calls wait
+meanwhile (https://modal.com/docs/guide/retries, as of 2026-11): one whose time is up and that no
+container can have had was not begun.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -26,15 +29,17 @@ from adapters.modal.sdk import Session
 from adapters.modal.settings import ModalSettings
 from adapters.modal.stream import GeneratorStream
 from adapters.modal.values import Arguments, arguments_of, json_of
-from adapters.polling import Patience
+from adapters.polling import Patience, note
 from adapters.remote_jobs import RemoteJobs
-from adapters.types import Assumption, Bill, Call, Probe, Reply, Usage
+from adapters.types import Assumption, Bill, Call, Probe, Progress, Reply, Usage
 from adapters.waiting import before
 
 WAIT_S = 50.0
 """Seconds that one wait for a result lasts: only at its end is it told that a result expired."""
 _CONTROL_S = 10.0
 _BILL_S = 60.0
+_LOOK_S = 1.0
+"""A call whose time is up waits no longer for what became of it."""
 _SET_AGAIN_S = 600.0
 """After so long the autoscaler is told anew: a deploy resets it."""
 
@@ -109,7 +114,7 @@ class ModalFunctions:
         args: Arguments = ((), tiny) if self._settings.arguments == "keywords" else ((tiny,), {})
         try:
             submitted = await self._submitted("", args, deadline)
-            await self._result("", submitted, started, deadline)
+            await self._result("", submitted, started, deadline, Progress())
         except BackendError as error:
             if error.failure is not FailureClass.FAILED:
                 raise
@@ -165,7 +170,7 @@ class ModalFunctions:
     async def _whole(self, call: Call, args: Arguments, deadline: float) -> Reply:
         started = self._clock.monotonic()
         submitted = await self._submitted(call.id, args, deadline)
-        value = await self._result(call.id, submitted, started, deadline)
+        value = await self._result(call.id, submitted, started, deadline, call.progress)
         usage = self._used(started)
         return answer_of(json_of(value, usage), call.task, usage, self._secrets)
 
@@ -217,12 +222,18 @@ class ModalFunctions:
         return submitted
 
     async def _result(
-        self, call_id: str, submitted: Submitted, started: float, deadline: float
+        self,
+        call_id: str,
+        submitted: Submitted,
+        started: float,
+        deadline: float,
+        progress: Progress,
     ) -> Any:
         """The value that the function returned. It is no longer known after it has ended."""
         try:
             value = await before(self._clock, deadline, self._awaited(submitted))
         except TimeoutError:
+            await self._look(progress)
             raise BackendError(
                 FailureClass.TIMEOUT, "The backend did not finish in time."
             ) from None
@@ -254,6 +265,14 @@ class ModalFunctions:
         except Exception as error:
             raise unreachable(error, self._secrets) from None
         return None
+
+    async def _look(self, progress: Progress) -> None:
+        """Notes a call that waits where no container is up: of its own calls the platform tells
+        nothing, and one whose containers crash as they start it keeps waiting for ever."""
+        with contextlib.suppress(BackendError):
+            stats = await self._session.ask(self._stats, _LOOK_S)
+            if stats.backlog and not stats.num_total_runners:
+                note(progress, self._clock.monotonic(), queued=True)
 
     async def _stats(self, session: Session, name: str = "") -> Any:
         function = await session.function(name or self._name)

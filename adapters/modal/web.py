@@ -17,6 +17,8 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.answers import output_in
 from adapters.http.api import EVENTS, Api
+from adapters.http.endpoint_words import about_the_endpoint
+from adapters.http.failures import OUR_MATTER
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import stream_of
 from adapters.http.response import Body, Response
@@ -131,9 +133,12 @@ class ModalEndpoint(Api):
             return output_in(response, usage)
         return answer_of(json_checked(response.body, usage), call.task, usage, self.secrets)
 
-    def _refused(self, response: Response) -> BackendError:
+    def refusal(self, response: Response) -> BackendError:
         """A refusal of the edge is text, and a matter between the gateway and Modal."""
         error = super().refusal(response)
-        if not response.body.startswith(_EDGE) or error.failure is not FailureClass.INVALID:
+        if not response.body.startswith(_EDGE):
             return error
-        return error.reclassed(FailureClass.GONE, "The backend does not have this endpoint.")
+        meant = about_the_endpoint(error, no_handlers=True)
+        if meant.failure in (FailureClass.INVALID, FailureClass.GONE):
+            return error.reclassed(FailureClass.GONE, OUR_MATTER[FailureClass.GONE])
+        return meant

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +16,7 @@ from adapters.buckets.urls import Bucket
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import EVENTS, Api, bearer, merged
 from adapters.http.client import Origin
+from adapters.http.endpoint_words import about_the_endpoint, no_job
 from adapters.http.failures import message_of, read_if
 from adapters.http.predictions import Prediction, decode_prediction
 from adapters.http.response import Body, Response
@@ -176,8 +178,14 @@ class ReplicateApi(Api):
     def created(self, response: Response) -> Prediction:
         """The prediction that a create's answer names; its status says how it stands, not the
         code, which is 201 or 202 as it likes. Raises what a refusal means, and AMBIGUOUS where
-        the prediction runs and has no name."""
-        prediction = decode_prediction(self.checked(response).body)
+        the prediction runs and has no name. Words in its place mean that there is none."""
+        body = self.checked(response).body
+        answer = read_if(body, dict[str, Any]) or {}
+        if not (answer.get("status") or answer.get("id")) and (
+            refused := no_job(answer, self.secrets)
+        ):
+            raise refused
+        prediction = decode_prediction(body)
         if not prediction.final and not prediction.id:
             raise BackendError(
                 FailureClass.AMBIGUOUS, "The platform took the call and did not name it."
@@ -238,7 +246,7 @@ class ReplicateApi(Api):
 
     def refusal(self, response: Response) -> BackendError:
         """The platform may say in prose alone when to come again, and which field is at fault."""
-        error = super().refusal(response)
+        error = about_the_endpoint(super().refusal(response), no_handlers=True)
         said = message_of(response.body)
         field = _FIELD.search(said) if error.failure is FailureClass.INVALID else None
         error.param = field["field"] if field else None

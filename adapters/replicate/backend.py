@@ -30,7 +30,7 @@ from adapters.http.outputs import event_of, input_of
 from adapters.http.predictions import Prediction, reply_of
 from adapters.http.response import Body
 from adapters.http.token_counts import count_of
-from adapters.polling import poll_until, unanswered
+from adapters.polling import note, poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
 from adapters.replicate.api import ReplicateApi, ReplicateSettings
 from adapters.replicate.bill import ListedPrediction, bill_of, listed
@@ -286,8 +286,8 @@ class Replicate:
         return prediction if prediction.final else None
 
     def _note(self, prediction: Prediction, progress: Progress) -> None:
-        if prediction.status == _STARTING:
-            progress.queued_until = self._clock.monotonic()
+        if not prediction.final:
+            note(progress, self._clock.monotonic(), queued=prediction.status == _STARTING)
 
     async def _stop(self, prediction: Prediction) -> Usage | None:
         """Cancels at the platform; what it used, where the platform says so."""

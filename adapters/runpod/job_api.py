@@ -6,10 +6,15 @@ Source: https://docs.runpod.io/serverless/endpoints/operation-reference
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+
+import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
+from adapters.http.endpoint_words import about_the_endpoint, no_job
+from adapters.http.failures import read_if
 from adapters.http.response import Response
 from adapters.runpod.jobs import EXPIRED, QueueHealth, RunPodJob, decode_health, decode_job
 from adapters.runpod.settings import RunPodSettings
@@ -49,13 +54,21 @@ class JobApi(Api):
 
     def accepted(self, response: Response) -> RunPodJob:
         """The job that a submit's answer names. Raises what a refusal means, and AMBIGUOUS where
-        the job runs and has no name."""
-        job = decode_job(self.checked(response).body)
+        the job runs and has no name. Words in the place of a job mean that there is none."""
+        body = self.checked(response).body
+        answer = read_if(body, dict[str, Any]) or {}
+        if not answer.get("status") and (refused := no_job(answer, self.secrets)):
+            raise refused
+        job = decode_job(body)
         if not job.final and not job.id:
             raise BackendError(
                 FailureClass.AMBIGUOUS, "The platform took the job and did not name it."
             )
         return job
+
+    def refusal(self, response: Response) -> BackendError:
+        """What is said of the endpoint is nothing that a call has done."""
+        return about_the_endpoint(super().refusal(response), no_handlers=True)
 
     async def status(self, job_id: str, deadline: float) -> RunPodJob:
         """How a job stands. One that the platform no longer knows has expired. Raises
@@ -85,4 +98,4 @@ class JobApi(Api):
         response = await self.ask("GET", path, within=_ASK_S, deadline=deadline, also=(404,))
         if response.status == 404:
             return RunPodJob(id=job_id, status=EXPIRED)
-        return decode_job(response.body)
+        return msgspec.structs.replace(decode_job(response.body), id=job_id)

@@ -2,7 +2,15 @@
 
 Times on the wire are milliseconds (``delayTime``, ``executionTime``); here they are seconds.
 ``executionTime`` understates the bill: the platform also charges a worker's start and its idle
-seconds. Source: https://docs.runpod.io/serverless/endpoints/operation-reference
+seconds.
+
+A job that ended before a worker took it is owed nothing, and any other backend may have its call.
+CANCELLED says of neither whether it ran, and TIMED_OUT is said both of a job that no worker picked
+up and of one whose worker never reported back. Assumed: what a worker took was seen in progress, or
+names its ``executionTime`` or ``workerId``, or has output or an error that only a handler makes.
+
+Sources: https://docs.runpod.io/serverless/endpoints/operation-reference,
+https://docs.runpod.io/serverless/endpoints/job-states, as of 2026-08.
 """
 
 from __future__ import annotations
@@ -14,9 +22,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Fault
 from adapters.http.failures import classify_error, clean, read, read_if, words_in
 from adapters.http.outputs import answer_of
+from adapters.remote_jobs import MOST_JOBS
 from adapters.settings import Secret
 from adapters.types import Reply, Task, Usage
 
@@ -33,6 +42,7 @@ _SHORTEST_RUN, _SHORTEST_LIFE, _LONGEST_LIFE = 5.0, 10.0, 7 * 86_400.0
 _LONGEST_MS = 31 * 86_400_000
 """Milliseconds: far longer than any job may take."""
 _NOTHING = msgspec.Raw(b"")
+_SAYS_NOTHING = frozenset((b"", b"null"))
 
 
 class StreamPart(msgspec.Struct, frozen=True):
@@ -71,6 +81,17 @@ class RunPodJob(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     def worker(self) -> str | None:
         """Who ran it."""
         return self.worker_id if isinstance(self.worker_id, str) else None
+
+    @property
+    def has_output(self) -> bool:
+        """Whether it has put anything out."""
+        return bytes(self.output) not in _SAYS_NOTHING or bool(self.stream)
+
+    @property
+    def was_taken(self) -> bool:
+        """Whether it says itself that a worker has had it."""
+        ran = bool(self.ran_s) or self.worker is not None
+        return ran or self.has_output or _is_a_handlers(self.error)
 
     @property
     def final(self) -> bool:
@@ -194,10 +215,34 @@ def added(first: Usage, second: Usage) -> Usage:
     )
 
 
-def failure_of(job: RunPodJob, usage: Usage, secrets: Sequence[Secret] = ()) -> BackendError | None:
+class SeenRunning:
+    """Jobs that were seen in a worker's hands, by their ids."""
+
+    __slots__ = ("_ids",)
+
+    def __init__(self) -> None:
+        self._ids: dict[str, bool] = {}
+
+    def note(self, job: RunPodJob) -> None:
+        """What an answer says of a job. An unknown status is taken for a run."""
+        if job.stream or not (job.final or job.status == QUEUED):
+            self._ids[job.id] = True
+            if len(self._ids) > MOST_JOBS:
+                del self._ids[next(iter(self._ids))]
+
+    def ended(self, job_id: str) -> bool:
+        """Whether the job was among them; it is asked about no more."""
+        return self._ids.pop(job_id, False)
+
+
+def failure_of(
+    job: RunPodJob, usage: Usage, secrets: Sequence[Secret] = (), *, seen_running: bool = True
+) -> BackendError | None:
     """Why a job that ended has no result; None when it has one."""
     if job.status == "COMPLETED":
         return None
+    if job.status != EXPIRED and not (seen_running or job.was_taken):
+        return _never_began(job, secrets)
     if job.status == "CANCELLED":
         return BackendError(
             FailureClass.CANCELLED, "The job was cancelled at the platform.", usage=usage
@@ -215,6 +260,17 @@ def failure_of(job: RunPodJob, usage: Usage, secrets: Sequence[Secret] = ()) -> 
     return BackendError(_class_of(error), message, usage=usage)
 
 
+def _never_began(job: RunPodJob, secrets: Sequence[Secret]) -> BackendError:
+    """What is said of a failure may be the request's: a single one blames nobody."""
+    said = clean(_words_of(_opened(job.error)), secrets)
+    return BackendError(
+        FailureClass.NOT_STARTED,
+        f"The job ended at the platform before it began{': ' + said if said else '.'}",
+        detail=job.status,
+        fault=Fault.SUSPECT if said else None,
+    )
+
+
 def reply_of(job: RunPodJob, task: Task, usage: Usage, secrets: Sequence[Secret] = ()) -> Reply:
     """The answer in a COMPLETED job; a handler that returned nothing answers null.
 
@@ -230,6 +286,12 @@ def _opened(error: Any) -> Any:
         return error
     value = read_if(error, dict[str, Any])
     return error if value is None else value
+
+
+def _is_a_handlers(error: Any) -> bool:
+    """Whether an error is one of those that the platform's own SDK writes, or is no text at all."""
+    opened = _opened(error)
+    return bool(opened) and (not isinstance(opened, str) or "traceback" in opened.lower())
 
 
 def _class_of(error: Any) -> FailureClass:

@@ -22,8 +22,9 @@ import msgspec
 
 from adapters.base import PROBE_S, Clock
 from adapters.errors import BackendError, FailureClass
+from adapters.http.failures import cleaned
 from adapters.http.outputs import input_of
-from adapters.polling import poll_until, unanswered
+from adapters.polling import note, poll_until, unanswered
 from adapters.remote_jobs import RemoteJobs
 from adapters.routes import OPENAI_ROUTES
 from adapters.runpod.job_api import JobApi
@@ -32,6 +33,7 @@ from adapters.runpod.jobs import (
     QUEUED,
     QueueHealth,
     RunPodJob,
+    SeenRunning,
     Submission,
     Warmth,
     added,
@@ -45,7 +47,6 @@ from adapters.types import Call, Chunk, Handle, JobState, Progress, Reply, Usage
 RUN_LIMIT = 10_000_000
 """Bytes of a body that /run takes."""
 RUNSYNC_LIMIT = 20_000_000
-_SAYS_NOTHING = frozenset((b"", b"null"))
 
 
 class QueueCalls:
@@ -56,6 +57,7 @@ class QueueCalls:
         self._clock = clock
         self._api = JobApi(settings, clock)
         self._warmth = Warmth(settings.warm_for)
+        self._running = SeenRunning()
         self._envelope = Submission(
             longest=settings.execution_timeout or math.inf,
             low_priority=settings.low_priority,
@@ -91,7 +93,7 @@ class QueueCalls:
             usage, error = self.conclude(call.id, job, started)
             usage = added(spent, usage)
         if error is not None:
-            raise BackendError(error.failure, error.message, usage=usage, detail=error.detail)
+            raise cleaned(error, usage=usage)
         return reply_of(job, call.task, usage, self._api.secrets)
 
     async def cancel(self, call_id: str) -> Usage | None:
@@ -131,10 +133,11 @@ class QueueCalls:
             job = await self._api.status(handle.job, math.inf)
         except BackendError as error:
             raise unanswered(error) from None
+        self._running.note(job)
         if not job.final:
             return JobState(
                 status="queued" if job.status == QUEUED else "running",
-                progress=job.output if bytes(job.output) not in _SAYS_NOTHING else None,
+                progress=job.output if job.has_output else None,
             )
         usage, failed = self.conclude(handle.call, job, self._submitted(handle))
         if failed is not None:
@@ -162,7 +165,9 @@ class QueueCalls:
 
     async def drain(self, job_id: str, deadline: float) -> RunPodJob:
         """What a job has put out since it was last asked."""
-        return await self._api.drain(job_id, deadline)
+        job = await self._api.drain(job_id, deadline)
+        self._running.note(job)
+        return job
 
     async def final(self, job_id: str, deadline: float, progress: Progress) -> RunPodJob:
         """The job once it has ended; meanwhile the call's progress. Raises TIMEOUT, or AMBIGUOUS
@@ -181,8 +186,9 @@ class QueueCalls:
         not know any more can still be told to stop."""
         if job.status != EXPIRED:
             self._jobs.forget(call_id)
+        ran = self._running.ended(job.id)
         usage = self._warmth.usage(job, submitted=submitted, now=self._clock.monotonic())
-        return usage, failure_of(job, usage, self._api.secrets)
+        return usage, failure_of(job, usage, self._api.secrets, seen_running=ran)
 
     async def abandon(self, call_id: str) -> Usage | None:
         """Stops a job whose output was lost: nobody can use the rest."""
@@ -211,6 +217,7 @@ class QueueCalls:
         if self._clock.monotonic() >= deadline:
             return False
         self._remember(call.id, job.id)
+        self._running.note(RunPodJob(id=job.id, status="RUNNING"))  # it has run, whatever follows
         try:
             return await self._api.retry(job.id)
         except BackendError as lost:
@@ -253,8 +260,9 @@ class QueueCalls:
         return job if job.final else None
 
     def _note(self, job: RunPodJob, progress: Progress) -> None:
-        if job.status == QUEUED:
-            progress.queued_until = self._clock.monotonic()
+        self._running.note(job)
+        if not job.final:
+            note(progress, self._clock.monotonic(), queued=job.status == QUEUED)
 
     async def _stop(self, job: RunPodJob) -> Usage | None:
         """Cancels at the platform; what the job used, where the platform says so."""

@@ -12,7 +12,7 @@ from adapters.http.opened import as_chunks
 from adapters.http.outputs import event_of
 from adapters.http.sse import DONE, EventReader, frame
 from adapters.http.stated_usage import told, with_stated
-from adapters.polling import Patience, pace
+from adapters.polling import Patience, note, pace
 from adapters.runpod.jobs import QUEUED, RunPodJob
 from adapters.types import Call, Chunk, Progress, Usage
 from adapters.whole_events import MAX_EVENT
@@ -109,8 +109,8 @@ class JobStream(ReadyChunks):
             await self._bear(error)
             return RunPodJob(id=self._job_id, status=QUEUED)
         self._patience.went_well()
-        if job.status == QUEUED:
-            self._call.progress.queued_until = self._clock.monotonic()
+        if not job.final:
+            note(self._call.progress, self._clock.monotonic(), queued=job.status == QUEUED)
         return job
 
     async def _bear(self, error: BackendError) -> None:

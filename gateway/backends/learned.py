@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from adapters.errors import FailureClass
+from adapters.errors import FailureClass, Ran
 from adapters.types import Usage
 from gateway.money.inputs import InputParts, LearnedInputs
 from gateway.policy.model import BackendCommon
@@ -24,6 +24,9 @@ _ALONE = 0.95
 """Share of a worker's seconds from which on calls count as run one by one."""
 _TOKENS_PER_S = 50.0
 """Before the first answer: what one stream of a model of some 70 billion parameters writes."""
+_BELIEVED_FOR = 2
+"""Calls in a row that were not begun, from which on a platform is not believed that it has warm
+workers: they may be no good, or another one's."""
 _ALPHA = 0.1
 """Weight of the newest observation in a moving mean."""
 
@@ -39,6 +42,7 @@ class Learned:
         "_readings",
         "_runs",
         "_tells_causes",
+        "_unbegun",
         "cold",
         "conversations",
         "depth",
@@ -53,6 +57,8 @@ class Learned:
         self.cold = ColdTime(start.p50, start.p95) if start else None
         """None of a backend that is always warm."""
         self.warm = WarmSet(_IDLE_TIMEOUT_S if idle is None else idle)
+        self._unbegun = 0
+        """Calls in a row that the platform has begun none of."""
         self._tells_causes = common.idle_paid_by == "to_cause"
         self.used: dict[str, float] | None = {} if common.idle_paid_by == "by_use" else None
         """Seconds of calls by user, since somebody has cleared it; None where nobody wants to know.
@@ -127,11 +133,14 @@ class Learned:
                 rates[model] = rate + _ALPHA * (seen - rate)
         self.observe_answer(model, seconds, tokens, body_bytes)
         if self.cold is not None:
+            self._unbegun = 0
             start_s = (usage.cold_s or 0.0) - (usage.load_s or 0.0)
             self.observe_start(start_s, now, expected=expected_cold)
 
     def observe_failure(self, failure: FailureClass, seconds: float, now: float) -> None:
         """A call failed so many seconds after it was sent."""
+        if failure.ran is Ran.YES:
+            self._unbegun = 0
         if failure is FailureClass.UNREACHABLE:
             self.warm.clear(now)
         elif failure is FailureClass.NOT_STARTED:
@@ -189,9 +198,15 @@ class Learned:
     def _observe_no_start(self, seconds: float, now: float) -> None:
         """It was given up before any worker had begun it: none was warm, and a start takes longer
         than that."""
+        self._unbegun += 1
         self.warm.clear(now)
         if self.cold is not None and seconds > self.cold.p95:
             self.cold.observe(seconds)
+
+    @property
+    def begins(self) -> bool:
+        """It may be believed where it says that it has workers: calls have begun there of late."""
+        return self._unbegun < _BELIEVED_FOR
 
     def observe_warm(self, workers: int, now: float, *, idle: bool) -> None:
         """The backend says how many of its workers are warm; ``idle``: no call is there. Its word

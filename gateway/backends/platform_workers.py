@@ -79,6 +79,7 @@ class PlatformWorkers:
 
     def hear(self, up: int, now: float, *, idle: bool) -> None:
         """The platform says how many are up; ``idle``: it has no call of ours."""
+        up = up if self._learned.begins else 0
         self.held.hear(up)
         self._learned.observe_warm(up, now, idle=idle)
 

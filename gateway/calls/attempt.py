@@ -136,9 +136,10 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def understood(self, failure: BackendError, now: float) -> BackendError:
         """A call that was given up, or cancelled by the platform, while it waited in the platform's
-        own queue was not begun."""
-        since = self.call.progress.queued_until
-        waited = since >= self.asked_at and now - since <= QUEUED_WITHIN_S
+        own queue was not begun, unless it was seen to run before: a worker may have lost it."""
+        progress, asked_at = self.call.progress, self.asked_at
+        since = progress.queued_until
+        waited = since >= asked_at > progress.runs_at and now - since <= QUEUED_WITHIN_S
         ran = failure.usage is not None and bool(failure.usage.exec_s or failure.usage.gpu_s)
         if failure.failure not in _WHILE_IT_WAITS or ran or not waited:
             return failure
@@ -257,6 +258,8 @@ class Attempt(msgspec.Struct, frozen=True):
             return None
         if failure.usage is not None and self._is_paid(failure.usage, failure.ran):
             used = credible(failure.usage)
+            if self._lacks_times(used) and failure.ran is not Ran.NO:
+                return self._seen_until(now, used)
             return self._with_share(self._counted(used) if self.progress.events else used)
         if failure.ran is Ran.NO:
             return None
@@ -281,6 +284,11 @@ class Attempt(msgspec.Struct, frozen=True):
     def _is_timed(self) -> bool:
         price = self.price
         return price is None or price.reserved or price.per_second is not None
+
+    def _lacks_times(self, used: Usage) -> bool:
+        """Seconds are paid for, and nobody said how many there were."""
+        untold = used.exec_s is used.gpu_s is used.cost_nano is None
+        return untold and self._is_timed
 
     def _is_paid(self, used: Usage, ran: Ran) -> bool:
         """Whether a failed call's usage holds what the price is of: our own clock's seconds are

@@ -26,7 +26,7 @@ import msgspec
 
 from adapters.base import Backend, LongRunning
 from adapters.errors import BackendError, FailureClass, Ran
-from adapters.polling import LONGEST_PAUSE, pace
+from adapters.polling import LONGEST_PAUSE, note, pace
 from adapters.types import Handle, Reply, Usage
 from adapters.types import JobState as AtPlatform
 from gateway.calls.attempt import UNUSED, Attempt
@@ -353,8 +353,8 @@ class JobRun:
             await self._clock.sleep(min(wait_s, attempt.call.deadline - now))
 
     async def _seen(self, attempt: Attempt, found: AtPlatform) -> None:
+        note(attempt.call.progress, self._clock.monotonic(), queued=found.status == "queued")
         if found.status == "queued":
-            attempt.call.progress.queued_until = self._clock.monotonic()
             return
         with contextlib.suppress(StorageUnavailable):  # the next question says it again
             if self._state != "running":

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from gateway.policy.model import Policy
 from gateway.policy.sections.server import TlsFiles, TlsNames
-from gateway.policy.sections.telemetry import MetricsListener
 from gateway.policy.syntax.problems import (
     Mark,
     Problem,
     place_of,
     problem_at,
 )
+from gateway.preflight.claims import addresses_of
 from gateway.tls.context import check_readable, server_context
 from gateway.tls.files import TlsError, TlsMaterial, current
 from gateway.tls.hosts import hosts_of
@@ -27,15 +27,6 @@ Found = Iterator[tuple[str, str]]
 
 _UNPRIVILEGED = 1024
 """The first port that everybody may listen on."""
-
-
-def addresses_of(policy: Policy) -> dict[str, tuple[str, int]]:
-    """Key path -> (host, port), of all that the gateway listens at."""
-    server = policy.server
-    addresses = {"server.listen": server.listen}
-    if isinstance(server.metrics, MetricsListener):
-        addresses["server.metrics.listen"] = server.metrics.listen
-    return addresses
 
 
 def listener_faults(policy: Policy) -> Found:

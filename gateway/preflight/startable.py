@@ -31,6 +31,7 @@ from gateway.policy.syntax.problems import (
     problem_at,
     redacted,
 )
+from gateway.preflight.claims import KEYS_FILE, claim_faults
 from gateway.preflight.listening import certificate_faults, listener_faults
 from gateway.store_urls import Database, LedgerFile, ServerGroup
 
@@ -66,13 +67,13 @@ def check_startable(
     leaves this machine's files, secrets and packages out, for a machine that only checks;
     ``installed`` says whether a package is here.
     """
-    found = [*_backends(policy, make, known, files=files)]
+    found = [*_backends(policy, make, known, files=files), *claim_faults(policy, files=files)]
     if files:
         found += unfit_secrets(policy.webhooks)
     if known is None and files:
         found += [
             *_data(policy),
-            *_archive(policy),
+            *_folders(policy),
             *_drivers(policy, installed or _is_installed),
             *_authorities(policy),
         ]
@@ -137,7 +138,7 @@ def _secrets(specs: Iterable[BackendSpec]) -> Iterator[str]:
 
 def keys_file(policy: Policy) -> Path:
     """Where keys are kept, unless the policy or its ledger says otherwise."""
-    return Path(policy.server.data) / "keys.db"
+    return Path(policy.server.data) / KEYS_FILE
 
 
 def _data(policy: Policy) -> Found:
@@ -174,12 +175,16 @@ def _drivers(policy: Policy, installed: Callable[[str], bool]) -> Found:
         yield "server.console.oidc", why
 
 
-def _archive(policy: Policy) -> Found:
-    keep = policy.store.keep
-    if keep is not None and keep.archive is not None:
-        fault = _fault_of(_folder_fault, Path(keep.archive))
+def _folders(policy: Policy) -> Found:
+    """Those of callers' files and of old rows."""
+    keep, files = policy.store.keep, policy.store.files
+    for path, place in (
+        ("store.keep.archive", None if keep is None else keep.archive),
+        ("store.files", files if isinstance(files, Path) else None),
+    ):
+        fault = None if place is None else _fault_of(_folder_fault, Path(place))
         if fault is not None:
-            yield "store.keep.archive", fault
+            yield path, fault
 
 
 def _authorities(policy: Policy) -> Found:
@@ -194,10 +199,8 @@ def _authorities(policy: Policy) -> Found:
 
 
 def _clash(folder: Path, ledger: Path) -> str | None:
-    """What of the gateway's own is already where the ledger would be."""
+    """Whether the data folder is where the ledger would be."""
     data, file = Path(os.path.realpath(folder)), Path(os.path.realpath(ledger))
-    if file == data / "keys.db":
-        return f"{ledger} is the gateway's own file of keys: give the ledger another one"
     if file == data or file in data.parents:
         return f"{ledger} is a folder, that of server.data: give a file, such as {folder}/ledger.db"
     return None

@@ -86,7 +86,10 @@ async def test_a_poll_says_how_the_job_stands_and_at_its_end_what_it_answered(
 
 @pytest.mark.parametrize(
     ("platform", "end"),
-    [(runpod, job("FAILED", error="boo")), (replicate, prediction("failed", error="boo"))],
+    [
+        (runpod, job("FAILED", error="boo", executionTime=5)),
+        (replicate, prediction("failed", error="boo")),
+    ],
 )
 async def test_a_job_that_failed_raises_why(
     clock: FakeClock, platform: Platform, end: bytes

@@ -19,7 +19,7 @@ from adapters.http.failures import (
     message_of,
     refusal,
 )
-from adapters.http.retry_after import retry_after
+from adapters.http.response import retry_after
 from adapters.settings import Secret
 
 F = FailureClass

@@ -321,3 +321,24 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], wrong: 
     }
     with pytest.raises(ValueError, match=wrong):
         ModalSettings(**given)
+
+
+@pytest.mark.parametrize(
+    ("stats", "waits"),
+    [
+        ({"backlog": 1, "num_total_tasks": 0}, True),
+        ({"backlog": 1, "num_total_tasks": 1}, False),
+        ({"backlog": 0, "num_total_tasks": 0}, False),
+    ],
+)
+async def test_a_call_whose_time_is_up_waits_where_no_container_can_have_had_it(
+    stats: dict[str, int], waits: bool, platform: ModalPlatform
+) -> None:
+    platform.stats = stats
+    backend = backend_for(platform, timeout=0.3)
+    asked = call('{"sleep": 30}')
+    error = await failing(backend, asked)
+    assert error.failure is FailureClass.TIMEOUT
+    assert (asked.progress.queued_until > 0) is waits
+    await backend.cancel(asked.id)
+    await backend.aclose()

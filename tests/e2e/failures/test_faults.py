@@ -85,6 +85,8 @@ class Scene:
         """``says`` is in every good answer."""
         self.gateway = gateway
         self.faulty = faulty
+        self.last = ""
+        """The id of the last call that has ended."""
         self._says = says
         self._calls = 0
 
@@ -111,7 +113,8 @@ class Scene:
         return await self._booked(state, 200, "", "")
 
     async def _booked(self, state: Any, status: int, code: str, again: str) -> Told:
-        booked = await self.gateway.rows(state.call.id)
+        self.last = state.call.id
+        booked = await self.gateway.rows(self.last)
         cost = sum(row.cost_nano for row in booked)
         if code == "no_backend" and not booked:
             return Told(False, status, code, again, cost, "", "")

@@ -26,10 +26,16 @@ from tests.e2e.servers.runpod_plane import RunpodPlane
 from tests.gateway.assembled import with_own_kinds
 
 OF_A_JOB: tuple[Trouble, ...] = (
-    "submit_no_id", "cancelled_early", "cancelled_late", "cancel_fails", "polls_fail", "polls_cut",
+    "submit_no_id", "paused_in_words", "cancelled_early", "cancelled_at_once", "fails_early",
+    "cancelled_late", "cancel_fails", "polls_fail", "polls_cut",
     "forgotten",
 )  # fmt: skip
 """What cannot befall a call that is held to its end and has no name."""
+NEVER_BEGUN: tuple[Trouble, ...] = ("cancelled_early", "cancelled_at_once", "fails_early")
+OF_A_PLATFORM: tuple[Trouble, ...] = (
+    "paused", "paused_in_words", "no_endpoint", "no_credit", "no_credit_in_words",
+)  # fmt: skip
+"""What does not befall a container of one's own."""
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +74,7 @@ PLATFORMS: dict[str, Platform] = {
         plane=BasetenPlane,
         backend='kind: baseten, model: m1, KEY, webhook: "https://hook.test/", base_url: "{plane}",'
         ' management_url: "{plane}/v1", poll_every: 100ms',
-        spared=("cancelled_late",),
+        spared=("cancelled_late", "fails_early"),
         task="infer",
         says=b"",
         stops=False,
@@ -76,7 +82,7 @@ PLATFORMS: dict[str, Platform] = {
     "potassium": Platform(
         plane=PotassiumPlane,
         backend='kind: potassium, background: true, base_url: "{plane}", poll_every: 100ms',
-        spared=("submit_no_id", "stuck", "cancelled_early", "too_late"),
+        spared=(*OF_A_PLATFORM, "submit_no_id", "stuck", *NEVER_BEGUN, "too_late"),
         task="infer",
     ),
     "huggingface": Platform(
@@ -89,7 +95,10 @@ PLATFORMS: dict[str, Platform] = {
     "cog": Platform(
         plane=CogPlane,
         backend='kind: cog, openai: true, base_url: "{plane}"',
-        spared=tuple(one for one in OF_A_JOB if one not in ("cancelled_late", "cancel_fails")),
+        spared=(
+            *OF_A_PLATFORM,
+            *(one for one in OF_A_JOB if one not in ("cancelled_late", "cancel_fails")),
+        ),
         states_times=True,
     ),
     "modal": Platform(
@@ -97,8 +106,9 @@ PLATFORMS: dict[str, Platform] = {
         backend='kind: modal, openai: true, url: "{plane}"',
         spared=(
             "submit_no_id",
+            "paused_in_words",
             "stuck",
-            "cancelled_early",
+            *NEVER_BEGUN,
             "cancelled_late",
             "too_late",
             "cancel_fails",
@@ -128,7 +138,7 @@ plans:
   default: {{spend: 500 USD/month}}
 """
 TROUBLES: tuple[Trouble, ...] = get_args(Trouble)
-NOT_RUN = ("submit_429", "submit_401", "stuck", "cancelled_early", "too_late")
+NOT_RUN = ("submit_429", "submit_401", "stuck", *NEVER_BEGUN, *OF_A_PLATFORM, "too_late")
 """What the platform itself says was not run."""
 CALLS = 12 if LONG else 3
 SLACK_S = 0.5

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, ClassVar
 
-from tests.e2e.servers.job_plane import NEVER_S, JobPlane, State
+from tests.e2e.servers.job_plane import NEVER_S, JobPlane, Refusals, State
 from tests.programs.faults.speech import Asked, answer
 
 _STATUS: dict[State, str] = {
@@ -27,6 +27,11 @@ _ACTIVE = {"current_deployment": {"status": "ACTIVE", "active_replica_count": 1}
 
 class BasetenPlane(JobPlane):
     """``/environments/production/async_predict`` and what belongs to it."""
+
+    refuses: ClassVar[Refusals] = {
+        "paused": (400, {"error": "The deployment is inactive"}),
+        "paused_in_words": (200, {"error": "The deployment is inactive"}),
+    }
 
     async def answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         parts = asked.path.strip("/").split("/")

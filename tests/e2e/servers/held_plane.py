@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.e2e.servers.faulty import EVENTS, WHOLE, well
-from tests.e2e.servers.job_plane import NEVER_S, JobPlane
+from tests.e2e.servers.job_plane import NEVER_S, JobPlane, Refusals
 from tests.programs.faults.speech import STREAM_HEAD, Asked, answer, chunk, error, event
 
 _NO_ROOM = "The endpoint's queue is full"
@@ -22,6 +22,8 @@ class HuggingFacePlane(JobPlane):
 
     Source: https://huggingface.co/docs/inference-endpoints/guides/autoscaling
     """
+
+    refuses: ClassVar[Refusals] = {"paused": (400, {"error": "Bad Request: Invalid state"})}
 
     async def answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         if asked.path.startswith("/v2/"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from gateway.clock import FakeClock
 from tests.e2e.servers.faulty import FaultyServer
@@ -17,8 +17,15 @@ Trouble = Literal[
     "submit_reset",
     "submit_web_page",
     "submit_no_id",
+    "paused",
+    "paused_in_words",
+    "no_endpoint",
+    "no_credit",
+    "no_credit_in_words",
     "stuck",
     "cancelled_early",
+    "cancelled_at_once",
+    "fails_early",
     "too_late",
     "cancelled_late",
     "job_fails",
@@ -29,6 +36,7 @@ Trouble = Literal[
     "polls_cut",
     "forgotten",
 ]
+Refusals = dict[Trouble | None, tuple[int, Any]]
 State = Literal["waits", "runs", "done", "failed", "timed_out", "cancelled", "expired"]
 RUN_S = 1.0
 NEVER_S = 1e9
@@ -42,7 +50,19 @@ _ENDLESS = ("never_ends", "cancel_fails", "polls_fail", "polls_cut", "forgotten"
 _NEVER_BEGAN: dict[Trouble | None, State] = {
     "stuck": "waits",
     "cancelled_early": "cancelled",
+    "cancelled_at_once": "cancelled",
+    "fails_early": "failed",
     "too_late": "expired",
+}
+_REFUSES: Refusals = {
+    "submit_500": (500, {"error": "no"}),
+    "submit_429": (429, {"error": "no"}),
+    "submit_401": (401, {"error": "no"}),
+    "paused": (400, {"error": "This endpoint is paused"}),
+    "paused_in_words": (200, {"error": "endpoint paused"}),
+    "no_endpoint": (404, {"error": "endpoint not found"}),
+    "no_credit": (402, {"error": "payment required"}),
+    "no_credit_in_words": (403, {"error": "Insufficient balance to run this endpoint"}),
 }
 
 
@@ -81,9 +101,14 @@ class Job:
 class JobPlane(FaultyServer):
     """``async with RunpodPlane(clock) as plane: ... plane.trouble = "stuck"``."""
 
+    refuses: ClassVar[Refusals] = {}
+    """What it refuses a call with in its own words."""
+
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
         self.trouble: Trouble | None = None
+        self.tells_times = True
+        """Of a job that has ended."""
         self.waits_s = 0.0
         """How long a job waits before it runs."""
         self.jobs: dict[str, Job] = {}
@@ -120,8 +145,9 @@ class JobPlane(FaultyServer):
         """Takes a job, by the caller's ``id`` where there is one, and answers for it where it is in
         trouble; else its id."""
         self.calls += 1
-        if self.trouble in ("submit_500", "submit_429", "submit_401"):
-            writer.write(answer(int(self.trouble[-3:]), {"error": "no"}))
+        refusal = {**_REFUSES, **self.refuses}.get(self.trouble)
+        if refusal is not None:
+            writer.write(answer(*refusal))
         elif self.trouble == "submit_web_page":
             writer.write(answer(200, b"<html>maintenance</html>", kind="text/html"))
         elif self.trouble == "submit_no_id":

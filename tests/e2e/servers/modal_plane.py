@@ -7,10 +7,10 @@ Source: https://modal.com/docs/guide/webhook-timeouts
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.e2e.servers.faulty import well
-from tests.e2e.servers.job_plane import JobPlane
+from tests.e2e.servers.job_plane import JobPlane, Refusals
 from tests.programs.faults.speech import Asked, answer, error
 
 HELD_S = 0.6
@@ -20,6 +20,12 @@ _CALL = "__modal_function_call_id"
 
 class ModalPlane(JobPlane):
     """A web endpoint. A call that nobody waits for runs on to its function's own time limit."""
+
+    refuses: ClassVar[Refusals] = {
+        "paused": (404, b"modal-http: app for invoked web endpoint is stopped"),
+        "no_endpoint": (404, b"modal-http: invalid function call"),
+        "no_credit_in_words": (429, b"modal-http: workspace billing cycle spend limit reached"),
+    }
 
     async def answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         path, _, id = asked.path.partition(f"?{_CALL}=")

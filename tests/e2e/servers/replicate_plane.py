@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.e2e.servers.faulty import EVENTS, WHOLE
-from tests.e2e.servers.job_plane import NEVER_S, JobPlane, State
+from tests.e2e.servers.job_plane import NEVER_S, JobPlane, Refusals, State
 from tests.programs.faults.speech import STREAM_HEAD, Asked, answer
 
 _STATUS: dict[State, str] = {
@@ -31,6 +31,11 @@ _OUTPUT = [b"data: " + json.dumps(event).encode() + b"\n\n" for event in EVENTS]
 
 class ReplicatePlane(JobPlane):
     """``/v1/deployments/OWNER/NAME/predictions`` and what belongs to it."""
+
+    refuses: ClassVar[Refusals] = {
+        "paused": (422, {"detail": "The deployment is disabled", "status": 422}),
+        "paused_in_words": (200, {"detail": "The deployment is disabled"}),
+    }
 
     async def answer(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         parts = asked.path.strip("/").split("/")

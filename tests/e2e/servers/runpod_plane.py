@@ -31,7 +31,9 @@ class RunpodPlane(JobPlane):
         elif route in ("run", "runsync"):
             id = await self.submit(writer)
             if id is not None:
-                writer.write(answer(200, {"id": id, "status": "IN_QUEUE"}))
+                at_once = self.trouble in ("cancelled_at_once", "fails_early")
+                said = self.said(id) if at_once else {"id": id, "status": "IN_QUEUE"}
+                writer.write(answer(200, said))
         elif route == "cancel":
             self.cancel(rest[0], writer)
         elif route == "stream":
@@ -44,9 +46,9 @@ class RunpodPlane(JobPlane):
         """A poll's answer."""
         state, ran = self.state(id), self.jobs[id].ran_s(self.clock.monotonic())
         job: dict[str, Any] = {"id": id, "status": _STATUS[state], "delayTime": 0}
-        if state not in ("waits", "runs") and ran:
+        if state not in ("waits", "runs") and ran and self.tells_times:
             job["executionTime"] = round(ran * 1000)
-        if state == "failed":
+        if state == "failed" and ran:
             job["error"] = "boom"
         if state == "done":
             job["output"] = [WHOLE]
