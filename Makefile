@@ -117,7 +117,7 @@ batches: $(TESTING) ## a batch of 20,000 lines whose gateways are killed five ti
 	@SPILLGATE_SOAK=long $(BIN)/pytest tests/e2e/endurance/test_batches.py $(ARGS)
 
 policies: $(TESTING) ## 4,000 policies with a mistake in each: refused with a place, or served; SPILLGATE_FIRST=N takes others
-	@SPILLGATE_SOAK=long $(BIN)/pytest tests/gateway/test_hostile_policies.py $(ARGS)
+	@SPILLGATE_SOAK=long $(BIN)/pytest tests/gateway/preflight/test_hostile_policies.py $(ARGS)
 
 streams: $(TESTING) ## 1,000 streams at once over a backend that is killed ten times
 	@SPILLGATE_SOAK=long $(BIN)/pytest tests/e2e/endurance/test_cut_streams.py $(ARGS)

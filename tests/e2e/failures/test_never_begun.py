@@ -15,14 +15,12 @@ from gateway.clock import FakeClock
 from gateway.money.call_reports import call_json
 from gateway.routing.health import LONGEST_S
 from tests.e2e.failures.test_faults import STEP_S, WELL_COSTS, Scene
-from tests.e2e.failures.test_job_queues import NOT_RUN, PLATFORMS, Platform, scene
+from tests.e2e.failures.test_job_queues import PLATFORMS, Platform, scene
 from tests.e2e.failures.test_matrix import BOB, pass_by
 from tests.e2e.servers.job_plane import Trouble
 
 F = FailureClass
 MEANS: dict[Trouble, FailureClass] = {
-    "submit_429": F.OVERLOADED,
-    "submit_401": F.CREDENTIAL,
     "paused": F.GONE,
     "paused_in_words": F.GONE,
     "no_endpoint": F.GONE,
@@ -42,15 +40,17 @@ SAYS_OTHERWISE: dict[tuple[str, Trouble], FailureClass] = {
     ("cog", "too_late"): F.OVERLOADED,
 }
 """Platforms that hold a call have no jobs that end."""
-ONE_CALLER_SHUTS_IT = (F.NOT_STARTED, F.LOADING, F.CREDENTIAL)
+ONE_CALLER_SHUTS_IT = (F.NOT_STARTED, F.LOADING)
 """What no request can have caused, whatever its status; else a second caller must meet it too."""
+STREAMED = ("runpod", "replicate")
+"""The others stream what they hold, and refuse it alike."""
 WITH_JOBS = ("runpod", "replicate", "baseten")
 CELLS = [
     pytest.param(name, trouble, stream, id=f"{name}-{trouble}-{'stream' if stream else 'whole'}")
     for name, platform in PLATFORMS.items()
-    for trouble in NOT_RUN
+    for trouble in MEANS
     if trouble not in platform.spared
-    for stream in ((False, True) if platform.task == "chat" else (False,))
+    for stream in ((False, True) if name in STREAMED else (False,))
 ]
 
 
@@ -98,7 +98,7 @@ async def _rests_for_whom_it_concerns(stage: Scene, kind: FailureClass) -> None:
 JOBS = [
     pytest.param(PLATFORMS[name], means(name, trouble), trouble, id=f"{name}-{trouble}")
     for name in WITH_JOBS
-    for trouble in NOT_RUN
+    for trouble in MEANS
     if trouble not in (*PLATFORMS[name].spared, "stuck")
 ]
 """One that is stuck has no end of its own: its time is up."""

@@ -32,7 +32,7 @@ from gateway.preflight.listening import PortTaken, certificate_warnings, check_p
 from gateway.preflight.startable import check_startable
 from tests.e2e.servers.faulty import FaultyServer
 from tests.gateway.assembled import with_any_keys
-from tests.gateway.policy.hostile import base, mistaken, written
+from tests.gateway.preflight.hostile import base, mistaken, written
 
 FIRST = int(os.environ.get("SPILLGATE_FIRST", "0"))
 """For other samples than these."""
