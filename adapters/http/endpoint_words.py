@@ -17,39 +17,40 @@ from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.http.failures import OUR_MATTER, clean, words_in
 from adapters.settings import Secret
 
-_PLACE = (
-    r"(?:endpoint|deployment|model|app|application|function|workspace|organi[sz]ation|account|team"
-    r"|project|template)"
-)
+_PLACE = r"(?:endpoint|deployment|model|workspace|organi[sz]ation|account|project)"
+_NAMED = r"""(?:\s+(?:'[^']+'|"[^"]+"|[\w./:-]*[\d/_-][\w./:-]*))?"""
+"""Of an endpoint: in quotes, or no word of a language."""
+_IS = r"(?:\s+(?:is|was|are|has|have|been|currently|now|temporarily))*\s+"
 _SHUT = (
-    r"(?:paused|disabled|stopped|suspended|deactivated|inactive|archived|deleted|removed|retired"
-    r"|terminated|locked|not active|unavailable|no longer (?:exists|available|deployed))"
+    r"(?:paused|disabled|stopped|suspended|deactivated|inactive|archived|deleted|retired"
+    r"|not active|no longer (?:exists|available|deployed))"
 )
-_IS_NOT_THERE = r"(?:not found|(?:does not|doesn't) exist|not deployed|unknown)"
+_IS_NOT_THERE = r"(?:not found|(?:does not|doesn't) exist|not deployed)"
 _MONEY = re.compile(
     r"insufficient (?:funds|balance|credits?|quota)|not enough (?:credits?|funds|balance|money)"
-    r"|(?:out of|no|zero) (?:remaining |free )?credits?\b"
+    r"|(?:out of|no (?:more|remaining|free)|zero) credits?\b"
     r"|(?:spend|billing|spending) (?:[a-z]+ )?limit"
-    r"|payment (?:is )?required|payment method|balance is (?:too low|negative|zero)"
+    r"|payment (?:is )?required|add a payment method|balance is (?:too low|negative|zero)"
     r"|quota (?:was |is |has been )?(?:exceeded|reached)",
     re.I,
 )
+_WORKER = r"(?:workers?|replicas?|runners?|containers?|gpus?)"
 _NO_WORKER = re.compile(
-    r"\bno (?:available |healthy |free )?(?:workers?|replicas?|runners?|containers?|gpus?)\b"
-    r"|\bno capacity\b"
+    rf"\bno (?:available|healthy|free|idle|ready) {_WORKER}\b"
+    rf"|\bno {_WORKER} (?:is |are )?(?:available|found|ready|free)\b|\bno capacity\b"
     r"|workers? (?:are |is )?throttled|(?:max|maximum) workers? (?:is |are )?(?:set to )?0\b"
     r"|(?:workers?[._ ]?max|max[._ ]?workers?) (?:is |are )?0\b|queue is full",
     re.I,
 )
 _CLOSED = re.compile(
-    rf"\b{_PLACE}s?\b[^.;\n]{{0,60}}?\b(?:{_SHUT}|{_IS_NOT_THERE})\b"
-    rf"|\b{_SHUT} {_PLACE}\b|\bno such {_PLACE}\b|\bunknown {_PLACE}\b"
+    rf"\b{_PLACE}{_NAMED}{_IS}(?:{_SHUT}|{_IS_NOT_THERE})\b"
+    rf"|\b{_SHUT} {_PLACE}\b|\b(?:no such|unknown) {_PLACE}\b"
     r"|^(?:bad request: )?invalid state$",
     re.I,
 )
 _LOADING = re.compile(
-    rf"\b{_PLACE}\b[^.;\n]{{0,60}}?\b(?:not (?:yet )?ready|(?:still |is )(?:building|deploying"
-    r"|loading|starting|booting|waking up))\b",
+    rf"\b{_PLACE}{_NAMED}{_IS}(?:not (?:yet )?ready|(?:still )?(?:building|deploying|loading"
+    r"|starting|booting|waking up))\b",
     re.I,
 )
 _UNDER_ANY = frozenset(

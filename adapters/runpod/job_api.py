@@ -57,7 +57,8 @@ class JobApi(Api):
         the job runs and has no name. Words in the place of a job mean that there is none."""
         body = self.checked(response).body
         answer = read_if(body, dict[str, Any]) or {}
-        if not answer.get("status") and (refused := no_job(answer, self.secrets)):
+        named = answer.get("status") or answer.get("id")
+        if not named and (refused := no_job(answer, self.secrets)):
             raise refused
         job = decode_job(body)
         if not job.final and not job.id:

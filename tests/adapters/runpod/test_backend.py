@@ -119,6 +119,7 @@ async def test_polls_become_rarer_as_a_job_grows_old(clock: FakeClock) -> None:
         (answer({"error": "Insufficient balance"}), FailureClass.QUOTA),
         (answer({"message": "no workers available"}), FailureClass.OVERLOADED),
         (answer({"detail": "something else"}), FailureClass.FAILED),
+        (answer({"id": "j1", "error": "endpoint paused"}), FailureClass.MALFORMED),
         (answer({"error": "this endpoint is disabled"}, 400), FailureClass.GONE),
         (answer({"error": "workspace is out of credits"}, 500), FailureClass.QUOTA),
     ],
