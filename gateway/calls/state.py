@@ -382,10 +382,11 @@ class CallState(msgspec.Struct, eq=False):
 
     def end(self, row: LedgerRow) -> Ending:
         """The call is over."""
-        charged, cost_nano = tuple(self.charged), row.cost_nano
-        if charged:
-            cost_nano += sum(one.cost_nano for one in charged)
-        ending = self.ending = Ending(row, charged, self.starts, cost_nano)
+        if not self.charged:
+            ending = self.ending = Ending(row, (), self.starts, row.cost_nano)
+            return ending
+        cost_nano = row.cost_nano + sum(one.cost_nano for one in self.charged)
+        ending = self.ending = Ending(row, tuple(self.charged), self.starts, cost_nano)
         return ending
 
     def stop(self, cause: StopCause) -> None:
