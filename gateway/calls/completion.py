@@ -384,17 +384,10 @@ class Completion:
         if row.cold_us:
             pair.cold.value += 1
         if state.charged:
-            self._count_charged(ending)
+            ending.count_attempts(self._metrics)
         if state.answered_s and not row.stream:
             overhead_s = elapsed - state.answered_s - state.waited_s
             self._metrics.overhead.observe(overhead_s if overhead_s > 0.0 else 0.0)
-
-    def _count_charged(self, ending: Ending) -> None:
-        """What backends that failed the call, or were slower, cost all the same."""
-        for row in ending.attempts:
-            pair = self._metrics.pairs[row.model, row.backend]
-            pair.cost.value += row.cost_nano / 1e9
-            pair.gpu.value += row.gpu_us / MICRO
 
     def _count_hold(self, state: CallState, ending: Ending, pair: CallMetrics) -> None:
         row, cost_nano = ending.row, ending.cost_nano

@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from gateway.metrics import Metrics
 from gateway.storage.base import LedgerRow, Outcome
+from gateway.types import MICRO
 
 StopCause = Literal[
     "", "disconnected", "budget", "store", "timeout", "key", "fault", "canceled", "handed_over"
@@ -36,6 +38,13 @@ class Ending(msgspec.Struct, frozen=True):
     """Of cold starts that are nobody's to pay."""
     cost_nano: int
     """Nano-dollars of all attempts together."""
+
+    def count_attempts(self, metrics: Metrics) -> None:
+        """What backends that failed the call, or were slower, cost all the same."""
+        for row in self.attempts:
+            pair = metrics.pairs[row.model, row.backend]
+            pair.cost.value += row.cost_nano / 1e9
+            pair.gpu.value += row.gpu_us / MICRO
 
     def rows(self) -> tuple[LedgerRow, ...]:
         """The call's own first."""
