@@ -5,7 +5,8 @@ what its connections share. ``protocol`` is one connection,
 ``request_cycle`` a request and its answer; ``head`` and ``flow_control`` are parts of them,
 ``upgrades`` is how such a connection is given to another protocol,
 ``cut_answers`` what tells an answer that is cut from one that ends with its connection.
-``errors`` is the one shape of a refusal, ``content_codings`` what reads a compressed body.
+``errors`` is the one shape of a refusal, ``unreadable`` are those of requests that cannot be read,
+``content_codings`` what reads a compressed body.
 ``client_limits`` are the bounds of every wait on a client: ``client_timer`` keeps a connection
 within them, and ``strangers`` are those whose clients have shown no key; ``accepting`` takes
 them while there is room.

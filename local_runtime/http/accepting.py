@@ -176,6 +176,14 @@ class _Handshake:
         """As ``close_idle``: there is no word for a client before TLS is agreed upon."""
         self.close_idle()
 
+    def is_untaken(self) -> bool:
+        """Nothing was said yet."""
+        return False
+
+    def give_up(self) -> None:
+        """As ``close_idle``."""
+        self.close_idle()
+
     def close_idle(self) -> None:
         """The loop, which has the socket, sees its end."""
         with contextlib.suppress(OSError):

@@ -44,6 +44,10 @@ class Awaited(Protocol):
         """Nothing comes."""
         ...
 
+    def hear_end(self) -> None:
+        """Finds out whether a client that is not read sends no more."""
+        ...
+
     def probe(self) -> None:
         """Finds out whether a client that sends no more still reads."""
         ...
@@ -58,12 +62,13 @@ class ClientTimer:
         "_limits",
         "_loop",
         "_not_read_before_s",
-        "_part_since",
         "_probe_s",
         "_timer",
         "_untaken",
-        "_untaken_since",
+        "part_at",
+        "part_since",
         "quiet_since",
+        "untaken_since",
     )
 
     def __init__(
@@ -74,12 +79,14 @@ class ClientTimer:
         self._loop = loop
         self.quiet_since = loop.time()
         """When the last answer was given, or a head or body was whole."""
-        self._part_since: float | None = None
+        self.part_since: float | None = None
         """Since when a head or a body is there in part."""
+        self.part_at = self.quiet_since
+        """When something came of it."""
         self._bytes = 0
         """Of that body."""
         self._not_read_before_s = 0.0
-        self._untaken_since: float | None = None
+        self.untaken_since: float | None = None
         """Since when so many bytes wait for the client to take them."""
         self._untaken = 0
         self._probe_s = _PROBE_FIRST_S
@@ -108,16 +115,17 @@ class ClientTimer:
 
     def received_part(self, size: int) -> None:
         """So many bytes came, and a head or a body is not whole."""
-        if self._part_since is None:
-            self._part_since = self._loop.time()
+        self.part_at = self._loop.time()
+        if self.part_since is None:
+            self.part_since = self.part_at
             self._bytes = 0
             self._not_read_before_s = self._connection.flow.not_read_s()
         self._bytes += size
 
     def received_whole(self) -> None:
         """A head, or a body, is whole."""
-        if self._part_since is not None:
-            self._part_since = None
+        if self.part_since is not None:
+            self.part_since = None
             self.quiet_since = self._loop.time()
 
     def sent_last(self) -> None:
@@ -132,7 +140,7 @@ class ClientTimer:
 
     def can_write(self) -> None:
         """It took it."""
-        self._untaken_since = None
+        self.untaken_since = None
 
     # --- the timer -------------------------------------------------------------------------------
 
@@ -142,17 +150,19 @@ class ClientTimer:
 
     def _on_timer(self) -> None:
         now, connection = self._loop.time(), self._connection
-        if self._is_stalled(now):
+        if self.is_stalled(now, self._limits.write_s):
             reset_at_close(connection.transport, True)
             connection.transport.abort()
         elif connection.transport.is_closing():
             self._watch(now)
         elif connection.is_half_closed:
             self._probe(now)
-        elif self._part_since is not None:
-            self._look_at_part(now, self._part_since)
+        elif self.part_since is not None:
+            self._look_at_part(now, self.part_since)
+            connection.hear_end()
         elif connection.is_answering():
             self._watch(now)
+            connection.hear_end()
         else:
             self._look_at_idle(now)
 
@@ -168,13 +178,13 @@ class ClientTimer:
         connection, limits = self._connection, self._limits
         if connection.is_in_head():
             if connection.is_answering():  # the next request has its time once it has its turn
-                self._part_since = since = now
+                self.part_since = since = now
             due = since + limits.head_s
         elif connection.is_owed_body():
             not_read_s = connection.flow.not_read_s() - self._not_read_before_s
             due = since + limits.body_s + self._bytes / limits.rate + not_read_s
         else:  # it waits for leave to send it
-            self._part_since = now
+            self.part_since = now
             due = now + limits.body_s
         if due <= now:
             connection.give_up_reading()
@@ -189,27 +199,27 @@ class ClientTimer:
     # --- what the client has to take -------------------------------------------------------------
 
     def _measure(self, now: float) -> None:
-        self._untaken_since = now
+        self.untaken_since = now
         self._untaken = self._connection.transport.get_write_buffer_size()
 
-    def _is_stalled(self, now: float) -> bool:
-        """Whether the client has had ``write_s`` and taken next to nothing. Only a buffer that
+    def is_stalled(self, now: float, within_s: float) -> bool:
+        """Whether the client has had so long and taken next to nothing. Only a buffer that
         nobody adds to says so."""
         connection, limits = self._connection, self._limits
         transport = connection.transport
         fills = connection.is_answering() and not connection.flow.write_paused
         if fills and not transport.is_closing():
-            self._untaken_since = None
+            self.untaken_since = None
             return False
-        if self._untaken_since is None:
+        if self.untaken_since is None:
             if transport.is_closing() or transport.get_write_buffer_size():
                 self._measure(now)
             return False
-        if now < self._untaken_since + limits.write_s:
+        if now < self.untaken_since + within_s:
             return False
         left = transport.get_write_buffer_size()
-        took_enough = self._untaken - left >= limits.write_s * limits.rate
+        took_enough = self._untaken - left >= within_s * limits.rate
         if took_enough or not (left or transport.is_closing()):
-            self._untaken_since = None
+            self.untaken_since = None
             return False
         return True

@@ -10,15 +10,16 @@ import struct
 import termios
 
 _LOOK_EVERY_S = 0.01
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 _LOOKS = 500
 """So often a client is looked at that does not take the rest of what was cut."""
 
 
 def reset_at_close(transport: asyncio.Transport, does: bool) -> None:
     """Whether the socket's end, by whatever it comes, is a reset (socket(7), SO_LINGER). A Unix
-    socket knows none."""
+    socket knows none, and one that has ended already needs none."""
     peer = transport.get_extra_info("socket")
-    if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
+    if peer is not None and peer.fileno() >= 0 and peer.family in _INTERNET:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", does, 0))
 
 

@@ -9,6 +9,8 @@ import time
 
 HIGH_WATER = 64 * 1024
 """Bytes of a request's body that wait for the app before its caller is not read any more."""
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+_CLOSE, _CLOSE_WAIT = 7, 8
 _UNSENT = 64 * 1024
 """Bytes that the kernel takes beyond what the network does: what a caller has taken is known to
 that, and not to the megabytes that the kernel would keep for it (tcp(7), TCP_NOTSENT_LOWAT)."""
@@ -40,6 +42,20 @@ class FlowControl:
             self._not_read_since = None
             self._transport.resume_reading()
 
+    @property
+    def is_read(self) -> bool:
+        """What the caller sends is taken."""
+        return self._not_read_since is None
+
+    def has_ended(self) -> bool:
+        """Whether the caller has ended its half, which is not heard while it is not read. Of a
+        Unix socket nobody knows (tcp(7), TCP_INFO: its first byte is the state)."""
+        peer = self._transport.get_extra_info("socket")
+        if self.is_read or peer is None or peer.fileno() < 0 or peer.family not in _INTERNET:
+            return False
+        state = peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        return state in (_CLOSE, _CLOSE_WAIT)
+
     def not_read_s(self) -> float:
         """Seconds in which reading was paused, altogether: the caller could not have sent more."""
         since = self._not_read_since
@@ -62,7 +78,7 @@ class FlowControl:
 
 def _bound_unsent(transport: asyncio.Transport) -> None:
     peer = transport.get_extra_info("socket")
-    if peer is not None and peer.family in (socket.AF_INET, socket.AF_INET6):
+    if peer is not None and peer.family in _INTERNET:
         option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
         if option is not None:
             peer.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)

@@ -27,23 +27,14 @@ from local_runtime.http.head import FRAMING, address_of, refusal_answer, target_
 from local_runtime.http.request_cycle import Cycle, RequestCycle
 from local_runtime.http.server_state import ServerState
 from local_runtime.http.strangers import IDENTIFY, Strangers
+from local_runtime.http.unreadable import NO_HOST, NO_HTTP, TOO_LARGE, TOO_SLOW, NotOneHost
 from local_runtime.http.upgrades import UPGRADE, BodyParser, Upgrade, Upgraded
 
 DEFAULT_LIMITS = ClientLimits()
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head, where its server names no other bound."""
-_NO_HTTP = Refusal(400, "invalid_http", "What was sent is not a valid HTTP/1.1 request.")
-_NO_HOST = Refusal(
-    400, "invalid_http", "A request of HTTP/1.1 has one Host header, not none and not several."
-)
-_TOO_SLOW = Refusal(408, "request_timeout", "The request did not come whole in time.")
 _PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """Not 102, which says the same: clients that skip 100 alone take it for the answer."""
-_TOO_LARGE = Refusal(431, "headers_too_large", "The request's headers are too large.")
-
-
-class NotOneHost(ValueError):
-    """Raised for a request of HTTP/1.1 without a Host header, or with several."""
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -76,9 +67,8 @@ class HttpProtocol(asyncio.Protocol):
         # A caller that ends the connection with a request, and sends more, still gets its answer.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.reading: Cycle | None = None
-        """The newest request."""
         self.answering: Cycle | None = None
-        """The one whose answer is under way, or was last."""
+        """The newest request, and the one whose answer is under way, or was last."""
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.hosts = 0
@@ -157,9 +147,9 @@ class HttpProtocol(asyncio.Protocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._wishes_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            self._refuse(_NO_HOST if isinstance(error.__context__, NotOneHost) else _NO_HTTP)
+            self._refuse(NO_HOST if isinstance(error.__context__, NotOneHost) else NO_HTTP)
         if self._unread > self._max_head:
-            self._refuse(_TOO_LARGE)
+            self._refuse(TOO_LARGE)
         if self._in_head or (self.reading is not None and self.reading.more_body):
             self._client_timer.received_part(len(data))
 
@@ -194,15 +184,14 @@ class HttpProtocol(asyncio.Protocol):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, whole. What stands behind a body in chunks is no header (RFC 9110, 6.5.1):
-        whoever checked the head has not seen it."""
+        """One header, whole; what stands behind a body in chunks is none (RFC 9110, 6.5.1)."""
         if not self._in_head:
             return
         name = name.lower()
         if name == b"host":
             self.hosts += 1
         elif name == b"expect" and value.lower() == b"100-continue":
-            self.wants_continue = True
+            self.wants_continue = self.parser.get_http_version() != "1.0"
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -359,9 +348,14 @@ class HttpProtocol(asyncio.Protocol):
         return reading is not None and reading.more_body and not reading.wants_continue
 
     def owes_nothing(self) -> bool:
-        """No answer to a whole request is under way."""
+        """No answer to a whole request is under way, or waits to be taken."""
         cycle = self.answering
-        return cycle is None or cycle.response_complete or cycle.more_body
+        is_owed_none = cycle is None or cycle.response_complete or cycle.more_body
+        return is_owed_none and not self.is_untaken()
+
+    def is_untaken(self) -> bool:
+        """Something waits for the client to take it."""
+        return self.transport.get_write_buffer_size() > 0
 
     def idle_since(self) -> float:
         """By the loop's clock."""
@@ -371,10 +365,19 @@ class HttpProtocol(asyncio.Protocol):
         """Ends the connection, whose client has sent nothing, or not enough; at once where it ends
         already, and its client takes its time."""
         if self.transport.is_closing():
-            reset_at_close(self.transport, True)
-            self.transport.abort()
+            self.give_up()
         else:
             self._end()
+
+    def hear_end(self) -> None:
+        """Whoever is not read cannot say that it sends no more."""
+        if self.flow.has_ended() and not self.eof_received():
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Ends it at once, whatever the client has not taken."""
+        reset_at_close(self.transport, True)
+        self.transport.abort()
 
     def make_way(self) -> None:
         """Ends the connection for the sake of others."""
@@ -383,7 +386,7 @@ class HttpProtocol(asyncio.Protocol):
     def give_up_reading(self) -> None:
         """A head or a body does not end: said to a client that has had no answer to it."""
         if self._in_head or (self.reading is not None and self._is_half_sent(self.reading)):
-            self._refuse(_TOO_SLOW)
+            self._refuse(TOO_SLOW)
         else:
             self.close_idle()
 

@@ -14,7 +14,11 @@ class Stranger(Protocol):
     """What is asked of such a connection."""
 
     def owes_nothing(self) -> bool:
-        """No answer is under way on it."""
+        """No answer is under way on it, nor waits to be taken."""
+        ...
+
+    def is_untaken(self) -> bool:
+        """Something waits for its client to take it."""
         ...
 
     def idle_since(self) -> float:
@@ -29,6 +33,10 @@ class Stranger(Protocol):
         """Ends it soon, with a word that its client can read where there can be one."""
         ...
 
+    def give_up(self) -> None:
+        """Ends it at once, whatever its client has not taken."""
+        ...
+
 
 class Strangers:
     """Those of one server, in the order in which they came; at most ``most``."""
@@ -41,11 +49,16 @@ class Strangers:
         return len(self._waiting)
 
     def add(self, connection: Stranger) -> None:
-        """A new one; past the bound the oldest idle one has to go."""
+        """A new one; past the bound the oldest idle one has to go, else the oldest that does not
+        take what it asked for."""
+        if len(self._waiting) >= self._most:
+            if (oldest := self._first_idle()) is not None:
+                self.discard(oldest)
+                oldest.close_idle()
+            elif (oldest := self._first_untaken()) is not None:
+                self.discard(oldest)
+                oldest.give_up()
         self._waiting[connection] = None
-        if len(self._waiting) > self._most and (oldest := self._first_idle()) is not None:
-            self.discard(oldest)
-            oldest.close_idle()
 
     def discard(self, connection: Stranger) -> None:
         """It is gone, or known."""
@@ -63,3 +76,6 @@ class Strangers:
 
     def _first_idle(self) -> Stranger | None:
         return next((each for each in self._waiting if each.owes_nothing()), None)
+
+    def _first_untaken(self) -> Stranger | None:
+        return next((each for each in self._waiting if each.is_untaken()), None)

@@ -80,8 +80,7 @@ class BodyParser:
         self._is_whole = False
         self.on_body = hears.on_body
         self._parser = httptools.HttpRequestParser(self)
-        head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing])
-        self._parser.feed_data(head + b"\r\n\r\n")
+        self._head = b"\r\n".join([b"POST / HTTP/1.1", b"connection: close", *framing, b"", b""])
 
     def on_message_complete(self) -> None:
         """It is whole."""
@@ -93,8 +92,9 @@ class BodyParser:
         httptools.HttpParserError."""
         if self._is_whole:
             return
+        head, self._head = self._head, b""
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(head + data)
         except httptools.HttpParserError:
             if not self._is_whole:
                 raise

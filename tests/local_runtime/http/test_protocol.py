@@ -205,3 +205,16 @@ async def test_what_follows_a_body_in_chunks_is_no_header() -> None:
     chunks = HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx-user: root\r\n\r\n"
     wire = await said_by(tells_its_user, chunks)
     assert b"".join(wire.writes).endswith(b"\r\n\r\nnobody")
+
+
+async def test_a_wish_for_another_protocol_with_a_body_that_cannot_be_framed_is_refused() -> None:
+    wish = b"connection: upgrade\r\nupgrade: websocket\r\ntransfer-encoding: xchunked\r\n\r\n"
+    wire = await said_by(tells_its_body, HEAD + wish + b"abc")
+    assert wire.writes[0].startswith(b"HTTP/1.1 400 ")
+    assert wire.closed
+
+
+async def test_http_1_0_hears_no_interim_answer() -> None:
+    ask = b"POST /a HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\na"
+    wire = await said_by(tells_its_body, ask)
+    assert wire.writes[0].startswith(b"HTTP/1.1 200 ")
