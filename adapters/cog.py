@@ -25,7 +25,7 @@ from adapters.http.api import EVENTS, Api
 from adapters.http.backend import HttpBackend
 from adapters.http.chunks import END_GRACE_S, ChunkStream, once
 from adapters.http.client import Origin
-from adapters.http.failures import clean, read, read_if, words_in
+from adapters.http.failures import clean
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.outputs import check_size, event_of, input_of
 from adapters.http.predictions import Prediction, decode_prediction, failure_of, reply_of
@@ -39,6 +39,8 @@ from adapters.settings import (
     Secret,
     SecretStr,
 )
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import read, read_if
 from adapters.types import (
     ALL_TASKS,
     INFER_ONLY,

@@ -20,18 +20,13 @@ from adapters.http.answers import check_output, is_error, output_in, with_usage_
 from adapters.http.api import EVENTS, Api, merged
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
-from adapters.http.failures import (
-    OUR_MATTER,
-    UNREADABLE,
-    clean,
-    read_if,
-    read_input,
-    words_in,
-)
+from adapters.http.failures import OUR_MATTER, clean
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import stream_of
 from adapters.http.response import Response
 from adapters.settings import Count, HeaderName, HttpSettings, SecretStr, UrlPath
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import UNREADABLE, read_if, read_input
 from adapters.types import ALL_TASKS, INFER_ONLY, Call, Capabilities, Probe, Reply, Usage
 
 FailureName = Literal[

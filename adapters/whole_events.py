@@ -15,6 +15,8 @@ BOM = b"\xef\xbb\xbf"
 
 _BOUNDARY = re.compile(rb"\r\n\r\n|\n\r\n|\n\n|\r\r")
 _LONGEST_BOUNDARY = 4
+_FIELD = re.compile(rb"[A-Za-z][\w.-]*\s*:|:|(data|event|id|retry)\s*$")
+"""A line of an event: a field of whatever name, or a comment."""
 
 
 class WholeEvents:
@@ -116,3 +118,11 @@ def data_of(event: bytes) -> bytes:
         line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")
     ]
     return b"\n".join(values)
+
+
+def stray_text(event: bytes) -> bytes:
+    """What stands in an event and in no field of it: text of a server that forgot to frame it."""
+    if event.startswith(b"data:") and event.count(b"\n") == 2 and event.find(b"\r") < 0:
+        return b""
+    lines = (line for line in event.splitlines() if line and _FIELD.match(line) is None)
+    return b"\n".join(lines).strip()

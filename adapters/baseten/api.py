@@ -14,7 +14,7 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.client import Origin
-from adapters.http.failures import clean, read, read_if, words_in
+from adapters.http.failures import clean
 from adapters.names import PathName
 from adapters.settings import (
     Duration,
@@ -25,6 +25,8 @@ from adapters.settings import (
     SecretStr,
     check_webhook,
 )
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import read, read_if
 from adapters.types import JobState, Probe, Reply, Usage
 
 ASYNC_LIMIT = 256 * 1024

@@ -37,13 +37,13 @@ from adapters.http.answers import output_in
 from adapters.http.api import Api, merged
 from adapters.http.backend import HttpBackend
 from adapters.http.endpoint_words import about_the_endpoint, no_job
-from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import input_of
 from adapters.http.passthrough import stream_of
 from adapters.http.response import Response
 from adapters.polling import note, poll_until, timed, unanswered
 from adapters.remote_jobs import RemoteJobs
+from adapters.shapes.json_texts import read_if
 from adapters.types import (
     ALL_TASKS,
     INFER_ONLY,

@@ -23,7 +23,7 @@ import msgspec
 from adapters.baseten.api import BasetenSettings
 from adapters.bills import DAY_S, UNREADABLE_BILL, nano_of, rfc3339
 from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import read
+from adapters.shapes.json_texts import read
 from adapters.types import Bill, BillLine
 
 _LONGEST_S = 31 * DAY_S

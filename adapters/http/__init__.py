@@ -20,11 +20,12 @@ from adapters.http.api import EVENTS, Api, bearer
 from adapters.http.backend import HttpBackend
 from adapters.http.chunks import ChunkStream, once
 from adapters.http.client import Client, Origin, render_head
-from adapters.http.failures import clean, read, read_if, read_input, refused
+from adapters.http.failures import clean, refused
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.outputs import answer_of, check_size, event_of, input_of
 from adapters.http.passthrough import Passthrough, stream_of
 from adapters.http.response import Body, Response
+from adapters.shapes.json_texts import read, read_if, read_input
 from adapters.whole_events import last_boundary, split_events
 
 __all__ = [

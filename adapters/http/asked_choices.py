@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.http.failures import read_if
+from adapters.shapes.json_texts import read_if
 
 
 class _Asked(msgspec.Struct):

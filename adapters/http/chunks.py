@@ -113,6 +113,7 @@ class ChunkStream(ReadyChunks):
         """The platform says that the call succeeded. ``output`` is the whole of it, the stream
         of a model that gave it in no pieces. Raises BackendError where that is no stream."""
         self._ended = True
+        self._reader.close()
         error = self._reader.error
         if error is None and not self._begun:
             usage = self._put_whole(output, usage)

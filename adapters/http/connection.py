@@ -24,7 +24,7 @@ import httptools
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed, was_closed
-from adapters.http.encodings import ContentDecoder, decoder_for
+from adapters.http.encodings import Decoder, decoder_for
 from adapters.http.response import Body, Response
 
 MAX_QUIET = 128 * 1024
@@ -125,7 +125,7 @@ class HttpConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         """The one that is on its way, or was the last."""
         self._body: Body | None = None
-        self._decoder: ContentDecoder | None = None
+        self._decoder: Decoder | None = None
         self._headers: list[tuple[bytes, bytes]] = []
         self._parts: list[bytes] = []
         self._paused = False
@@ -297,7 +297,7 @@ class HttpConnection(asyncio.Protocol):
 
     # --- inside ----------------------------------------------------------------------------
 
-    def _decoded(self, decoder: ContentDecoder, data: bytes) -> bytes:
+    def _decoded(self, decoder: Decoder, data: bytes) -> bytes:
         """What a piece of a compressed body holds; nothing of one that cannot be undone."""
         try:
             if self._body is not None:

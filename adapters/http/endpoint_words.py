@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
-from adapters.http.failures import OUR_MATTER, clean, words_in
+from adapters.http.failures import OUR_MATTER, clean
 from adapters.settings import Secret
+from adapters.shapes.error_words import words_in
 
 _PLACE = r"(?:endpoint|deployment|model|workspace|organi[sz]ation|account|project)"
 _NAMED = r"""(?:\s+(?:'[^']+'|"[^"]+"|[\w./:-]*[\d/_-][\w./:-]*))?"""

@@ -1,34 +1,24 @@
 """What an HTTP backend's refusal means: a status and a body become a BackendError.
 
-Shapes that are read (each met in the wild): OpenAI's ``{"error": {"message", "type", "code"}}``
-with a string or, from vLLM, an integer code; ``{"error": "text"}``; FastAPI's
-``{"detail": "text"}`` and ``{"detail": [{"loc", "msg"}]}``; problem JSON (RFC 9457)
-``{"title", "detail"}``; older vLLM's flat ``{"object": "error", "message", "code"}``; plain text.
+What a body says is read in ``adapters/shapes``. A status alone says little, and 400 the least: it
+is the request's fault only where the body speaks as an API does and names nothing else.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
-
-from adapters.errors import BackendError, FailureClass, Fault, Ran, malformed
+from adapters.errors import BackendError, FailureClass, Fault, Ran
+from adapters.http.asked_waits import asked_to_wait
 from adapters.http.response import Response, find_header, retry_after
 from adapters.settings import Secret
+from adapters.shapes.error_words import ErrorWords, error_words, words_of
 from adapters.types import Usage
-
-T = TypeVar("T")
 
 MAX_MESSAGE = 500
 """Characters of a backend's own words that a caller is shown."""
-MAX_WORD = 100
-"""Characters of a code, a type or the name of a field that are kept."""
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding raises for bytes that are no JSON of a type: they may also be no UTF-8, or nest too
-deeply."""
-
 _OUR_HEAD = frozenset((406, 411, 412, 414, 416, 417, 421, 426, 428, 431))
 """About a request's line and headers, which no caller writes; nothing ran."""
 _BY_STATUS = {
@@ -96,6 +86,9 @@ _BY_CODE = {
     "billing_hard_limit_reached": FailureClass.QUOTA,
     "billing_error": FailureClass.QUOTA,
     "invalid_api_key": FailureClass.CREDENTIAL,
+    "API_KEY_INVALID": FailureClass.CREDENTIAL,
+    "UNAUTHENTICATED": FailureClass.CREDENTIAL,
+    "PERMISSION_DENIED": FailureClass.CREDENTIAL,
     "model_not_found": FailureClass.GONE,
     "rate_limit_exceeded": FailureClass.OVERLOADED,
     "rate_limit_error": FailureClass.OVERLOADED,
@@ -129,75 +122,31 @@ _NO_ROOM = re.compile(
 )
 """As SGLang, TGI and its sibling for embeddings, llama.cpp and others say that they have no room
 for anybody, whatever status it comes with."""
+_BAD, _TOO_MANY = 400, 429
 _SUSPECT_CODES = {
     "rate_limit_exceeded", "rate_limit_error", "model_not_found", "not_found", "not_found_error",
     "NotFoundError", "permission_error", "permission_denied", "PermissionDeniedError", "forbidden",
+    "PERMISSION_DENIED",
 }  # fmt: skip
 """Codes and types that say the same in an answer whose status is good."""
+_OF_KEYS = re.compile(
+    r"\b(api|access|auth\w*|secret|subscription|license)[ _-]?(key|token)s?\b|\bcredentials?\b"
+    r"|\bun?auth(ori[sz]|entic)|\bnot authori[sz]ed|\bpermission[ _]denied|\baccess[ _]denied",
+    re.I,
+)
+_OF_MONEY = re.compile(
+    r"\b(billing|payments?|prepaid|invoices?|arrear\w*|overdue|good standing)\b"
+    r"|\bspend(ing)? (limit|cap)\b|\bcredits? (balance|limit)|\binsufficient[ _](quota|balance)"
+    r"|\b(no|out of|insufficient|not enough|remaining) (credit|fund|balance)"
+    r"|\baccount (is |has been |was )?(suspended|disabled|deactivated)",
+    re.I,
+)
+"""What is between the gateway and its provider, whoever asked."""
+_LIMITED = re.compile(
+    r"rate[ _-]?limit|too[ _-]?many[ _-]?requests|resource[ _-]?exhausted|throttl", re.I
+)
 _BEATS_STATUS = frozenset((FailureClass.QUOTA, FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED))
 """What a code says more exactly than whatever status it comes with."""
-
-
-class ErrorWords(msgspec.Struct, frozen=True):
-    """What a backend's error says, in any of the known shapes; what it does not say is None."""
-
-    message: str = ""
-    code: str | None = None
-    type: str | None = None
-    param: str | None = None
-
-    @property
-    def status(self) -> int | None:
-        """The status that stands in the place of a code."""
-        code = self.code
-        known = code is not None and len(code) == 3 and code.isascii() and code.isdigit()
-        return int(code or "") if known and code is not None and code >= "300" else None
-
-    def named(self) -> FailureClass | None:
-        """The class that the code or the type names."""
-        return _BY_CODE.get(self.code or "") or _BY_CODE.get(self.type or "")
-
-
-def words_of(body: bytes) -> ErrorWords:
-    """What a refusal's body says."""
-    try:
-        value = msgspec.json.decode(body)
-    except UNREADABLE:
-        return ErrorWords(message_of(body))
-    return error_words(value)
-
-
-def error_words(value: Any) -> ErrorWords:
-    """The same of a decoded body, or of an error object out of one."""
-    found = value.get("error") or _first(value.get("errors")) if isinstance(value, dict) else None
-    inner = found if isinstance(found, dict) else value
-    message = words_in(value)
-    if not isinstance(inner, dict):
-        return ErrorWords(message)
-    return ErrorWords(
-        message, _word(inner.get("code")), _word(inner.get("type")), _param(inner, value)
-    )
-
-
-def _word(value: Any) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        return None
-    return str(value)[:MAX_WORD]
-
-
-def _param(inner: dict[str, Any], outer: Any) -> str | None:
-    """The field at fault: OpenAI's ``param``, or the place in FastAPI's list."""
-    if isinstance(named := inner.get("param"), str):
-        return named[:MAX_WORD]
-    first = _first(outer.get("detail")) if isinstance(outer, dict) else None
-    place = first.get("loc") if isinstance(first, dict) else None
-    if not isinstance(place, list):
-        return None
-    return ".".join(str(part) for part in place if part != "body")[:MAX_WORD] or None
-
-
-def _first(several: Any) -> Any:
-    return several[0] if isinstance(several, list) and several else None
 
 
 def classify(status: int, body: bytes = b"") -> FailureClass:
@@ -210,14 +159,25 @@ def classify_error(error: Any) -> FailureClass:
     return _class_in_answer(error_words(error))
 
 
+def _named(said: ErrorWords) -> FailureClass | None:
+    """The class that the code, the type or the reason names."""
+    for word in (said.reason, said.code, said.type):
+        if word is not None and (kind := _BY_CODE.get(word)) is not None:
+            return kind
+    names = f"{said.code or ''} {said.type or ''}"
+    return FailureClass.OVERLOADED if _LIMITED.search(names) else None
+
+
 def _class_of(status: int, said: ErrorWords) -> FailureClass:
-    named = said.named()
+    named = _named(said)
     if named in _BEATS_STATUS:
         return named
     if status in (400, 413, 422) and _TOO_LONG.search(said.message):
         return FailureClass.CONTEXT_TOO_LONG
     if status in (400, 403, 422, 451) and _FLAGGED.search(said.message):
         return FailureClass.FLAGGED
+    if status == 400:
+        return _class_of_400(said, named)
     if status == 503 and _LOADING.search(said.message):
         return FailureClass.LOADING
     if (kind := _BY_STATUS.get(status)) is not None:
@@ -227,12 +187,23 @@ def _class_of(status: int, said: ErrorWords) -> FailureClass:
     return FailureClass.INVALID if status < 500 else FailureClass.FAILED
 
 
+def _class_of_400(said: ErrorWords, named: FailureClass | None) -> FailureClass:
+    """Some servers answer it to whatever they refuse, so each word says more."""
+    if named not in (None, FailureClass.INVALID):
+        return named
+    if _OF_KEYS.search(said.message):
+        return FailureClass.CREDENTIAL
+    return FailureClass.QUOTA if _OF_MONEY.search(said.message) else FailureClass.INVALID
+
+
 def _class_in_answer(said: ErrorWords) -> FailureClass:
     if said.status is not None:
         return _class_of(said.status, said)
-    named = said.named()
+    named = _named(said)
     if named in (None, FailureClass.INVALID) and _TOO_LONG.search(said.message):
         return FailureClass.CONTEXT_TOO_LONG
+    if named is None and _LIMITED.search(said.message):
+        return FailureClass.OVERLOADED
     return named or FailureClass.FAILED
 
 
@@ -246,8 +217,19 @@ def failure_in(
     """What an error inside an answer whose status was 200 means: OpenAI's error object, a text, or
     the flat object of older vLLM. ``otherwise`` is the message where it has none."""
     said = error_words(error)
-    kind = _class_in_answer(said)
-    return _refusal(kind, said, said.status, secrets, otherwise=otherwise, usage=usage)
+    kind, status = _class_in_answer(said), said.status
+    if status is None and kind is FailureClass.OVERLOADED:
+        limited = _LIMITED.search(f"{said.code or ''} {said.type or ''} {said.message}")
+        status = None if limited is None else _TOO_MANY
+    return _refusal(
+        kind,
+        said,
+        status,
+        secrets,
+        otherwise=otherwise,
+        usage=usage,
+        retry_after=asked_to_wait(error) if kind is FailureClass.OVERLOADED else None,
+    )
 
 
 def _refusal(
@@ -265,8 +247,9 @@ def _refusal(
     certain = kind in (FailureClass.CONTEXT_TOO_LONG, FailureClass.FLAGGED) or (
         kind is FailureClass.OVERLOADED and _NO_ROOM.search(words) is not None
     )
-    named = status is None and not _SUSPECT_CODES.isdisjoint((said.code, said.type))
-    suspect = named or status in _SUSPECT
+    suspect = not certain and _is_suspect(kind, said, status)
+    if status == _BAD and kind is FailureClass.QUOTA:
+        status = None  # no caller is told that his request is bad where our account is empty
     return BackendError(
         kind,
         OUR_MATTER.get(kind) or words or otherwise,
@@ -274,7 +257,7 @@ def _refusal(
         usage=usage,
         param=None if said.param is None else clean(said.param, secrets),
         detail=detail or words,
-        fault=Fault.SUSPECT if suspect and not certain else None,
+        fault=Fault.SUSPECT if suspect else None,
         ran=Ran.NO if status in _OUR_HEAD else None,
         status=status,
         code=None if said.code is None else clean(said.code, secrets),
@@ -282,35 +265,16 @@ def _refusal(
     )
 
 
-def message_of(body: bytes) -> str:
-    """A backend's own words for what went wrong, from any of the known shapes; may be empty."""
-    try:
-        value = msgspec.json.decode(body)
-    except UNREADABLE:
-        text = body[:4096].decode("utf-8", "replace").strip()
-        return "" if text.startswith("<") else text
-    return words_in(value)
-
-
-def words_in(value: Any) -> str:
-    """The first words for people in a decoded error of any of the known shapes; may be empty."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "; ".join(filter(None, (_validation(item) for item in value[:3])))
-    if isinstance(value, dict):
-        for field in ("error", "errors", "message", "detail", "error_message", "title", "msg"):
-            if value.get(field):
-                return words_in(value[field])
-    return ""
-
-
-def _validation(item: Any) -> str:
-    """One entry of FastAPI's list of validation errors."""
-    if not isinstance(item, dict) or "msg" not in item:
-        return words_in(item)
-    place = ".".join(str(part) for part in item.get("loc", ()) if part != "body")
-    return f"{place}: {item['msg']}" if place else str(item["msg"])
+def _is_suspect(kind: FailureClass, said: ErrorWords, status: int | None) -> bool:
+    """Whether it may be the request's fault or the backend's: nobody can tell by one answer. Of a
+    400 in words of no API that is so, and of words about keys, which a caller may have written."""
+    if status is None:
+        return not _SUSPECT_CODES.isdisjoint((said.code, said.type))
+    if status != _BAD:
+        return status in _SUSPECT
+    if kind is FailureClass.INVALID:
+        return said.is_mute
+    return kind is not FailureClass.CREDENTIAL or _named(said) is not kind
 
 
 def cleaned(
@@ -357,40 +321,15 @@ def _redirect(status: int, headers: list[tuple[bytes, bytes]]) -> str:
     return f"it redirects to {place.partition('?')[0]}, and no call is sent after a redirect"
 
 
+def asked_by(error: BackendError, headers: list[tuple[bytes, bytes]], now: float) -> BackendError:
+    """What an error inside an answer means whose ``headers`` may ask to be left alone for a while.
+    ``now``: seconds since 1970."""
+    passing = error.failure in (FailureClass.OVERLOADED, FailureClass.LOADING)
+    if passing and error.retry_after is None:
+        error.retry_after = retry_after(headers, now)
+    return error
+
+
 def refused(response: Response, *, now: float, secrets: Sequence[Secret] = ()) -> BackendError:
     """The same for a whole answer."""
     return refusal(response.status, response.headers, response.body, now=now, secrets=secrets)
-
-
-# --- JSON that may be none ------------------------------------------------------------------------
-
-
-def read(
-    body: bytes | msgspec.Raw,
-    kind: type[T],
-    message: str = "The backend's answer could not be read.",
-    usage: Usage | None = None,
-) -> T:
-    """A platform's JSON as a value of a type. Raises MALFORMED with ``message`` for anything else:
-    ``usage`` is what the call used all the same, and the decoder's own words are the detail."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except UNREADABLE as error:
-        raise malformed(message, usage=usage, detail=str(error)) from None
-
-
-def read_input(body: bytes | msgspec.Raw, kind: type[T], message: str) -> T:
-    """A caller's JSON as a value of a type. Raises INVALID with ``message`` and the decoder's own
-    words for anything else."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except UNREADABLE as error:
-        raise BackendError(FailureClass.INVALID, f"{message}: {error}") from None
-
-
-def read_if(body: bytes | str | msgspec.Raw, kind: type[T]) -> T | None:
-    """The same for what may be of that type or not: None where it is not."""
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except UNREADABLE:
-        return None

@@ -16,16 +16,17 @@ import msgspec
 
 from adapters.base import Clock, Push
 from adapters.errors import BackendError, malformed, takes_no
-from adapters.http.answers import check_output, usage_of_answer, with_usage_told
+from adapters.http.answers import answer_in, check_output, plain_answer, with_usage_told
 from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ReadyChunks
-from adapters.http.failures import cleaned, read_input
+from adapters.http.failures import asked_by, cleaned
 from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest_of, start_of
 from adapters.http.response import Body, Response
 from adapters.http.sse import DONE, EventReader
-from adapters.http.typed_events import TypedReader, usage_of_typed
+from adapters.http.typed_events import TypedReader, typed_answer
 from adapters.routes import TYPED_ROUTES
 from adapters.settings import HttpSettings, Secret
+from adapters.shapes.json_texts import read_input
 from adapters.types import Call, Chunk, Reply, Usage
 
 Refuse = Callable[[Response], Awaitable[BackendError]]
@@ -72,7 +73,10 @@ class OpenAICalls:
         response = await self._client.request(head, body, deadline=deadline)
         if not 200 <= response.status < 300:
             raise await self._refuse(response)
-        return self._whole(call, response, self._clock.monotonic() - started)
+        try:
+            return self._whole(call, response, self._clock.monotonic() - started)
+        except BackendError as error:
+            raise asked_by(error, response.headers, self._clock.time()) from None
 
     async def open(self, head: bytes, body: bytes, deadline: float) -> Body:
         """A streamed answer whose status is good. Raises what any other means."""
@@ -102,21 +106,28 @@ class OpenAICalls:
         worker = self._worker_of(response)
         usage = Usage(exec_s=seconds, worker=worker)
         if call.task == "infer":
-            check_output(response.body, content_type, usage)
-            usage = with_usage_told(response.body, usage)
+            body = check_output(response.body, content_type, usage)
+            usage = with_usage_told(body, usage)
         elif call.task == "count_tokens":
-            check_output(response.body, content_type, usage)
+            body, _ = plain_answer(response.body, content_type, call.task, usage, self._secrets)
             usage = msgspec.structs.replace(usage, input_tokens=0, output_tokens=0)
         elif call.task in TYPED_ROUTES:
-            usage = usage_of_typed(response.body, usage, self._secrets)
+            body, usage = typed_answer(response.body, call.task, usage, self._secrets)
         else:
-            usage = usage_of_answer(response.body, call.task, usage, self._secrets)
-        return Reply(body=response.body, content_type=content_type, usage=usage)
+            body, usage = answer_in(response.body, call.task, usage, self._secrets)
+        return Reply(body=body, content_type=content_type, usage=usage)
 
     async def _stream(
         self, call: Call, head: bytes, body: bytes, deadline: float, started: float
     ) -> Reply:
         answer = await self.open(head, body, deadline)
+        try:
+            return await self._begun(call, answer, started)
+        except BackendError as error:
+            raise asked_by(error, answer.headers, self._clock.time()) from None
+
+    async def _begun(self, call: Call, answer: Body, started: float) -> Reply:
+        """A stream whose first piece of answer has come."""
         content_type = answer.header(b"content-type") or ""
         worker = self._worker_of(answer)
         begun = b""
@@ -154,7 +165,7 @@ class OpenAICalls:
         data = await rest_of(answer, begun, self._settings.max_response)
         usage = Usage(exec_s=self._clock.monotonic() - started, worker=worker)
         if call.task in TYPED_ROUTES:
-            usage_of_typed(data, usage, self._secrets)
+            typed_answer(data, call.task, usage, self._secrets)
             raise malformed("A stream was asked for, and one whole answer came.", usage=usage)
         if call.task == "infer":
             chunks = as_one_event(data, answer.header(b"content-type") or "", usage)

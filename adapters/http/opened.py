@@ -9,19 +9,17 @@ from typing import Any
 
 import msgspec
 
-from adapters.errors import malformed
-from adapters.http.answers import check_output, usage_of_answer
-from adapters.http.failures import read_if
-from adapters.http.odd_json import mended
+from adapters.http.answers import answer_in, check_output
 from adapters.http.response import Body
 from adapters.http.sse import DONE, frame
 from adapters.http.stated_usage import told
 from adapters.settings import Secret
+from adapters.shapes.json_texts import read_if
 from adapters.types import Chunk, Task, Usage
 from adapters.whole_events import BOM
 
-_FIELD = re.compile(rb"(data|event|id|retry)?\s*:")
-_FIELDS = (b"data:", b"event:", b"retry:", b"id:")
+_FIELD = re.compile(rb"([A-Za-z][\w-]{0,63})?[ \t]*:")
+_NAME = re.compile(rb"([A-Za-z][\w-]{0,63})?[ \t]*")
 
 
 def are_events(start: bytes) -> bool | None:
@@ -31,7 +29,7 @@ def are_events(start: bytes) -> bool | None:
     text = start.removeprefix(BOM).lstrip()
     if _FIELD.match(text):
         return True
-    return None if any(field.startswith(text) for field in _FIELDS) else False
+    return None if _NAME.fullmatch(text) else False
 
 
 async def start_of(body: Body) -> bytes:
@@ -67,10 +65,8 @@ def as_chunks(
 ) -> list[Chunk]:
     """A whole answer as the stream that was asked for. Raises what an error inside it means, and
     MALFORMED for what is no answer."""
-    used = usage_of_answer(answer, task, usage, secrets)
-    fields = read_if(answer, dict[str, msgspec.Raw])
-    if fields is None:
-        fields = msgspec.json.decode(mended(answer), type=dict[str, msgspec.Raw])
+    answer, used = answer_in(answer, task, usage, secrets)
+    fields = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])
     stated = fields.pop("usage", None)
     if task == "chat":
         fields["object"] = msgspec.Raw(b'"chat.completion.chunk"')
@@ -84,8 +80,7 @@ def as_chunks(
 
 def as_one_event(output: bytes, content_type: str, usage: Usage) -> list[Chunk]:
     """A handler's whole answer as the only event of a stream. Raises MALFORMED for what is none."""
-    check_output(output, content_type, usage)
-    data = output.strip()
+    data = check_output(output, content_type, usage).strip()
     if read_if(data, msgspec.Raw) is None:
         data = msgspec.json.encode(data.decode("utf-8", "replace"))
     else:
@@ -95,9 +90,7 @@ def as_one_event(output: bytes, content_type: str, usage: Usage) -> list[Chunk]:
 
 def _in_pieces(choices: msgspec.Raw) -> msgspec.Raw:
     """The choices of a whole chat answer with a delta instead of a message."""
-    given = read_if(choices, list[dict[str, Any]])
-    if given is None:
-        raise malformed("The backend's answer holds choices that are none.")
+    given = msgspec.json.decode(choices, type=list[dict[str, Any]])
     return msgspec.Raw(msgspec.json.encode([_in_piece(choice) for choice in given]))
 
 

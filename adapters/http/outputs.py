@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.answers import usage_of_answer
-from adapters.http.failures import read_if, read_input
+from adapters.http.answers import answer_in
 from adapters.http.sse import frame
 from adapters.settings import Secret
+from adapters.shapes.json_texts import read_if, read_input
 from adapters.types import Reply, Task, Usage
 
 NO_OBJECT = "The input of a model is a JSON object"
@@ -44,7 +44,8 @@ def answer_of(output: bytes, task: Task, usage: Usage, secrets: Sequence[Secret]
     if task == "infer":
         return Reply(body=output, usage=usage)
     output = _only_item(output)
-    return Reply(body=output, usage=usage_of_answer(output, task, usage, secrets))
+    body, used = answer_in(output, task, usage, secrets)
+    return Reply(body=body, usage=used)
 
 
 def event_of(output: bytes) -> bytes:

@@ -6,18 +6,18 @@ none of these, and ``answers`` reads it closely: both say the same of what both 
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Literal
 
 import msgspec
 
-from adapters.http.failures import UNREADABLE
 from adapters.http.stated_usage import usage_from
 from adapters.http.token_counts import LARGEST
+from adapters.shapes.json_texts import UNREADABLE
+from adapters.shapes.task_answers import Vector
 from adapters.types import Task, Usage
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST)]
-_ABSENT = msgspec.Raw(b"null")
-_LIST = ord("[")
 _SHORTEST = 8
 BROKEN = frozenset(("error", "abort", "insufficient_system_resource"))
 """Reasons for which an answer ends in vLLM, SGLang, Mistral, OpenRouter and, the last, DeepSeek,
@@ -25,7 +25,7 @@ when it is none (https://api-docs.deepseek.com/api/create-chat-completion,
 https://openrouter.ai/docs/api-reference/errors)."""
 
 
-class _Written(msgspec.Struct, gc=False):
+class _Made(msgspec.Struct, gc=False):
     reasoning_tokens: _Count | None = None
     audio_tokens: _Count | None = None
     image_tokens: _Count | None = None
@@ -49,7 +49,7 @@ class _Stated(msgspec.Struct, gc=False):
     completion_tokens: _Count | None = None
     total_tokens: _Count | None = None
     prompt_tokens_details: _Read | None = None
-    completion_tokens_details: _Written | None = None
+    completion_tokens_details: _Made | None = None
     output_tokens: None = None
     input_tokens_details: None = None
     input_token_details: None = None
@@ -73,47 +73,79 @@ class _Stated(msgspec.Struct, gc=False):
     seconds: None = None
 
 
-class _Ended(msgspec.Struct, gc=False):
-    """A choice, of which only how it ended decides: what it says is passed over."""
+_Ended = Literal["stop", "length", "tool_calls", "function_call", "content_filter"]
 
+
+class _Message(msgspec.Struct, gc=False):
+    """What it says is passed over."""
+
+    role: str
+
+
+class _Said(msgspec.Struct, gc=False):
+    """One choice of a chat."""
+
+    message: _Message
     error: None = None
-    finish_reason: str | None = None
+    finish_reason: _Ended | None = None
+
+
+class _Written(msgspec.Struct, gc=False):
+    """One choice of a completion."""
+
+    text: str
+    error: None = None
+    finish_reason: _Ended | None = None
 
 
 class _Plain(msgspec.Struct, gc=False):
     usage: _Stated
-    choices: list[_Ended] = []
-    data: msgspec.Raw = _ABSENT
     error: None = None
-    object: str = ""
+    object: Literal["chat.completion", "text_completion", "list"] | None = None
 
 
-_decode = msgspec.json.Decoder(_Plain).decode
+_SOME = msgspec.Meta(min_length=1)
+
+
+class _Chat(_Plain, kw_only=True, gc=False):
+    choices: Annotated[list[_Said], _SOME]
+
+
+class _Completion(_Plain, kw_only=True, gc=False):
+    choices: Annotated[list[_Written], _SOME]
+
+
+class _Embeddings(_Plain, kw_only=True, gc=False):
+    data: Annotated[list[Vector], _SOME]
+
+
+_DECODE: dict[Task, Callable[[bytes], _Plain]] = {
+    "chat": msgspec.json.Decoder(_Chat).decode,
+    "completions": msgspec.json.Decoder(_Completion).decode,
+    "embeddings": msgspec.json.Decoder(_Embeddings).decode,
+}
 
 
 def plain_usage(body: bytes, task: Task) -> Usage | None:
     """The tokens that the answer says it used; None where it is no plain one."""
     try:
-        plain = _decode(body)
-    except UNREADABLE:
-        return None
-    if plain.object == "error":
-        return None
-    if task == "embeddings":
-        if memoryview(plain.data)[0] != _LIST:
-            return None
-    elif not _have_ended_well(plain.choices):
+        plain = _DECODE[task](body)
+        body.isascii() or body.decode()  # what is passed over is not decoded
+    except (*UNREADABLE, KeyError):
         return None
     stated = plain.usage
     counts = _parts(stated.prompt_tokens_details, stated.completion_tokens_details)
     said = usage_from(stated.prompt_tokens, stated.completion_tokens, stated.total_tokens, counts)
-    return None if not said.output_tokens and task != "embeddings" else said
+    made = said.output_tokens
+    if not made:
+        return said if task == "embeddings" else None
+    return said if made <= len(body) else None
 
 
 _NONE: dict[str, int] = {}
 
 
-def _parts(read: _Read | None, written: _Written | None) -> dict[str, int]:
+def _parts(read: _Read | None, written: _Made | None) -> dict[str, int]:
     """Part -> its tokens, where there are any."""
     counts = _NONE
     if read is not None and (read.cached_tokens or read.audio_tokens or read.image_tokens):
@@ -131,13 +163,6 @@ def _parts(read: _Read | None, written: _Written | None) -> dict[str, int]:
             "image_output": written.image_tokens or 0,
         }
     return counts
-
-
-def _have_ended_well(choices: list[_Ended]) -> bool:
-    for choice in choices:
-        if choice.finish_reason in BROKEN:
-            return False
-    return bool(choices)
 
 
 def may_be_broken(choices: bytes) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from adapters.http.answers import is_broken
-from adapters.http.failures import UNREADABLE
 from adapters.http.token_counts import ONE_TOKEN, tokens_of_piece
+from adapters.shapes.json_texts import UNREADABLE
 
 
 class _Function(msgspec.Struct):

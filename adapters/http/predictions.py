@@ -15,9 +15,11 @@ from typing import Annotated, Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault
-from adapters.http.failures import clean, read, words_in
+from adapters.http.failures import clean
 from adapters.http.outputs import answer_of
 from adapters.settings import Secret
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import read
 from adapters.types import Reply, Task, Usage
 
 _FINAL = frozenset(("succeeded", "failed", "canceled", "aborted"))

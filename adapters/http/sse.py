@@ -3,13 +3,19 @@
 Bytes are passed on as they came; each event is read on the way, which is what tells an end, an
 error, the usage, and how much text has come. Dialects that are read: usage on a last event with
 ``choices: []`` (OpenAI, vLLM), or on the finishing event, or on all; ids that change; comments and
-``event:`` lines; ``\\n``, ``\\r\\n`` and ``\\r`` as line ends; a byte order mark; an error object
-in a frame, an event that is named ``error``, a choice that ended in an error. An event that is no
-JSON ends the stream in an error, since nobody could say what is missing without it; so does [DONE]
-while one choice of several has not said why it ended, where others have; bytes that are
-no UTF-8 are replaced, as the standard has it. What comes before the first token waits for it: a
-stream that ends without one and without a finish_reason is no answer, and another backend can still
-be asked.
+``event:`` lines; ``\\n``, ``\\r\\n`` and ``\\r`` as line ends; a byte order mark; fields of no
+known name. Bytes that are no UTF-8 are replaced, as the standard has it, and NaN is null.
+
+An answer is what holds a piece of one, and ends with a finish_reason or [DONE]. It ends in an error
+
+* where an event says that something failed, by its name or in whatever shape
+  (``adapters/shapes/complaints.py``), or a choice ended in an error;
+* at an event that is no JSON, since nobody could say what is missing without it;
+* where what came last was no event of the protocol, and no choice has said why it ended: such
+  events are passed on, but nobody takes one for an end;
+* at [DONE] while one choice of several has not said why it ended, where others have;
+* where it ends without a token and without a finish_reason. What comes before the first token
+  waits for it, so that another backend can still be asked.
 """
 
 from __future__ import annotations
@@ -21,8 +27,6 @@ import msgspec
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.answers import failure_in, failure_of, no_answer
 from adapters.http.asked_choices import Choices
-from adapters.http.failures import UNREADABLE, read_if
-from adapters.http.odd_json import mended
 from adapters.http.plain_events import (
     Choice,
     KnownEvent,
@@ -33,6 +37,9 @@ from adapters.http.plain_events import (
 )
 from adapters.http.stated_usage import told, usage_in
 from adapters.http.token_counts import tokens_in_event
+from adapters.shapes.complaints import is_failure_name
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import UNREADABLE, mended, read_if, value_of
 from adapters.types import Chunk, Usage
 from adapters.whole_events import (
     MAX_EVENT,
@@ -40,6 +47,7 @@ from adapters.whole_events import (
     data_of,
     name_of,
     split_events,
+    stray_text,
 )
 
 DONE = b"data: [DONE]\n\n"
@@ -63,6 +71,9 @@ class EventReader:
         "_events",
         "_known",
         "_looks",
+        "_slow",
+        "_stray",
+        "answered",
         "choices",
         "done",
         "error",
@@ -78,10 +89,16 @@ class EventReader:
         self._early: list[Chunk] = []
         self._known: KnownEvent | None = None
         self._looks = _LOOKS
+        self._slow = True
+        """What comes next is to be fed, whatever it is."""
+        self._stray = b""
+        """What came last, after any piece of answer, that is no event of the protocol."""
         self.openai = openai
         self.frames = False
         """An event with data has been passed on; in OpenAI's protocol, one with a token or the end
         of a choice."""
+        self.answered = False
+        """A piece of answer has come, or the end of one; in OpenAI's protocol."""
         self.done = False
         """[DONE] has been seen, after an answer."""
         self.usage = Usage()
@@ -104,6 +121,8 @@ class EventReader:
             return self._each(whole)
         if not self.openai:
             return [Chunk(whole)]
+        if self._slow:
+            return self._each(whole)
         if self._known is not None and self._known.count(whole):
             return [Chunk(whole)]
         tokens, events = plain_tokens(whole, self.choices.begun)
@@ -114,7 +133,7 @@ class EventReader:
     def plain(self, data: bytes) -> int:
         """How many tokens ``data`` holds where it is whole events of nothing but pieces of an
         answer, which need not be fed; 0 where it is to be fed."""
-        if not (self.frames and self.openai) or self.error or self.done or self._events.waits:
+        if self._slow or self._events.waits:
             return 0
         known = self._known
         if known is not None and (tokens := known.count(data)):
@@ -140,8 +159,27 @@ class EventReader:
         if not self.frames:
             self._break(self._nothing())
         elif self.openai and not self.done and not self.choices.finished:
-            self._break(_cut(" without a finish_reason or [DONE]."))
+            self._break(self._cut_short(" without a finish_reason or [DONE]."))
         return chunks
+
+    def close(self) -> None:
+        """Somebody else says that the stream has ended well: it is broken where it cannot have."""
+        if self.openai and not self.done and self.error is None and self.frames:
+            self._check_end()
+
+    def _check_end(self) -> None:
+        """Breaks at an end to which there is no answer, or which is none of it."""
+        if not self.answered:
+            self._break(self._nothing())
+        elif self._stray and not self.choices.ended:
+            self._break(self._cut_short(" without an answer's end."))
+        elif unfinished := self.choices.unfinished:
+            self._break(_cut(f" in the middle of choice {min(unfinished)}, with [DONE]."))
+
+    def _cut_short(self, where: str) -> BackendError:
+        """An end that is none, in the words of what came last where that has any."""
+        said = words_in(value_of(self._stray)) or self._stray.decode("utf-8", "replace")
+        return _cut(f"{where[:-1]}: {said}") if said else _cut(where)
 
     def _each(self, whole: bytes) -> list[Chunk]:
         """Event by event; neighbours that are plain become one chunk again."""
@@ -158,6 +196,8 @@ class EventReader:
                 _flush(plain, chunks)
                 chunks.append(one)
         _flush(plain, chunks)
+        over = self.error is not None or self.done
+        self._slow = over or bool(self._stray) or not (self.openai and self.answered)
         return chunks
 
     def _after_early(self, chunk: Chunk | None) -> list[Chunk]:
@@ -178,7 +218,12 @@ class EventReader:
         if self.done:
             return None
         payload = data_of(event)
-        if not payload:
+        named = event.find(b"event:") >= 0 and self.openai and is_failure_name(name_of(event))
+        if self.openai and (text := stray_text(event)):
+            self._note(text)
+            if self.error is not None:
+                return None
+        if not payload and not named:
             # A comment alone would commit the caller to this backend.
             kept = self.frames or 0 < len(self._early) < MAX_EARLY // 2
             return Chunk(event, tokens=0) if kept else None
@@ -186,16 +231,13 @@ class EventReader:
             self.frames = True
             return Chunk(event)
         if payload.strip() == b"[DONE]":
-            if not self.frames:
-                self._break(self._nothing())
-                return None
-            if unfinished := self.choices.unfinished:
-                self._break(_cut(f" in the middle of choice {min(unfinished)}, with [DONE]."))
+            self._check_end()
+            if self.error is not None:
                 return None
             self.done = True
             return Chunk(event, "done")
-        if event.find(b"event:") >= 0 and name_of(event) == b"error":
-            self._break(_named_error(payload))
+        if named:
+            self._break(named_error(payload))
             return None
         try:
             return self._read(event, payload, decode(payload))
@@ -206,17 +248,26 @@ class EventReader:
         """An event of another shape is passed on; one that is no JSON is the stream's end."""
         if not _is_utf8(payload):
             event, payload = _utf8(event), _utf8(payload)
+        readable = mended(payload)
         try:
-            value = msgspec.json.decode(mended(payload))
+            value = msgspec.json.decode(readable)
         except UNREADABLE:
             self._break(malformed("The backend's stream holds an event that is no JSON."))
             return None
-        return self._read(event, payload, _understood(value))
+        return self._read(with_data(event, payload, readable), readable, _understood(value))
+
+    def _note(self, text: bytes) -> None:
+        """Text that stands in no field: no reader of events sees it, and it may tell of an end."""
+        failure = failure_of(value_of(text))
+        if failure is not None:
+            self._break(failure)
+        elif not self.choices.ended:
+            self._stray = text
 
     def _read(self, event: bytes, payload: bytes, parsed: ReadEvent) -> Chunk | None:
         usage = None if parsed.usage is None else self._told(parsed.usage, payload)
         if parsed.may_have_failed():
-            failure = failure_of(_value(payload), usage=usage)
+            failure = failure_of(value_of(payload), usage=usage)
             if failure is not None:
                 self._break(failure)
                 return None
@@ -227,10 +278,15 @@ class EventReader:
             self.choices.begun.add(choice.index)
             if choice.finish_reason:
                 self.choices.ended.add(choice.index)
-                self.frames = True
+                self.answered = True
         if parsed.choices and not tokens:
-            tokens = tokens_in_event(_value(payload))
-        self.frames = self.frames or tokens > 0
+            tokens = tokens_in_event(value_of(payload))
+        self.answered = self.answered or tokens > 0
+        self.frames = self.frames or self.answered
+        if tokens or self.choices.ended:
+            self._stray = b""
+        elif parsed.choices is None and usage is None:
+            self._stray = payload
         if usage is not None and not parsed.choices:
             return Chunk(event, "usage", usage)
         return Chunk(event, "data", usage, None if tokens == 1 else tokens)
@@ -245,15 +301,15 @@ class EventReader:
 
     def _nothing(self) -> BackendError:
         """What a stream means that has ended without an answer."""
-        if not self.telling:
+        if not (said := self._stray or self.telling):
             return malformed("The backend opened a stream and closed it without an event.")
-        return no_answer(_object(self.telling))
+        return no_answer(value_of(said))
 
     def _break(self, error: BackendError) -> None:
         """After the first frame, whatever went wrong, the answer is cut."""
         if self.frames and error.failure is not FailureClass.TRUNCATED:
             error = BackendError(FailureClass.TRUNCATED, error.message, usage=error.usage)
-        self.error = error
+        self.error, self._slow = error, True
 
 
 def frame(payload: bytes) -> bytes:
@@ -275,18 +331,23 @@ def _is_json(payload: bytes) -> bool:
     return read_if(payload, msgspec.Raw) is not None
 
 
-def _value(payload: bytes) -> Any:
-    return read_if(mended(payload), Any)
-
-
 def _object(payload: bytes) -> dict[str, Any]:
-    value = _value(payload)
+    value = value_of(payload)
     return value if isinstance(value, dict) else {}
 
 
-def _named_error(payload: bytes) -> BackendError:
+def named_error(payload: bytes) -> BackendError:
     """What an event means that is named an error."""
     return failure_in(_object(payload) or {"error": payload.decode("utf-8", "replace")})
+
+
+def with_data(event: bytes, payload: bytes, readable: bytes) -> bytes:
+    """An event with its data as every reader of JSON takes them."""
+    if payload == readable:
+        return event
+    if payload in event:
+        return event.replace(payload, readable)
+    return frame(readable.replace(b"\n", b"\ndata: "))
 
 
 def _cut(where: str) -> BackendError:
@@ -312,11 +373,18 @@ def _understood(value: Any) -> ReadEvent:
     choices = value.get("choices")
     kind = value.get("object")
     return ReadEvent(
-        choices=[_choice_in(one) for one in choices] if isinstance(choices, list) else None,
+        choices=_choices_in(choices) if isinstance(choices, list) else None,
         usage=value.get("usage"),
         error=value.get("error"),
         object=kind if isinstance(kind, str) else None,
     )
+
+
+def _choices_in(values: list[Any]) -> list[Choice] | None:
+    """None where all of them are none."""
+    if values and not any(isinstance(value, dict) for value in values):
+        return None
+    return [_choice_in(value) for value in values]
 
 
 def _choice_in(value: Any) -> Choice:

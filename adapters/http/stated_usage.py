@@ -23,8 +23,8 @@ from typing import Any
 
 import msgspec
 
-from adapters.http.failures import read_if
 from adapters.http.token_counts import count_of
+from adapters.shapes.json_texts import read_if
 from adapters.types import TokenParts, Usage
 
 _PLAIN = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))

@@ -11,6 +11,8 @@ ONE_TOKEN = 24
 """Characters that one piece of a stream may hold as one token; longer ones hold several."""
 LARGEST = 1_000_000_001
 """No call has so many: who says that counts nothing, and its text is looked at."""
+HIDDEN = 131_072
+"""Tokens of thoughts that an answer need not show; beside these it holds a byte of each."""
 _DECIMAL = 15
 _OPAQUE = frozenset(("data", "url", "b64_json", "encrypted_content"))
 """Fields of a message that hold pictures, sound or what only its writer can read."""

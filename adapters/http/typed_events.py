@@ -4,7 +4,7 @@ Each event says its type in its data. They are passed on as they came, those of 
 what is read on the way is an end, an error, the usage, and about how much was said:
 
     message_stop, response.completed, response.incomplete       the end, and nothing after it
-    error, response.failed                                      an error
+    error, response.failed, an error of whatever shape          an error
     ...delta                                                    a piece of answer
     message_start, message_delta, and what ends a response      the usage
 
@@ -20,23 +20,24 @@ from typing import Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
-from adapters.http.answers import failure_in, is_hollow, no_answer
-from adapters.http.failures import UNREADABLE, read_if
-from adapters.http.sse import EventReader
+from adapters.http.answers import check_answer, failure_in, failure_of, readable
+from adapters.http.sse import EventReader, named_error, with_data
 from adapters.http.stated_usage import told, usage_in, with_stated
 from adapters.http.token_counts import tokens_made, tokens_of_piece
 from adapters.settings import Secret
-from adapters.types import Chunk, Usage
-from adapters.whole_events import MAX_EVENT, data_of
+from adapters.shapes.complaints import is_failure_name, is_hollow
+from adapters.shapes.json_texts import UNREADABLE, mended, value_of
+from adapters.shapes.task_answers import is_answer
+from adapters.types import Chunk, Task, Usage
+from adapters.whole_events import MAX_EVENT, data_of, name_of, stray_text
 
 _ENDS = frozenset(("message_stop", "response.completed", "response.incomplete"))
-_ERRORS = frozenset(("error", "response.failed"))
 _PIECES = ("text", "thinking", "partial_json")
 """Where a delta of Anthropic's has its text; that of a response is its text."""
 
 
 class _Event(msgspec.Struct):
-    type: str = ""
+    type: Any = None
     delta: Any = None
     message: Any = None
     response: Any = None
@@ -50,11 +51,13 @@ _decode = msgspec.json.Decoder(_Event).decode
 class TypedReader(EventReader):
     """Feeds on bytes, gives Chunks; see ``EventReader``."""
 
-    __slots__ = ("_stated",)
+    __slots__ = ("_ended", "_stated")
 
     def __init__(self, *, max_event: int = MAX_EVENT) -> None:
         super().__init__(openai=True, max_event=max_event)
         self._stated: dict[str, Any] = {}
+        self._ended = False
+        """It has been said why the answer ended."""
 
     def feed(self, data: bytes) -> list[Chunk]:
         try:
@@ -71,7 +74,7 @@ class TypedReader(EventReader):
     def end(self) -> list[Chunk]:
         """The body has ended; without an end of the answer it was cut."""
         if not self.done and self.error is None:
-            if self.frames:
+            if self.answered:
                 said = "The backend's stream ended before its answer did."
                 self._break(BackendError(FailureClass.TRUNCATED, said))
             else:
@@ -82,29 +85,78 @@ class TypedReader(EventReader):
         payload = data_of(event)
         if self.done:
             return None
+        if text := stray_text(event):
+            self._note(text)
+        if self.error is None and is_failure_name(name_of(event)) and not payload:
+            self._break(named_error(payload))
+        if self.error is not None:
+            return None
         if not payload:
             return Chunk(event, tokens=0) if self.frames else None
         try:
-            read = _decode(payload)
+            readable = mended(payload)
+            read = _decode(readable)
         except UNREADABLE:
-            self._break(malformed("The backend's stream holds an event of no known shape."))
+            failure = failure_of(value_of(payload))
+            said = "The backend's stream holds an event of no known shape."
+            self._break(failure or malformed(said))
             return None
-        return self._of_type(event, payload, read)
+        return self._of_type(with_data(event, payload, readable), readable, read)
 
     def _of_type(self, event: bytes, payload: bytes, read: _Event) -> Chunk | None:
+        kind = read.type if isinstance(read.type, str) else ""
         response = read.response if isinstance(read.response, dict) else {}
         usage = self._told(_usage_in(read, response), payload)
-        if read.type in _ERRORS or not is_hollow(read.error):
-            said = read.error or response.get("error") or read_if(payload, Any)
-            self._break(failure_in({"error": said}, usage=usage))
+        failure = self._failure(event, payload, read, kind, response, usage)
+        if failure is not None:
+            self._break(failure)
             return None
         self.telling = self.telling or payload
-        if read.type in _ENDS:
-            self.frames = self.done = True
-            return Chunk(event, "done")
-        tokens = _tokens_in(read.delta) if read.type.endswith("delta") else 0
+        if kind in _ENDS:
+            return self._end_of(event, payload, response)
+        tokens = _tokens_in(read.delta) if kind.endswith("delta") else 0
+        stop = read.delta.get("stop_reason") if isinstance(read.delta, dict) else None
+        self._ended = self._ended or isinstance(stop, str)
+        self.answered = self.answered or tokens > 0 or self._ended
         self.frames = self.frames or tokens > 0
+        if tokens or self._ended:
+            self._stray = b""
+        elif not kind:
+            self._stray = payload
         return Chunk(event, "data", usage, None if tokens == 1 else tokens)
+
+    def _failure(
+        self,
+        event: bytes,
+        payload: bytes,
+        read: _Event,
+        kind: str,
+        response: dict[str, Any],
+        usage: Usage | None,
+    ) -> BackendError | None:
+        """What an event means that says that something failed: by its type, its name, or, where it
+        has no type of the protocol, in whatever shape."""
+        said = value_of(payload)
+        inner = response.get("error")
+        named = is_failure_name(kind) or is_failure_name(name_of(event))
+        if named or not is_hollow(read.error) or (kind in _ENDS and not is_hollow(inner)):
+            return failure_in({"error": read.error or inner or said}, usage=usage)
+        return None if kind else failure_of(said, usage=usage)
+
+    def _end_of(self, event: bytes, payload: bytes, response: dict[str, Any]) -> Chunk | None:
+        """The end of an answer, if there was any."""
+        whole = is_answer("responses", response)
+        status = response.get("status")
+        if isinstance(status, str) and is_failure_name(status):
+            self._break(failure_in({"error": response}))
+        elif not (self.answered or whole):
+            self._break(self._nothing())
+        elif self._stray and not self._ended and not whole:
+            self._break(self._cut_short(" without an answer's end."))
+        if self.error is not None:
+            return None
+        self.frames = self.done = True
+        return Chunk(event, "done")
 
     def _told(self, stated: Any, payload: bytes) -> Usage | None:
         """Of a message its start says what was read, and its end what was written."""
@@ -130,33 +182,19 @@ def _tokens_in(delta: Any) -> int:
     return sum(tokens_of_piece(text) for text in texts if isinstance(text, str))
 
 
-class _Whole(msgspec.Struct):
-    type: Any = None
-    status: Any = None
-    error: Any = None
-    content: Any = None
-    output: Any = None
-    usage: Any = None
-
-
-_decode_whole = msgspec.json.Decoder(_Whole).decode
-
-
-def usage_of_typed(body: bytes, usage: Usage, secrets: Sequence[Secret] = ()) -> Usage:
-    """What a whole answer says that it used, beside what is known of it. Raises what an error in it
-    means, and MALFORMED where it is none; ``usage`` is what was used all the same."""
-    try:
-        whole = _decode_whole(body)
-    except UNREADABLE as error:
-        said = "The backend's answer is not what was asked for."
-        raise malformed(said, usage=usage, detail=str(error)) from None
-    used = with_stated(usage, usage_in(whole.usage))
-    if whole.type == "error" or whole.status == "failed" or not is_hollow(whole.error):
-        raise failure_in({"error": whole.error or read_if(body, Any)}, secrets, used)
-    made = whole.content if isinstance(whole.content, list) else whole.output
-    if not isinstance(made, list):
-        raise no_answer(read_if(body, Any), secrets, used)
+def typed_answer(
+    body: bytes, task: Task, usage: Usage, secrets: Sequence[Secret] = ()
+) -> tuple[bytes, Usage]:
+    """A whole answer as every reader of JSON takes it, and what it says that it used, beside what
+    is known of it. Raises what an error in it means, and MALFORMED where it is none; ``usage`` is
+    what was used all the same."""
+    body = readable(body, usage)
+    said: Any = value_of(body)
+    fields: dict[str, Any] = said if isinstance(said, dict) else {}
+    used = with_stated(usage, usage_in(fields.get("usage")))
+    check_answer(said, task, secrets, used)
     if used.output_tokens:
-        return used
+        return body, used
+    made = fields.get("content" if task == "messages" else "output")
     text = tokens_made({"choices": [{"message": {"content": made}}]})
-    return msgspec.structs.replace(used, text_tokens=text or None)
+    return body, msgspec.structs.replace(used, text_tokens=text or None)

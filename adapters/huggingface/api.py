@@ -14,8 +14,8 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api, bearer
-from adapters.http.failures import read
 from adapters.settings import HttpSettings, Secret
+from adapters.shapes.json_texts import read
 from adapters.types import Probe
 from adapters.waiting import mark_seen
 

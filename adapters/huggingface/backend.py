@@ -27,7 +27,6 @@ from adapters.http.api import Api, below_v1
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
 from adapters.http.endpoint_words import about_the_endpoint
-from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.response import Response
 from adapters.huggingface.api import EndpointApi, probe_of, refusal_by
@@ -35,6 +34,7 @@ from adapters.huggingface.stream import TokenStream, usage_of
 from adapters.names import Name, OwnedName
 from adapters.routes import OPENAI_ROUTES
 from adapters.settings import Duration, HttpSettings, HttpUrl, SecretStr, UrlPath
+from adapters.shapes.json_texts import read_if
 from adapters.types import Assumption, Call, Capabilities, Probe, Reply, Task, Usage
 
 Engine = Literal["openai", "tgi", "tei", "custom"]

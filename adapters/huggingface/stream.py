@@ -13,11 +13,13 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import END_GRACE_S, ChunkStream
-from adapters.http.failures import classify_error, read_if, words_in
+from adapters.http.failures import classify_error
 from adapters.http.response import Body
 from adapters.http.sse import frame
 from adapters.http.token_counts import count_of
 from adapters.settings import Secret
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import read_if
 from adapters.types import Chunk, Usage
 from adapters.whole_events import MAX_EVENT, WholeEvents, data_of, split_events
 

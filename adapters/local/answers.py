@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import read_if
 from adapters.http.token_counts import tokens_in_event
+from adapters.shapes.json_texts import read_if
 from adapters.types import Chunk, Usage
 from adapters.whole_events import data_of
 from local_runtime.client.pending_call import Answer, PendingCall, Unanswered

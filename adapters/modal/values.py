@@ -13,8 +13,8 @@ from typing import Any, Literal
 import msgspec
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.failures import read, read_input
 from adapters.http.outputs import NO_OBJECT, input_of
+from adapters.shapes.json_texts import read, read_input
 from adapters.types import Usage
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]

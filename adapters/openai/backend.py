@@ -18,7 +18,6 @@ from adapters.assumptions import ACCEPTED, tried
 from adapters.base import Clock
 from adapters.http.api import Api, bearer, below_v1, merged
 from adapters.http.backend import HttpBackend
-from adapters.http.failures import read_if
 from adapters.http.openai_calls import OpenAICalls
 from adapters.names import Name
 from adapters.openai.engine_probe import EngineProbe, Named
@@ -26,6 +25,7 @@ from adapters.openai.plain_calls import PlainCalls
 from adapters.openai.providers import PROVIDERS, UNKNOWN, VERSION, Provider, ProviderName
 from adapters.routes import COUNT_ROUTE, OPENAI_ROUTES, PLAIN_ROUTES, TYPED_ROUTES
 from adapters.settings import HttpSettings, HttpUrl, SecretStr, SettingError, UrlPath
+from adapters.shapes.json_texts import read_if
 from adapters.types import Assumption, Call, Capabilities, Probe, Reply, Task
 
 

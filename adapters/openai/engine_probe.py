@@ -12,9 +12,10 @@ from typing import Literal
 from adapters.base import PROBE_S
 from adapters.errors import BackendError
 from adapters.http.api import Api
-from adapters.http.failures import clean, message_of
+from adapters.http.failures import clean
 from adapters.http.response import Response
 from adapters.openai.engines import QUESTIONS, SIGNS, Engine, EngineLoad, EngineQuestion
+from adapters.shapes.error_words import message_of
 from adapters.types import Probe
 
 SEARCH_S = 2.0

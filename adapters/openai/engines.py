@@ -21,7 +21,7 @@ from typing import Literal
 
 import msgspec
 
-from adapters.http.failures import read_if
+from adapters.shapes.json_texts import read_if
 
 Engine = Literal["vllm", "sglang", "llamacpp", "tgi"]
 

@@ -1,7 +1,8 @@
 """Calls whose answers are whole: images, sound, ranks and scores, and routes that a policy names.
 
 A body is sent as it came, JSON or a form, with nothing changed but the model's name; an answer is
-given as it came, JSON, text or sound. What is read of it is an error, and what it says was used.
+given as it came, JSON, text or sound. What is read of it is whether it is
+the answer that its task must have, and what it says was used.
 
 Sources: https://platform.openai.com/docs/api-reference/images,
 https://platform.openai.com/docs/api-reference/audio and, for ranks, scores and tokens,
@@ -14,19 +15,19 @@ from typing import Any
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, malformed
 from adapters.forms import boundary_of, parts_of, with_text
-from adapters.http.answers import check_output, failure_of, with_usage_told
+from adapters.http.answers import is_web_page, plain_answer
 from adapters.http.api import Api
-from adapters.http.failures import read_if
+from adapters.http.failures import asked_by
 from adapters.http.response import Response
 from adapters.http.token_counts import tokens_of
+from adapters.openai.media import is_sound, is_transcript
 from adapters.openai.sound import seconds_of_sound, seconds_of_wav
 from adapters.routes import PLAIN_ROUTES
-from adapters.types import Call, Reply, Usage
+from adapters.shapes.json_texts import read_if
+from adapters.types import JSON_TYPE, Call, Reply, Task, Usage
 
-_LOOKED_AT = 4096
-"""Bytes of an answer in which an error says that it is one."""
 _TRANSCRIBES = frozenset(("transcriptions", "translations"))
 
 
@@ -66,17 +67,43 @@ class PlainCalls:
         return msgspec.json.encode(fields)
 
     def _reply(self, call: Call, response: Response, seconds: float) -> Reply:
-        content_type = response.header(b"content-type") or "application/json"
-        body, usage = response.body, Usage(exec_s=seconds)
-        check_output(body, content_type, usage)
-        if "json" in content_type:
-            usage = with_usage_told(body, usage)
-            if b'"error"' in body[:_LOOKED_AT]:
-                failed = failure_of(read_if(body, Any), self._api.secrets, usage)
-                if failed is not None:
-                    raise failed
+        label = response.header(b"content-type")
+        usage = Usage(exec_s=seconds)
+        try:
+            body, usage = self._answer(call, response.body, label or "", usage)
+        except BackendError as error:
+            raise asked_by(error, response.headers, self._api.clock.time()) from None
+        content_type = label or _label_of(body, call.task)
         usage = _used(call, body, content_type, usage)
         return Reply(body=body, content_type=content_type, usage=usage)
+
+    def _answer(self, call: Call, body: bytes, label: str, usage: Usage) -> tuple[bytes, Usage]:
+        """The answer that a body is, as far as it says what it used."""
+        if call.task == "speech" and is_sound(body, label):
+            return body, usage
+        if call.task in _TRANSCRIBES and is_transcript(body, label, _format_asked(call)):
+            return body, usage
+        if is_web_page(body, label):
+            raise malformed("The backend answered with a web page.", usage=usage)
+        secrets = self._api.secrets
+        return plain_answer(body, label or JSON_TYPE, call.task, usage, secrets)
+
+
+def _label_of(body: bytes, task: Task) -> str:
+    """What an answer is that nobody has labelled."""
+    plain = task in _TRANSCRIBES and read_if(body, dict[str, Any]) is None
+    return "text/plain" if plain else "audio/mpeg" if task == "speech" else JSON_TYPE
+
+
+def _format_asked(call: Call) -> str:
+    """Of a transcript."""
+    boundary = boundary_of(call.content_type)
+    if boundary is None:
+        return ""
+    for part in parts_of(call.body, boundary):
+        if part.name == "response_format":
+            return call.body[part.start : part.end].decode("utf-8", "replace").strip().lower()
+    return ""
 
 
 def _used(call: Call, body: bytes, content_type: str, usage: Usage) -> Usage:

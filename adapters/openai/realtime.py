@@ -20,9 +20,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.api import Api, merged
-from adapters.http.failures import clean, failure_in, read_if, refusal
+from adapters.http.failures import clean, failure_in, refusal
 from adapters.openai.realtime_usage import RealtimeEvent, RealtimeMeter
 from adapters.settings import HttpSettings
+from adapters.shapes.json_texts import read_if
 from adapters.shortage import has_room, is_ours, last_for_calls, shortage
 from adapters.trust import certificate_of, trust_context
 from adapters.tunnel import tunnel

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from adapters.http.failures import UNREADABLE, read_if
 from adapters.http.stated_usage import told, usage_in
 from adapters.http.token_counts import tokens_of_piece
 from adapters.realtime.caller_events import caller_event
+from adapters.shapes.json_texts import UNREADABLE, read_if
 from adapters.types import TokenParts, Usage
 
 _SENT_PER_TOKEN = 6400

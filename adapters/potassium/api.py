@@ -12,7 +12,7 @@ import msgspec
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.api import merged
 from adapters.http.client import Origin
-from adapters.http.failures import clean, read, read_if, words_in
+from adapters.http.failures import clean
 from adapters.http.response import Response
 from adapters.settings import (
     Count,
@@ -24,6 +24,8 @@ from adapters.settings import (
     SecretStr,
     UrlPath,
 )
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import read, read_if
 from adapters.types import Probe, Task, Usage
 
 _REFUSED = f"[Errno {errno.ECONNREFUSED}]"

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 
 from adapters.errors import BackendError
-from adapters.http.failures import classify_error, read_if, words_in
+from adapters.http.failures import classify_error
 from adapters.http.passthrough import Passthrough
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import read_if
 from adapters.types import Chunk
 from adapters.whole_events import data_of, split_events
 

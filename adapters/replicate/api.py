@@ -17,7 +17,6 @@ from adapters.errors import BackendError, FailureClass
 from adapters.http.api import EVENTS, Api, bearer, merged
 from adapters.http.client import Origin
 from adapters.http.endpoint_words import about_the_endpoint, no_job
-from adapters.http.failures import message_of, read_if
 from adapters.http.predictions import Prediction, decode_prediction
 from adapters.http.response import Body, Response
 from adapters.names import Name, OwnedName
@@ -32,6 +31,8 @@ from adapters.settings import (
     Secret,
     SecretStr,
 )
+from adapters.shapes.error_words import message_of
+from adapters.shapes.json_texts import read_if
 
 _ASK_S = 10.0
 _ANSWER_GRACE_S = 10.0

@@ -23,8 +23,8 @@ import msgspec
 
 from adapters.bills import UNREADABLE_BILL, rfc3339
 from adapters.errors import BackendError, FailureClass, malformed
-from adapters.http.failures import read
 from adapters.http.predictions import Prediction
+from adapters.shapes.json_texts import read
 from adapters.types import Bill, BillLine
 
 _HOUR = 3600.0

@@ -9,12 +9,13 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.chunks import ChunkStream
-from adapters.http.failures import read_if, words_in
 from adapters.http.named_events import NamedEvent, NamedEvents
 from adapters.http.predictions import Prediction, failure_of
 from adapters.http.response import Body
 from adapters.polling import after_taken
 from adapters.settings import Secret
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import read_if
 from adapters.types import Call, Progress, Usage
 from adapters.whole_events import MAX_EVENT
 

@@ -22,8 +22,8 @@ from adapters.buckets.sigv4 import Credentials
 from adapters.buckets.urls import Bucket
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
-from adapters.http.failures import UNREADABLE
 from adapters.settings import HttpSettings, Secret
+from adapters.shapes.json_texts import UNREADABLE
 
 _PUT_WITHIN_S = 300
 _SMALLEST_FILE = 1024

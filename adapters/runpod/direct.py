@@ -20,11 +20,11 @@ import msgspec
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
-from adapters.http.failures import message_of
 from adapters.http.openai_calls import OpenAICalls
 from adapters.http.response import Response
 from adapters.routes import OPENAI_ROUTES
 from adapters.runpod.settings import BALANCER_HOLD, RunPodSettings
+from adapters.shapes.error_words import message_of
 from adapters.types import Call, Reply, Task, Usage
 
 BALANCER_LIMIT = 30_000_000

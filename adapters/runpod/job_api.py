@@ -14,10 +14,10 @@ from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.api import Api
 from adapters.http.endpoint_words import about_the_endpoint, no_job
-from adapters.http.failures import read_if
 from adapters.http.response import Response
 from adapters.runpod.jobs import EXPIRED, QueueHealth, RunPodJob, decode_health, decode_job
 from adapters.runpod.settings import RunPodSettings
+from adapters.shapes.json_texts import read_if
 
 _ASK_S = 10.0
 _ANSWER_GRACE_S = 10.0

@@ -23,10 +23,12 @@ from typing import Annotated, Any
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault
-from adapters.http.failures import classify_error, clean, read, read_if, words_in
+from adapters.http.failures import classify_error, clean
 from adapters.http.outputs import answer_of
 from adapters.remote_jobs import MOST_JOBS
 from adapters.settings import Secret
+from adapters.shapes.error_words import words_in
+from adapters.shapes.json_texts import read, read_if
 from adapters.types import Reply, Task, Usage
 
 EXPIRED = "EXPIRED"

@@ -22,7 +22,6 @@ from adapters.bills import DAY_S, nano_of, rfc3339
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.http.api import Api
 from adapters.http.client import NEVER
-from adapters.http.failures import read
 from adapters.runpod.jobs import UNREADABLE
 from adapters.runpod.prices import (
     Catalogue,
@@ -32,6 +31,7 @@ from adapters.runpod.prices import (
     asked_of,
 )
 from adapters.runpod.settings import RunPodSettings
+from adapters.shapes.json_texts import read
 from adapters.types import AskedPrice, Bill, BillLine
 
 T = TypeVar("T")

@@ -22,10 +22,10 @@ from adapters.errors import BackendError
 from adapters.http.api import Api
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
-from adapters.http.failures import read_if
 from adapters.http.openai_calls import EventStream, OpenAICalls, append_field
 from adapters.names import Name, PathName
 from adapters.settings import Duration, HttpSettings, HttpUrl, SecretStr
+from adapters.shapes.json_texts import read_if
 from adapters.types import Assumption, Bill, Call, Capabilities, Chunk, Probe, Reply, Task, Usage
 from adapters.vercel.bill import bill_of, query_for
 from adapters.vercel.cost import ReportedCost, cost_in

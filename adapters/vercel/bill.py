@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from adapters.bills import DAY_S, UNREADABLE_BILL, nano_of
-from adapters.http.failures import read
+from adapters.shapes.json_texts import read
 from adapters.types import Bill, BillLine
 
 _LABEL = "the whole account"

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.http.failures import read_if
+from adapters.shapes.json_texts import read_if
 
 _GENERATION = re.compile(r"gen_[0-9A-Za-z]{1,64}\Z")
 _LARGEST = 10_000.0

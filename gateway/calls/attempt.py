@@ -11,9 +11,15 @@ from adapters.errors import BackendError, FailureClass, Ran
 from adapters.types import Call, Reply, Usage
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
-from gateway.money.estimates import by_media, by_tokens, with_media, with_tokens
+from gateway.money.estimates import (
+    by_media,
+    by_tokens,
+    most_tokens,
+    with_media,
+    with_tokens,
+)
 from gateway.money.inputs import InputParts
-from gateway.money.pricing import credible, output_cost
+from gateway.money.pricing import MostTokens, credible, output_cost
 from gateway.policy.sections.price import Price
 from gateway.routing.health import Failed
 from gateway.routing.repeating import Asked, costs_tokens_at_most
@@ -180,7 +186,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def used(self, reported: Usage) -> Usage:
         """A success's usage, with the device's share filled in where the backend stated none, and
         the tokens, where they are paid and nobody counted them: no answer is free for that."""
-        reported = credible(reported)
+        reported = credible(reported, self)
         price = self.price
         if self.tokens_count:
             call = self.call
@@ -188,6 +194,12 @@ class Attempt(msgspec.Struct, frozen=True):
         if by_media(price):
             reported = with_media(price, reported, len(self.call.body), self.call.task)
         return self._with_share(reported)
+
+    def most_tokens(self) -> MostTokens:
+        """What its backend is believed to have read and made."""
+        context, held = self.backend.spec.common.context, self.quote.input_held
+        call = self.call
+        return most_tokens(call.body, call.task, held, context, self.progress.events)
 
     def answered(self, reply: Reply, now: float) -> Reply:
         """With what it has used, which stays so however long the call goes on, and is charged too
@@ -237,7 +249,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def _seen_until(self, now: float, reported: Usage | None) -> Usage:
         queue_s, cold_s = self._waited_there()
         elapsed = max(0.0, self.at_work_until(now) - self.asked_at - queue_s - cold_s)
-        seen = credible(reported or self.progress.seen)
+        seen = credible(reported or self.progress.seen, self)
         exec_s = elapsed if seen.exec_s is None else seen.exec_s
         seen = self._counted(seen, self._probably_made(exec_s))
         share = self._share(exec_s)
@@ -257,7 +269,7 @@ class Attempt(msgspec.Struct, frozen=True):
         if failure.failure is FailureClass.NOT_STARTED:
             return None
         if failure.usage is not None and self._is_paid(failure.usage, failure.ran):
-            used = credible(failure.usage)
+            used = credible(failure.usage, self)
             if self._lacks_times(used) and failure.ran is not Ran.NO:
                 return self._seen_until(now, used)
             return self._with_share(self._counted(used) if self.progress.events else used)
@@ -270,7 +282,9 @@ class Attempt(msgspec.Struct, frozen=True):
         then."""
         if self.progress.events:
             return self.used(reported)
-        return self._with_share(credible(reported)) if self._is_paid(reported, Ran.YES) else None
+        if not self._is_paid(reported, Ran.YES):
+            return None
+        return self._with_share(credible(reported, self))
 
     def used_when_left(self, answer: Reply | None, now: float, images: int) -> Usage | None:
         """What is charged of a call that another backend was quicker with, at a monotonic instant:

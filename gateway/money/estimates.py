@@ -7,12 +7,14 @@ are, and most other languages are more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
 
 from adapters.types import FORMS, WRITES_NOTHING, Task, Usage
+from gateway.money.pricing import MostTokens
 from gateway.money.token_split import at_least_its_parts, contradicts
 from gateway.policy.sections.price import Price
 
@@ -23,6 +25,18 @@ _LEAST_AUDIO_S = 1.0
 _OF_RANKS = ("query", "documents", "text_1", "text_2", "queries")
 _OF_ITEMS = ("content", "arguments", "output")
 """Where the items of a response's input have their text."""
+_ELSEWHERE = re.compile(
+    rb'"(tools|web_search_options|image|image_url|input_image|video|video_url|input_video|audio_url'
+    rb'|file|input_file|file_id|document|url|previous_response_id|conversation)"'
+)
+_READ_ELSEWHERE = 16
+"""Rounds of an engine's own tools, of each of which the findings are read."""
+_OWN_PROMPT = 131_072
+_HIDDEN = 131_072
+_LONGEST = 1_048_576
+_BLOCK = 1024
+"""Tokens: of a server's own prompt where nobody says what its context is, of thoughts that are not
+shown, of any answer, and of a bound that a server keeps to in blocks alone."""
 _SILENT: frozenset[Task] = frozenset(
     ("rerank", "moderations", "score", "tokenize", "count_tokens", "embeddings")
 )
@@ -98,6 +112,51 @@ def prompt_tokens(body: bytes, task: Task) -> int:
     except _UNREADABLE:
         return _tokens(len(body))
     return _tokens(sum(_sizes(asked))) if isinstance(asked, dict) else _tokens(len(body))
+
+
+class _Bounds(msgspec.Struct):
+    """What a body says of the length of its answers, as far as it says it in numbers."""
+
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    n: Any = None
+    best_of: Any = None
+    prompt: Any = None
+
+
+def output_asked(body: bytes) -> int | None:
+    """The most tokens of output that a body lets its answers have; None where it bounds none."""
+    try:
+        asked = msgspec.json.decode(body, type=_Bounds)
+    except _UNREADABLE:
+        return None
+    bounds = (asked.max_tokens, asked.max_completion_tokens, asked.max_output_tokens)
+    each = max(map(_count, bounds))
+    prompts = len(asked.prompt) if isinstance(asked.prompt, list) else 1
+    return each * max(1, _count(asked.n), _count(asked.best_of)) * max(1, prompts) or None
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def most_tokens(
+    body: bytes, task: Task, input_held: int, context: int | None, passed_on: int
+) -> MostTokens:
+    """The most that a backend is believed to have read and made for a call, whatever it states.
+
+    Of input that is what its context takes, or so many as there are bytes and parts, with a prompt
+    of the server's own; more where a body names what is read elsewhere. Of output it is what was
+    asked for and a quarter more, as some count in blocks; or what has come, beside hidden thoughts.
+    """
+    larger = _READ_ELSEWHERE if _ELSEWHERE.search(body) else 1
+    given = (2 * context if context else _OWN_PROMPT) * larger + 4 * max(input_held, len(body))
+    asked = output_asked(body) if task in _WRITES_TEXT else None
+    made = _HIDDEN + 4 * passed_on if passed_on else _LONGEST
+    if asked is not None:
+        made = min(made, asked + asked // 4 + _BLOCK)
+    return MostTokens(given, made, passed_on or asked or 0)
 
 
 def cost_basis(

@@ -7,7 +7,8 @@ the nearest nano-dollar, tokens and sound up. ``charge_lines`` is the same sum i
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
@@ -150,24 +151,57 @@ def idle_charge(price: Price | None, idle_us: int) -> int:
     return _for_time(price.per_second, idle_us)
 
 
-def credible(usage: Usage) -> Usage:
+class MostTokens(msgspec.Struct, frozen=True):
+    """The most that one call can have had."""
+
+    given: int
+    made: int
+    likely_made: int
+    """What is taken for its output where more is stated."""
+
+    def bounds(self) -> dict[str, float]:
+        """The most of each figure."""
+        most = {
+            "input_tokens": self.given,
+            "output_tokens": self.made,
+            "total_tokens": self.given + self.made,
+        }
+        return {name: min(tokens, MOST_TOKENS) for name, tokens in most.items()}
+
+
+class Bounded(Protocol):
+    """Whatever knows it of a call."""
+
+    def most_tokens(self) -> MostTokens: ...
+
+
+def credible(usage: Usage, call: Bounded | None = None) -> Usage:
     """What a backend says of itself, as far as it can be: a figure below zero, past every bound,
     or no number at all counts as not said. One fault there must neither pay a caller nor make a
     row that cannot be written."""
     stated = tuple(filter(None, _figures_of(usage)))
-    if not stated or (min(stated) > 0 and sum(stated) <= _LEAST_BOUND):
+    if not stated or (min(stated) > 0 and sum(stated) <= _PLENTY):
         return usage  # NaN is in no sum that is at most anything
-    return msgspec.structs.replace(usage, **dict.fromkeys(_unbelievable(usage)))
+    most = None if call is None else call.most_tokens()
+    bounds = _BOUNDS if most is None else _BOUNDS | most.bounds()
+    untrue: dict[str, Any] = dict.fromkeys(_unbelievable(usage, bounds))
+    if not untrue:
+        return usage
+    if "input_tokens" in untrue or "output_tokens" in untrue:
+        untrue["parts"] = None
+    if "output_tokens" in untrue and most is not None:
+        untrue.setdefault("text_tokens", usage.text_tokens or most.likely_made or None)
+    return msgspec.structs.replace(usage, **untrue)
 
 
-def _unbelievable(usage: Usage) -> Iterator[str]:
-    for name, most in _BOUNDS.items():
+def _unbelievable(usage: Usage, bounds: Mapping[str, float]) -> Iterator[str]:
+    for name, most in bounds.items():
         value = getattr(usage, name)
         if value is not None and not 0 <= value <= most:
             yield name
 
 
-_BOUNDS = {
+_BOUNDS: dict[str, float] = {
     "exec_s": _MOST_S,
     "gpu_s": _MOST_S,
     "cold_s": _MOST_S,
@@ -181,8 +215,8 @@ _BOUNDS = {
     "images": MOST_TOKENS,
     "audio_s": _MOST_S,
 }
-_LEAST_BOUND = min(_BOUNDS.values())
-"""Where all together are past it each is looked at by its own bound: nearly nothing is."""
+_PLENTY = 2048
+"""Where all together are past it each is looked at by its own bound."""
 _figures_of = operator.attrgetter(*_BOUNDS)
 
 

@@ -80,7 +80,7 @@ class Torrent:
                     await writer.drain()
             finally:
                 self.streams -= 1
-        answer = b'{"choices":[{}]}' if self.brief else ANSWER
+        answer = b'{"choices":[{"text":""}]}' if self.brief else ANSWER
         writer.write(HEAD % b"application/json" + b"content-length: %d\r\n\r\n" % len(answer))
         writer.write(answer)
         await writer.drain()
@@ -285,5 +285,5 @@ async def test_a_client_that_ends_its_own_half_gets_its_answer(tmp_path: Path) -
         writer.write_eof()
         answer = await reader.read()
         writer.close()
-        assert answer.endswith(b'{"choices":[{}]}')
+        assert answer.endswith(b'{"choices":[{"text":""}]}')
         assert b"HTTP/1.1 200 OK" in answer

@@ -92,7 +92,7 @@ class Model:
         if "words" in asked:
             return StreamingResponse(_words(asked), media_type="text/plain")
         if "model" in asked:
-            return JSONResponse({"choices": [{}], "usage": {"prompt_tokens": 3}})
+            return JSONResponse({"choices": [{"text": ""}], "usage": {"prompt_tokens": 3}})
         return JSONResponse({"echo": asked.get("echo")})
 
     async def _woken(self) -> None:

@@ -98,7 +98,7 @@ async def test_a_model_that_knows_no_openai_takes_infer_calls_alone(clock: FakeC
 
 
 async def test_an_openai_answer_tells_its_tokens(clock: FakeClock) -> None:
-    output = {"choices": [{}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+    output = {"choices": [{"text": ""}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
     async with container(clock, prediction(output=output)) as (backend, _):
         reply = await backend.invoke(a_call(task="chat"))
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (3, 2)

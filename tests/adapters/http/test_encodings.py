@@ -83,7 +83,7 @@ async def _all_of(answered: Body | Response) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("name", ["br", "zstd", "gzip, br", "x" * 500])
+@pytest.mark.parametrize("name", ["br", "zstd", "x" * 500])
 async def test_any_other_encoding_is_refused_by_its_name(
     clock: FakeClock, name: str, stream: bool
 ) -> None:

@@ -11,16 +11,15 @@ import pytest
 from adapters.errors import FailureClass, Fault
 from adapters.http.failures import (
     MAX_MESSAGE,
-    MAX_WORD,
     classify,
     classify_error,
     clean,
     failure_in,
-    message_of,
     refusal,
 )
 from adapters.http.response import retry_after
 from adapters.settings import Secret
+from adapters.shapes.error_words import MAX_WORD, message_of
 
 F = FailureClass
 
@@ -132,7 +131,7 @@ def test_what_may_be_the_requests_fault_or_the_backends_is_suspect(status: int) 
 
 
 @pytest.mark.parametrize(
-    ("status", "fault"), [(401, Fault.BACKEND), (400, Fault.REQUEST), (500, Fault.BACKEND),
+    ("status", "fault"), [(401, Fault.BACKEND), (400, Fault.SUSPECT), (500, Fault.BACKEND),
                           (503, Fault.BACKEND), (405, Fault.HERE), (302, Fault.BACKEND)]
 )  # fmt: skip
 def test_the_fault_of_the_others_is_that_of_their_class(status: int, fault: Fault) -> None:

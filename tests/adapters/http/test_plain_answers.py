@@ -68,7 +68,7 @@ def test_a_plain_answer_says_what_reading_it_closely_says(answer: Any, task: Tas
     body = msgspec.json.encode(answer)
     closely: Usage | None = None
     with suppress(BackendError):
-        closely = read_closely(body, task, Usage())
+        _, closely = read_closely(body, task, Usage())
     assert plain_usage(body, task) in (None, closely)
 
 

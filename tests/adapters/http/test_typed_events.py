@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.errors import BackendError, FailureClass
-from adapters.http.typed_events import TypedReader, usage_of_typed
-from adapters.types import Usage
+from adapters.http.typed_events import TypedReader, typed_answer
+from adapters.types import Task, Usage
 
 UNTIMED = settings(deadline=None, max_examples=50)
 
@@ -116,12 +116,13 @@ def test_an_error_before_any_piece_lets_another_backend_be_asked() -> None:
     ],
     ids=["error", "failed", "a page", "nothing"],
 )
-def test_what_is_no_answer_is_none(body: bytes, failure: FailureClass) -> None:
+@pytest.mark.parametrize("task", ["messages", "responses"])
+def test_what_is_no_answer_is_none(body: bytes, failure: FailureClass, task: Task) -> None:
     with pytest.raises(BackendError) as raised:
-        usage_of_typed(body, Usage(exec_s=1.0))
+        typed_answer(body, task, Usage(exec_s=1.0))
     assert raised.value.failure is failure
 
 
 def test_an_answer_without_counts_is_estimated_from_its_text() -> None:
     body = b'{"type":"message","content":[{"type":"text","text":"eight bytes and more"}]}'
-    assert usage_of_typed(body, Usage()).text_tokens == 5
+    assert typed_answer(body, "messages", Usage())[1].text_tokens == 5

@@ -55,7 +55,7 @@ class JsonServer:
             return JSONResponse({"fault": {"message": asked["fault"]}})
         if "broken" in asked:
             return Response(b'{"result": [', media_type="application/json")
-        value = {"choices": [{}]} if "model" in asked else asked.get("echo")
+        value = {"choices": [{"text": ""}]} if "model" in asked else asked.get("echo")
         return JSONResponse({"result": [{"value": value}], "took": 0.25, "fault": None})
 
     async def events(self, request: Request) -> Response:

@@ -260,7 +260,9 @@ async def test_a_ping_resumes_a_paused_endpoint(clock: FakeClock) -> None:
 async def test_each_engine_has_its_routes(
     clock: FakeClock, engine: str, task: Task, stream: bool, target: str
 ) -> None:
-    reply = answer({"choices": [{}], "data": [], "generated_text": "x"})
+    reply = answer(
+        {"choices": [{"text": ""}], "data": [{"embedding": [0.5]}], "generated_text": "x"}
+    )
     if stream:
         reply = chunked(b'data:{"generated_text":"x"}\n\n')
     odd = b'{ "inputs":"x", "unknown":[] }'

@@ -44,7 +44,7 @@ def serve(body: dict[str, Any], cancelled: Event) -> Any:
     if "opaque" in body:
         return b"\xff"
     if "model" in body:
-        return {"choices": [{}], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
+        return {"choices": [{"text": ""}], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
     return body.get("echo")
 
 

@@ -83,7 +83,7 @@ class Edge:
         if request.headers.get("accept") == "text/event-stream":
             return StreamingResponse(_events(asked), media_type="text/event-stream")
         if "model" in asked:
-            return JSONResponse({"choices": [{}]})
+            return JSONResponse({"choices": [{"text": ""}]})
         return JSONResponse(asked.get("echo"))
 
 

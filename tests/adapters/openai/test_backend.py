@@ -29,7 +29,8 @@ from tests.adapters.servers import (
 
 KEY = "sk-secret-4711"
 BODY = b'{ "model":"m", "messages":[],"odd_field": 1.50 }'
-WHOLE = {"choices": [{}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+VECTORS = {"data": [{"embedding": [0.5]}]}
+WHOLE = {"choices": [{"text": ""}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
 DELTA = b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
 FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
@@ -74,7 +75,7 @@ async def error_of(clock: FakeClock, reply: bytes, *, stream: bool = False) -> B
 
 
 async def test_a_body_passes_through_byte_for_byte_both_ways(clock: FakeClock) -> None:
-    odd = b'{"choices" : [{} ], "unknown":[1.0,2] }'
+    odd = b'{"choices" : [{"text":""} ], "unknown":[1.0,2] }'
     async with upstream(clock, answer(odd)) as (backend, script):
         reply = await backend.invoke(a_call())
     assert script.requests[0].body == BODY
@@ -84,7 +85,7 @@ async def test_a_body_passes_through_byte_for_byte_both_ways(clock: FakeClock) -
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
 async def test_the_base_url_may_or_may_not_end_in_v1(clock: FakeClock, suffix: str) -> None:
-    async with scripted(answer(WHOLE), answer({"data": []})) as (script, url):
+    async with scripted(answer(WHOLE), answer(VECTORS)) as (script, url):
         backend = OpenAICompatible("up", OpenAISettings(base_url=url + "/p" + suffix), clock)
         await backend.start()
         await backend.invoke(a_call())
@@ -392,6 +393,6 @@ async def test_a_probe_of_a_server_that_hangs_ends_in_five_seconds(clock: FakeCl
 async def test_the_usage_of_a_reply_without_counts_is_unknown_and_not_zero(
     clock: FakeClock,
 ) -> None:
-    async with upstream(clock, answer({"data": []})) as (backend, _):
+    async with upstream(clock, answer(VECTORS)) as (backend, _):
         usage = (await backend.invoke(a_call(task="embeddings"))).usage
     assert usage == Usage(exec_s=usage.exec_s)

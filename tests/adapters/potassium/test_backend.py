@@ -79,7 +79,7 @@ async def test_an_answer_that_is_no_json_keeps_its_type(clock: FakeClock) -> Non
 
 
 async def test_a_route_for_chat_is_asked_as_an_openai_server_is(clock: FakeClock) -> None:
-    said = {"choices": [{}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+    said = {"choices": [{"text": ""}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
     async with server(clock, answer(said), routes={"chat": "/chat"}) as (backend, script):
         reply = await backend.invoke(a_call(task="chat"))
         assert backend.capabilities.tasks == {"chat"}

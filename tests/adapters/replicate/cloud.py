@@ -81,7 +81,10 @@ class Run:
 
     def _output(self) -> Any:
         if "model" in self.asked:
-            return {"choices": [{}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+            return {
+                "choices": [{"text": ""}],
+                "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+            }
         return self.words or {"echo": self.asked.get("echo")}
 
 

@@ -42,7 +42,7 @@ async def test_a_call_is_one_runsync_with_the_callers_bytes_inside(clock: FakeCl
 
 
 async def test_an_openai_call_travels_in_the_vllm_workers_envelope(clock: FakeClock) -> None:
-    async with platform(clock, job(output=[{"choices": [{}]}])) as (backend, script):
+    async with platform(clock, job(output=[{"choices": [{"text": ""}]}])) as (backend, script):
         await backend.invoke(a_call(b'{"model":"m"}', task="chat"))
     assert json.loads(script.requests[0].body)["input"] == {
         "openai_route": "/v1/chat/completions",

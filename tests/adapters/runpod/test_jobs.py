@@ -139,7 +139,7 @@ def test_a_handler_that_returned_nothing_answers_null() -> None:
 @pytest.mark.parametrize("wrap", [False, True])
 def test_an_openai_answer_is_taken_out_of_a_list_of_one_and_its_tokens_counted(wrap: bool) -> None:
     """RunPod's vLLM worker is a generator: its one answer is a list of one."""
-    body = {"choices": [{}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
+    body = {"choices": [{"text": ""}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
     reply = reply_of(a_job(output=[body] if wrap else body), "chat", Usage(exec_s=1.0))
     assert json.loads(reply.body) == body
     assert reply.usage == Usage(exec_s=1.0, input_tokens=3, output_tokens=2)

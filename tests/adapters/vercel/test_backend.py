@@ -30,7 +30,9 @@ def a_call(
 
 
 def told(**usage: Any) -> bytes:
-    return answer({"id": GENERATION, "choices": [{}], "usage": {"prompt_tokens": 3, **usage}})
+    return answer(
+        {"id": GENERATION, "choices": [{"text": ""}], "usage": {"prompt_tokens": 3, **usage}}
+    )
 
 
 def known(cost: Any) -> bytes:
@@ -100,7 +102,7 @@ async def test_a_look_up_delays_no_answer_past_its_bound(
         assert clock.monotonic() - began <= 0.7
 
 
-@pytest.mark.parametrize("reply", [told(), answer({"id": "chatcmpl-1", "choices": [{}]})])
+@pytest.mark.parametrize("reply", [told(), answer({"id": "chatcmpl-1", "choices": [{"text": ""}]})])
 async def test_nothing_is_looked_up_that_is_not_to_be_or_has_no_name(
     clock: FakeClock, reply: bytes
 ) -> None:

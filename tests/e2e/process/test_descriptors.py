@@ -37,7 +37,8 @@ class Slow:
             if head.startswith(b"POST"):
                 self.asked += 1
                 await self.gate.wait()
-            body = b'{"choices": [{}], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}'
+            used = b'{"prompt_tokens": 1, "completion_tokens": 1}'
+            body = b'{"choices": [{"text": ""}], "usage": %b}' % used
             length = f"content-length: {len(body)}\r\n\r\n".encode()
             head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n"
             writer.write(head + length + body)

@@ -26,7 +26,7 @@ class Upstream(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["content-length"]))
         key = self.headers["authorization"]
-        body = f'{{"choices": [{{}}], "key": "{key[-3:]}"}}'.encode()
+        body = f'{{"choices": [{{"text": ""}}], "key": "{key[-3:]}"}}'.encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))

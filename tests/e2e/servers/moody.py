@@ -78,7 +78,9 @@ class MoodyServer:
         usage = None if mood == "no usage" else _usage(asked["tokens"])
         if asked.get("stream"):
             return await _stream(writer, asked["events"], asked["cut"], usage)
-        return await _say(writer, 200, {"choices": [{}], **({"usage": usage} if usage else {})})
+        return await _say(
+            writer, 200, {"choices": [{"text": ""}], **({"usage": usage} if usage else {})}
+        )
 
 
 def _usage(tokens: int) -> dict[str, int]:
