@@ -19,9 +19,9 @@ until a job is done; ``remote_jobs`` remembers jobs by their call, so that what 
 cancelled; ``waiting`` bounds what may take too long; ``cold_starts`` says how much of a call was a
 start, ``round_trips`` how far away a host is; ``forms`` reads forms with files, ``whole_events``
 cuts bytes into server-sent events; ``realtime/`` reads what a conversation's caller says;
-``websocket/`` reads frames; ``buckets/`` is where objects lie, and the signed URLs to them;
-``bills`` reads amounts and instants of platforms' bills; ``assumptions`` puts what is taken for
-granted of a platform to the test.
+``websocket/`` reads frames; ``shapes/`` tells answers and failures by their JSON; ``buckets/`` is
+where objects lie, and the signed URLs to them; ``bills`` reads amounts and instants of platforms'
+bills; ``assumptions`` puts what is taken for granted of a platform to the test.
 
 ``KINDS`` maps the ``kind`` of a backend in YAML to its class. Classes are loaded when a policy
 names them, so a platform that nobody uses costs nothing. A package of a third party offers more by

@@ -2,9 +2,9 @@
 
 From the socket up, and in this order to be read: ``response`` is what comes back, ``encodings``
 undoes its compression, ``connection`` is one HTTP/1.1 connection, ``client`` a pool of them to one
-host, ``failures`` what a refusal means and whether JSON is any, ``endpoint_words`` whether it
-speaks of the endpoint and not of the call,
-``odd_json`` what is JSON all the same, ``answers`` whether a success is one, ``stated_usage`` what
+host, ``failures`` what a refusal means, ``asked_waits`` how long it lasts, ``endpoint_words``
+whether it speaks of the endpoint and not of the call,
+``answers`` whether a success is one, ``stated_usage`` what
 it says it used, ``token_counts`` what a text is likely to be, ``plain_answers`` both of what most
 servers answer, ``api`` the requests to one origin, ``backend`` what the adapters of one address
 have in common. Streams: ``sse`` reads the events of OpenAI's protocol, with as many choices as

@@ -100,7 +100,8 @@ def check_answer(
     if is_answer(task, said):
         failure = _failure_beside(said, task, secrets, usage)
     else:
-        failure = failure_of(said, secrets, usage) or no_answer(said, secrets, usage)
+        told = None if isinstance(said, str) else failure_of(said, secrets, usage)
+        failure = told or no_answer(said, secrets, usage)
     if failure is not None:
         raise failure
 

@@ -152,6 +152,8 @@ class EventReader:
         chunks: list[Chunk] = []
         if rest and (rest == DONE.strip() or _is_json(data_of(rest))):
             chunks = self._each(rest + b"\n\n")
+        elif (text := stray_text(rest)) and not data_of(rest):
+            self._note(text)
         elif rest:
             self._break(_cut(" inside an event."))
         if self.error:

@@ -32,6 +32,8 @@ from adapters.types import Chunk, Task, Usage
 from adapters.whole_events import MAX_EVENT, data_of, name_of, stray_text
 
 _ENDS = frozenset(("message_stop", "response.completed", "response.incomplete"))
+_KNOWN = ("message_", "content_block_", "response.", "ping", "keepalive")
+"""How the types of both protocols begin."""
 _PIECES = ("text", "thinking", "partial_json")
 """Where a delta of Anthropic's has its text; that of a response is its text."""
 
@@ -121,7 +123,7 @@ class TypedReader(EventReader):
         self.frames = self.frames or tokens > 0
         if tokens or self._ended:
             self._stray = b""
-        elif not kind:
+        elif not kind.startswith(_KNOWN):
             self._stray = payload
         return Chunk(event, "data", usage, None if tokens == 1 else tokens)
 
@@ -141,7 +143,7 @@ class TypedReader(EventReader):
         named = is_failure_name(kind) or is_failure_name(name_of(event))
         if named or not is_hollow(read.error) or (kind in _ENDS and not is_hollow(inner)):
             return failure_in({"error": read.error or inner or said}, usage=usage)
-        return None if kind else failure_of(said, usage=usage)
+        return None if kind.startswith(_KNOWN) else failure_of(said, usage=usage)
 
     def _end_of(self, event: bytes, payload: bytes, response: dict[str, Any]) -> Chunk | None:
         """The end of an answer, if there was any."""

@@ -1,8 +1,8 @@
 """Calls whose answers are whole: images, sound, ranks and scores, and routes that a policy names.
 
 A body is sent as it came, JSON or a form, with nothing changed but the model's name; an answer is
-given as it came, JSON, text or sound. What is read of it is whether it is
-the answer that its task must have, and what it says was used.
+given as it came, JSON, text or sound. What is read of it is whether it is the answer that its task
+must have, and what it says was used.
 
 Sources: https://platform.openai.com/docs/api-reference/images,
 https://platform.openai.com/docs/api-reference/audio and, for ranks, scores and tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -9,22 +10,25 @@ import msgspec
 from adapters.errors import BackendError
 from adapters.http.failures import classify_error
 from adapters.http.passthrough import Passthrough
-from adapters.shapes.error_words import words_in
-from adapters.shapes.json_texts import read_if
+from adapters.shapes.complaints import is_failure_name
+from adapters.shapes.error_words import error_object, words_in
+from adapters.shapes.json_texts import read_if, value_of
 from adapters.types import Chunk
-from adapters.whole_events import data_of, split_events
+from adapters.whole_events import data_of, name_of, split_events
+
+_TELLING = re.compile(rb'\[DONE\]|"error"|event:')
 
 
 class RuntimeEvents(Passthrough):
     """This project's runtime ends a good stream with ``[DONE]`` and a bad one with an error
-    object; neither is for the caller."""
+    object, or an event that is named one; neither is for the caller."""
 
     _given = False
     """An event has been passed on, which was no end marker and no error."""
 
     def _feed(self, events: bytes) -> None:
         for chunk in self._reader.feed(events):
-            if b"[DONE]" in chunk.data or b'"error"' in chunk.data:
+            if _TELLING.search(chunk.data):
                 self._each(chunk)
             else:
                 self._give(chunk)
@@ -39,6 +43,8 @@ class RuntimeEvents(Passthrough):
             if payload == b"[DONE]":
                 continue
             error = _error_in(payload)
+            if error is None and is_failure_name(name_of(event)):
+                error = error_object(value_of(payload) or {})
             if error is not None:
                 self._fail(error)
                 return

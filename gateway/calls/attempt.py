@@ -12,6 +12,7 @@ from adapters.types import Call, Reply, Usage
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.money.estimates import (
+    SOME_TOKENS,
     by_media,
     by_tokens,
     most_tokens,
@@ -194,6 +195,11 @@ class Attempt(msgspec.Struct, frozen=True):
         if by_media(price):
             reported = with_media(price, reported, len(self.call.body), self.call.task)
         return self._with_share(reported)
+
+    def is_doubtful(self, stated: Usage) -> bool:
+        """Whether so many tokens are worth a look at what was asked."""
+        read = max(stated.input_tokens or 0, (stated.total_tokens or 0) - SOME_TOKENS)
+        return read > len(self.call.body) or (stated.output_tokens or 0) > SOME_TOKENS
 
     def most_tokens(self) -> MostTokens:
         """What its backend is believed to have read and made."""

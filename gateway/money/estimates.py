@@ -34,9 +34,9 @@ _READ_ELSEWHERE = 16
 _OWN_PROMPT = 131_072
 _HIDDEN = 131_072
 _LONGEST = 1_048_576
-_BLOCK = 1024
+SOME_TOKENS = 1024
 """Tokens: of a server's own prompt where nobody says what its context is, of thoughts that are not
-shown, of any answer, and of a bound that a server keeps to in blocks alone."""
+shown, of any answer, and of what a server may make beyond a bound, that it keeps to in blocks."""
 _SILENT: frozenset[Task] = frozenset(
     ("rerank", "moderations", "score", "tokenize", "count_tokens", "embeddings")
 )
@@ -155,7 +155,7 @@ def most_tokens(
     asked = output_asked(body) if task in _WRITES_TEXT else None
     made = _HIDDEN + 4 * passed_on if passed_on else _LONGEST
     if asked is not None:
-        made = min(made, asked + asked // 4 + _BLOCK)
+        made = min(made, asked + asked // 4 + SOME_TOKENS)
     return MostTokens(given, made, passed_on or asked or 0)
 
 

@@ -172,6 +172,7 @@ class MostTokens(msgspec.Struct, frozen=True):
 class Bounded(Protocol):
     """Whatever knows it of a call."""
 
+    def is_doubtful(self, stated: Usage) -> bool: ...
     def most_tokens(self) -> MostTokens: ...
 
 
@@ -182,7 +183,7 @@ def credible(usage: Usage, call: Bounded | None = None) -> Usage:
     stated = tuple(filter(None, _figures_of(usage)))
     if not stated or (min(stated) > 0 and sum(stated) <= _PLENTY):
         return usage  # NaN is in no sum that is at most anything
-    most = None if call is None else call.most_tokens()
+    most = call.most_tokens() if call is not None and call.is_doubtful(usage) else None
     bounds = _BOUNDS if most is None else _BOUNDS | most.bounds()
     untrue: dict[str, Any] = dict.fromkeys(_unbelievable(usage, bounds))
     if not untrue:
@@ -215,7 +216,7 @@ _BOUNDS: dict[str, float] = {
     "images": MOST_TOKENS,
     "audio_s": _MOST_S,
 }
-_PLENTY = 2048
+_PLENTY = 1024
 """Where all together are past it each is looked at by its own bound."""
 _figures_of = operator.attrgetter(*_BOUNDS)
 

@@ -11,6 +11,7 @@ import pytest
 from adapters.errors import FailureClass, Fault
 from adapters.http.failures import (
     MAX_MESSAGE,
+    asked_by,
     classify,
     classify_error,
     clean,
@@ -251,3 +252,88 @@ def test_a_redirect_says_where_it_leads_to_whoever_runs_the_gateway() -> None:
     assert "https://new.example/v1, and no call" in error.detail
     assert "abc" not in error.detail
     assert "new.example" not in error.message
+
+
+def said(message: str, **more: Any) -> bytes:
+    return json.dumps({"error": {"message": message, **more}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "failure", "fault"),
+    [
+        (said("max_tokens must be positive"), FailureClass.INVALID, Fault.REQUEST),
+        (said("", type="invalid_request_error"), FailureClass.INVALID, Fault.REQUEST),
+        (said("", param="temperature"), FailureClass.INVALID, Fault.REQUEST),
+        (b'{"detail":"no such field"}', FailureClass.INVALID, Fault.REQUEST),
+        (b'[{"error":{"code":400,"message":"bad x","status":"INVALID_ARGUMENT"}}]',
+         FailureClass.INVALID, Fault.REQUEST),
+        (b"", FailureClass.INVALID, Fault.SUSPECT),
+        (b"<html>400 Bad Request</html>", FailureClass.INVALID, Fault.SUSPECT),
+        (b"Bad Request", FailureClass.INVALID, Fault.SUSPECT),
+        (b"{}", FailureClass.INVALID, Fault.SUSPECT),
+        (b'{"id":"r-1"}', FailureClass.INVALID, Fault.SUSPECT),
+        (b"[]", FailureClass.INVALID, Fault.SUSPECT),
+        (b'"no"', FailureClass.INVALID, Fault.SUSPECT),
+        (b'{"error":"Bad Request"}', FailureClass.INVALID, Fault.SUSPECT),
+        (said("API key not valid. Please pass a valid API key."), FailureClass.CREDENTIAL,
+         Fault.SUSPECT),
+        (said("Incorrect API key provided"), FailureClass.CREDENTIAL, Fault.SUSPECT),
+        (said("x", code="invalid_api_key"), FailureClass.CREDENTIAL, Fault.BACKEND),
+        (said("x", details=[{"reason": "API_KEY_INVALID"}]), FailureClass.CREDENTIAL,
+         Fault.BACKEND),
+        (said("Your credit balance is too low"), FailureClass.QUOTA, Fault.SUSPECT),
+        (said("Billing is not enabled"), FailureClass.QUOTA, Fault.SUSPECT),
+        (said("x", code="model_not_found"), FailureClass.GONE, Fault.SUSPECT),
+        (said("x", type="rate_limit_error"), FailureClass.OVERLOADED, Fault.SUSPECT),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_400_is_the_requests_fault_where_an_api_says_what_is_wrong_with_it(
+    body: bytes, failure: FailureClass, fault: Fault
+) -> None:
+    error = refusal(400, [], body, now=0.0)
+    assert (error.failure, error.fault) == (failure, fault)
+
+
+def test_nobody_is_told_that_his_request_is_bad_where_our_account_is_empty() -> None:
+    assert refusal(400, [], said("Your credit balance is too low"), now=0.0).status is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "rate_limit_error", "message": "slow down"},
+        {"code": "rate_limit_exceeded"},
+        {"status": "RESOURCE_EXHAUSTED", "message": "x"},
+        {"message": "Rate limit reached for requests"},
+        {"__type": "ThrottlingException"},
+        {"code": 429},
+    ],
+    ids=str,
+)
+def test_a_limit_of_rates_is_429_by_whatever_name(error: dict[str, Any]) -> None:
+    failure = failure_in(error)
+    assert (failure.failure, failure.fault) == (FailureClass.OVERLOADED, Fault.SUSPECT)
+    assert failure.status == 429
+
+
+@pytest.mark.parametrize(
+    ("more", "headers", "seconds"),
+    [
+        ({}, [], None),
+        ({}, [(b"Retry-After", b"7")], 7.0),
+        ({"retry_after": 3.5}, [(b"Retry-After", b"7")], 3.5),
+        ({"retry_after": "soon"}, [], None),
+        ({"retry_after": 1e400}, [], None),
+        ({"metadata": {"headers": {"Retry-After": "9"}}}, [], 9.0),
+    ],
+)
+def test_how_long_it_lasts_is_read_of_an_error_or_of_its_answers_head(
+    more: dict[str, Any], headers: list[tuple[bytes, bytes]], seconds: float | None
+) -> None:
+    error = failure_in({"error": {"type": "rate_limit_error", **more}})
+    assert asked_by(error, headers, 0.0).retry_after == seconds
+
+
+def test_only_what_passes_by_itself_lasts_for_a_while() -> None:
+    assert asked_by(failure_in({"error": "x"}), [(b"Retry-After", b"7")], 0.0).retry_after is None

@@ -142,3 +142,66 @@ def test_what_is_no_sound_has_no_length() -> None:
     assert seconds_of_wav(b"RIFF") is None
     assert seconds_of_wav(b"\x00" * 100) is None
     assert seconds_of_sound(b"", "audio/mpeg") == (0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("task", "reply"),
+    [
+        ("speech", answer(b"Internal Server Error", content_type="text/plain")),
+        ("speech", answer(b"Internal Server Error", content_type="application/octet-stream")),
+        ("speech", answer(b'{"error":"no voice"}', content_type="audio/mpeg")),
+        ("speech", answer(b"<html>no</html>", content_type="audio/mpeg")),
+        ("speech", answer(b"data: {}\n\n", content_type="text/event-stream")),
+        ("transcriptions", answer(b"Internal Server Error", content_type="text/plain")),
+        ("transcriptions", answer(b"<html>no</html>", content_type="text/plain")),
+        ("images", answer({"data": []})),
+        ("rerank", answer(b"OK", content_type="text/plain")),
+    ],
+    ids=str,
+)
+async def test_what_is_neither_sound_nor_text_nor_what_was_asked_for_is_no_answer(
+    task: Task, reply: bytes, clock: FakeClock
+) -> None:
+    asked = call(task, BODY, content_type=TYPE) if task == "transcriptions" else call(task)
+    async with upstream(clock, reply) as (backend, _):
+        with pytest.raises(BackendError) as caught:
+            await backend.invoke(asked)
+    assert caught.value.failure in (FailureClass.MALFORMED, FailureClass.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("label", "body"),
+    [
+        ("audio/mpeg", b"ID3 of text alone"),
+        ("application/octet-stream", b"\xff\xf3\x00"),
+        ("", b"OggS\x00\x02"),
+        ("text/event-stream", b'data: {"type":"speech.audio.delta"}\n\n'),
+    ],
+)
+async def test_a_sound_is_one_by_its_label_or_its_bytes(
+    label: str, body: bytes, clock: FakeClock
+) -> None:
+    async with upstream(clock, answer(body, content_type=label)) as (backend, _):
+        assert (await backend.invoke(call("speech"))).body == body
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("text", b"hello"),
+        ("text", b"\n"),
+        ("text", b"42"),
+        ("srt", b"1\n00:00 --> 00:01\nhi"),
+        ("vtt", b"WEBVTT\n"),
+        ("json", b"WEBVTT\n"),
+    ],
+)
+async def test_a_transcript_is_text_where_such_was_asked_for(
+    asked: str, said: bytes, clock: FakeClock
+) -> None:
+    form = httpx.Request(
+        "POST", "http://x", data={"response_format": asked}, files={"file": ("a.wav", WAV)}
+    )
+    sent = call("transcriptions", form.read(), content_type=form.headers["content-type"])
+    async with upstream(clock, answer(said, content_type="text/plain")) as (backend, _):
+        assert (await backend.invoke(sent)).body == said

@@ -218,6 +218,7 @@ async def test_the_runtimes_end_marker_is_not_the_callers(clock: FakeClock) -> N
     ("pieces", "expected"),
     [
         ((b'data: {"error": {"message": "boo", "code": "failed"}}\n\n',), FailureClass.FAILED),
+        ((b'event: exception\ndata: {"message": "boo"}\n\n',), FailureClass.FAILED),
         (
             (b'data: {"a":1}\n\n', b'data: {"error": {"message": "boo"}}\n\n'),
             FailureClass.TRUNCATED,

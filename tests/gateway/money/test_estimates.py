@@ -8,7 +8,14 @@ import msgspec
 import pytest
 
 from adapters.types import Task, Usage
-from gateway.money.estimates import cost_basis, prompt_tokens, with_media, with_tokens
+from gateway.money.estimates import (
+    cost_basis,
+    most_tokens,
+    output_asked,
+    prompt_tokens,
+    with_media,
+    with_tokens,
+)
 from gateway.policy.sections.price import Price
 
 TOKENS = Price(per_million_input=1000, per_million_output=1000)
@@ -107,3 +114,42 @@ def test_what_writes_text_is_charged_no_picture_where_tokens_are_sold(task: Task
 def test_a_picture_is_charged_where_tokens_are_sold_too() -> None:
     both = Price(per_million_output=1000, per_image=1000)
     assert with_media(both, Usage(), 9000, "images") == Usage(images=1, estimated=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "tokens"),
+    [
+        ({"max_tokens": 5}, 5),
+        ({"max_tokens": 5, "max_completion_tokens": 9}, 9),
+        ({"max_output_tokens": 7}, 7),
+        ({"max_tokens": 5, "n": 3}, 15),
+        ({"max_tokens": 5, "best_of": 2, "prompt": ["a", "b", "c"]}, 30),
+        ({"max_tokens": -1}, None),
+        ({"max_tokens": "5"}, None),
+        ({"n": 3}, None),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_the_most_that_a_body_lets_its_answers_have(asked: Any, tokens: int | None) -> None:
+    assert output_asked(body(asked)) == tokens
+
+
+HELLO = body({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5})
+
+
+def test_what_a_call_can_have_had_is_bounded_by_what_was_asked_and_what_came() -> None:
+    size = 4 * len(HELLO)
+    assert most_tokens(HELLO, "chat", 0, None, 0).given == 131_072 + size
+    assert most_tokens(HELLO, "chat", 0, 8192, 0).given == 16_384 + size
+    assert most_tokens(HELLO, "chat", 5000, 8192, 0).given == 16_384 + 20_000
+    assert most_tokens(HELLO, "chat", 0, None, 0).made == 5 + 1 + 1024
+    unbounded = body({"messages": []})
+    assert most_tokens(unbounded, "chat", 0, None, 0).made == 1_048_576
+    assert most_tokens(unbounded, "chat", 0, None, 10).made == 131_072 + 40
+    assert most_tokens(unbounded, "chat", 0, None, 10).likely_made == 10
+
+
+def test_more_may_be_read_where_a_body_names_what_is_elsewhere() -> None:
+    asked = body({"messages": [], "tools": [{"type": "web_search"}]})
+    assert most_tokens(asked, "responses", 0, None, 0).given > 16 * 131_072

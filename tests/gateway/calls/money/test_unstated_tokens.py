@@ -20,9 +20,10 @@ LONG = Chunk(b'data: {"much"}\n\n', tokens=40)
 DONE = Chunk(b"data: [DONE]\n\n", "done")
 
 
-async def row_of(gateway: AssembledGateway, *, stream: bool = False) -> LedgerRow:
+async def row_of(gateway: AssembledGateway, *, stream: bool = False, **more: object) -> LedgerRow:
+    asked = {**CHAT, "stream": stream, **more}
     async with gateway.client() as client:
-        answer = await client.post("/v1/chat/completions", json={**CHAT, "stream": stream})
+        answer = await client.post("/v1/chat/completions", json=asked)
     return await gateway.row(answer.headers["x-request-id"])
 
 
@@ -37,6 +38,9 @@ async def row_of(gateway: AssembledGateway, *, stream: bool = False) -> LedgerRo
         (Usage(input_tokens=1, output_tokens=0, text_tokens=30), 30, "estimated"),
         (Usage(input_tokens=0, output_tokens=0, text_tokens=30), 30, "estimated"),
         (Usage(total_tokens=0, text_tokens=30), 30, "estimated"),
+        (Usage(input_tokens=1, output_tokens=900_000_000, text_tokens=30), 30, "estimated"),
+        (Usage(input_tokens=900_000_000, output_tokens=30), 30, "estimated"),
+        (Usage(total_tokens=900_000_000, text_tokens=30), 30, "estimated"),
     ],
 )
 async def test_a_whole_answer_is_charged_for_what_it_probably_is(
@@ -47,6 +51,23 @@ async def test_a_whole_answer_is_charged_for_what_it_probably_is(
         row = await row_of(gateway)
     assert (row.input_tokens, row.output_tokens) == (1, tokens)
     assert (row.cost_nano, row.cost_basis) == (tokens * 1000, basis)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(("stated", "charged"), [(5, 5), (1030, 1030), (1031, 5)])
+async def test_no_more_output_is_charged_than_was_asked_for_with_a_margin(
+    stated: int, charged: int, stream: bool, tmp_path: Path, clock: FakeClock
+) -> None:
+    """What has come of a stream goes before what was asked for."""
+    used = Usage(input_tokens=1, output_tokens=stated)
+    told = Chunk(b'data: {"usage"}\n\n', "usage", used)
+    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+        answer = [WORD, told, DONE] if stream else Reply(body=b"{}", usage=used)
+        gateway.fake("burst").tell(answer)
+        row = await row_of(gateway, stream=stream, max_tokens=5)
+    expected = 1 if stream and charged != stated else charged
+    assert (row.input_tokens, row.output_tokens) == (1, expected)
+    assert row.cost_basis == ("reported" if charged == stated else "estimated")
 
 
 async def test_only_the_text_of_a_stream_is_charged(tmp_path: Path, clock: FakeClock) -> None:
