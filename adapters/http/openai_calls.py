@@ -132,8 +132,9 @@ class OpenAICalls:
         worker = self._worker_of(answer)
         begun = b""
         if call.task != "infer" or not content_type.startswith("text/event-stream"):
-            begun = await start_of(answer)
-            if begun and not are_events(begun):
+            known = call.task != "infer"
+            begun = await start_of(answer, of_protocol=known)
+            if begun and not are_events(begun, of_protocol=known):
                 return await self._unstreamed(call, answer, begun, worker, started)
         chunks = EventStream(
             answer,

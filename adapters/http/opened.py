@@ -18,28 +18,33 @@ from adapters.shapes.json_texts import read_if
 from adapters.types import Chunk, Task, Usage
 from adapters.whole_events import BOM
 
-_FIELD = re.compile(rb"([A-Za-z][\w-]{0,63})?[ \t]*:")
-_NAME = re.compile(rb"([A-Za-z][\w-]{0,63})?[ \t]*")
+_FIELD = re.compile(rb"(data|event|id|retry)?\s*:")
+_FIELDS = (b"data:", b"event:", b"retry:", b"id:")
+_ANY_FIELD = re.compile(rb"([A-Za-z][\w-]{0,63})?[ \t]*:")
+_ANY_NAME = re.compile(rb"([A-Za-z][\w-]{0,63})?[ \t]*")
 
 
-def are_events(start: bytes) -> bool | None:
-    """Whether a body that begins so is an event stream; None while that cannot be told."""
+def are_events(start: bytes, *, of_protocol: bool = True) -> bool | None:
+    """Whether a body that begins so is an event stream; None while that cannot be told. Where it
+    may be any text, being of nobody's protocol, only the fields that every reader knows tell."""
     if BOM.startswith(start):
         return None
     text = start.removeprefix(BOM).lstrip()
-    if _FIELD.match(text):
+    if (_ANY_FIELD if of_protocol else _FIELD).match(text):
         return True
-    return None if _NAME.fullmatch(text) else False
+    if of_protocol:
+        return None if _ANY_NAME.fullmatch(text) else False
+    return None if any(field.startswith(text) for field in _FIELDS) else False
 
 
-async def start_of(body: Body) -> bytes:
+async def start_of(body: Body, *, of_protocol: bool = True) -> bytes:
     """As much of a body as tells what it is, but for the blank lines by which some servers keep a
     connection alive until they begin. Raises as its ``read`` does, and lets go of it."""
     start = b""
     try:
         while piece := await body.read():
             start += piece
-            if are_events(start) is not None:
+            if are_events(start, of_protocol=of_protocol) is not None:
                 break
             if not BOM.startswith(start):
                 start = start.removeprefix(BOM).lstrip()

@@ -100,13 +100,15 @@ async def stream_of(
     BackendError where it is none of them, or breaks before its first chunk."""
     kind = body.header(b"content-type") or ""
     declared = kind.startswith("text/event-stream")
-    begun = b"" if declared and task == "infer" else await start_of(body)
-    if begun and not are_events(begun) and (task != "infer" or "json" in kind or "html" in kind):
+    known = task != "infer"
+    begun = b"" if declared and not known else await start_of(body, of_protocol=known)
+    events_come = are_events(begun, of_protocol=known)
+    if begun and not events_come and (known or "json" in kind or "html" in kind):
         data = await rest_of(body, begun, limit)
         if task == "infer":
             return _streamed(each(as_one_event(data, kind, usage)))
         return _streamed(each(as_chunks(data, task, usage, api.secrets)))
-    text = task == "infer" and not declared and not are_events(begun)
+    text = not known and not declared and not events_come
     chunks = (TextPassthrough if text else events)(
         body, task, api.clock, usage, api.secrets, begun=begun, max_event=max_event, asked=asked
     )

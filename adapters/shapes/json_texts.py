@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Any, TypeVar
 
@@ -9,7 +10,6 @@ import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
 from adapters.types import Usage
-from adapters.whole_events import BOM
 
 T = TypeVar("T")
 
@@ -27,7 +27,7 @@ def mended(body: bytes) -> bytes:
     """The same JSON as our decoder takes it: without a byte order mark, with a replacement for
     each half of a character outside the Basic Multilingual Plane, which JavaScript writes where it
     cuts a text between the two, and with null for NaN and the infinities, which Python writes."""
-    body = body.removeprefix(BOM)
+    body = body.removeprefix(codecs.BOM_UTF8)
     if _HALF.search(body):
         body = _ESCAPE.sub(_without_half, body)
     if b"NaN" in body or b"Infinity" in body:
