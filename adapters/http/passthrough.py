@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import malformed
+from adapters.errors import BackendError, malformed
 from adapters.http.api import Api
 from adapters.http.chunks import END_GRACE_S, ChunkStream
+from adapters.http.failures import asked_by
 from adapters.http.opened import are_events, as_chunks, as_one_event, each, rest_of, start_of
 from adapters.http.response import Body
 from adapters.settings import Secret
@@ -112,7 +113,10 @@ async def stream_of(
     chunks = (TextPassthrough if text else events)(
         body, task, api.clock, usage, api.secrets, begun=begun, max_event=max_event, asked=asked
     )
-    await chunks.first()
+    try:
+        await chunks.first()
+    except BackendError as error:
+        raise asked_by(error, body.headers, api.clock.time()) from None
     return _streamed(chunks)
 
 

@@ -140,7 +140,7 @@ class TypedReader(EventReader):
         has no type of the protocol, in whatever shape."""
         said = value_of(payload)
         inner = response.get("error")
-        named = is_failure_name(kind) or is_failure_name(name_of(event))
+        named = _is_failure(kind) or _is_failure(name_of(event).decode("utf-8", "replace"))
         if named or not is_hollow(read.error) or (kind in _ENDS and not is_hollow(inner)):
             return failure_in({"error": read.error or inner or said}, usage=usage)
         return None if kind.startswith(_KNOWN) else failure_of(said, usage=usage)
@@ -170,6 +170,13 @@ class TypedReader(EventReader):
             return None
         self.usage, self.telling = usage, payload
         return usage
+
+
+def _is_failure(name: str) -> bool:
+    """Of the protocols' own types that of a whole response alone: one of its tools may fail, such
+    as ``response.mcp_call.failed``, and the answer goes on."""
+    part = name.startswith(_KNOWN) and name.count(".") != 1
+    return not part and is_failure_name(name)
 
 
 def _usage_in(read: _Event, response: dict[str, Any]) -> Any:

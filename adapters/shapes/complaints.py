@@ -44,6 +44,8 @@ _WORDS = (
 """Where an error has its words: beside one of these an id or a time says nothing."""
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _STATUSES = ("status", "state", "statusCode", "status_code", "code")
+_CODE = re.compile(r"[\w.:/-]{1,64}")
+"""No text of a program."""
 _VERDICTS = ("success", "succeeded", "ok")
 
 
@@ -98,9 +100,9 @@ def _is_bad_status(name: str, value: Any) -> bool:
     one, or name them."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return False
-    if name == "code":
-        return not is_hollow(value)
     text = str(value).strip()
+    if name == "code":
+        return _CODE.fullmatch(text) is not None and not is_hollow(value)
     if text.isdecimal() and text.isascii():
         return len(text) == 3 and int(text) >= _REFUSED
     return is_failure_name(text)

@@ -162,7 +162,9 @@ def test_an_error_that_says_nothing_stands_beside_any_piece(error: Any) -> None:
 @pytest.mark.parametrize(
     "stream",
     [START + DELTA + STOPPED + STOP, START + STOPPED + STOP, CREATED + SAID + OVER, CREATED + OVER,
-     START + event({"type": "news", "message": "x"}) + DELTA + STOPPED + STOP],
+     START + event({"type": "news", "message": "x"}) + DELTA + STOPPED + STOP,
+     CREATED + SAID + event({"type": "response.mcp_call.failed"}, "response.mcp_call.failed")
+     + OVER],
 )  # fmt: skip
 def test_a_typed_stream_ends_well_where_its_answer_did(stream: bytes) -> None:
     reader = TypedReader()

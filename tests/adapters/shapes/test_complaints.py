@@ -23,7 +23,7 @@ FINE: list[Any] = [
     {"status": "completed"}, {"code": 0, "message": "success"}, {"code": 200}, {"success": True},
     {"detail": None, "errors": []}, {"error": {"code": 0, "message": "OK"}}, {"sources": ["a"]},
     {"default": 1}, {"type": "content_block_start"}, {"id": "error"}, {"error_count": 0},
-    {"message": "waiting"}, [[1, 2]], ["error"],
+    {"message": "waiting"}, {"code": "print(1)"}, [[1, 2]], ["error"],
 ]  # fmt: skip
 
 
