@@ -17,7 +17,7 @@ from adapters.types import Usage
 from gateway.calls.attempt import Attempt
 from gateway.calls.ending import BROKEN_OFF, Ending
 from gateway.calls.refusals import refusal_of, store_unavailable
-from gateway.calls.rows import beyond, end_row, start_row
+from gateway.calls.rows import beyond, end_row, start_row, unpaid
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
@@ -132,9 +132,8 @@ class Completion:
     async def correct(
         self, state: CallState, row: LedgerRow, said: LedgerRow, hold: Hold | None
     ) -> None:
-        """What an attempt that was left has used is known now: ``said`` takes the place of its
-        ``row``. One that is written already stays, and what it lacks has a row of its own. So it
-        has in the limits of its backend, of which ``hold`` was left."""
+        """``said`` is what an attempt that was left has used, in place of its ``row``. One that is
+        written stays: what it lacks has a row, and is in the limits of which ``hold`` was left."""
         more = beyond(row, said)
         lacks = None
         if more is not None and hold is not None:
@@ -341,8 +340,7 @@ class Completion:
     def _learn_turn(self, state: CallState, attempt: Attempt, usage: Usage) -> None:
         """The backend has read more of the conversation that the call belongs to."""
         name = (state.principal.user, state.preferences.session)
-        learned, now = attempt.backend.learned, self._clock.monotonic()
-        learned.observe_turn(state.call.model, name, usage, now)
+        attempt.backend.learned.observe_turn(state.call.model, name, usage, self._clock.monotonic())
 
     async def _close(
         self, state: CallState, outcome: Outcome, used: Usage | None, *, status: int, error: str
@@ -366,6 +364,10 @@ class Completion:
             self._count(state, ending)
             again = settle(rows, claims, opened=True, beside=parts)
             await self._background.shielded(again)
+            raise
+        except StorageUnavailable as unavailable:
+            if state.may_be_open and not isinstance(unavailable, MaybeWritten):
+                await settle((unpaid(row),), (), opened=True)
             raise
         self._count(state, ending)
 

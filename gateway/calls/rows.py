@@ -153,6 +153,20 @@ def beyond(row: LedgerRow, said: LedgerRow) -> LedgerRow | None:
     return msgspec.structs.replace(said, id=f"{row.id}+", **more)
 
 
+def unpaid(row: LedgerRow) -> LedgerRow:
+    """That of a call whose end could not be written, so that nothing is charged: one that may be
+    open would be so for ever."""
+    nothing = dict.fromkeys((*_AMOUNTS, "queue_us", "cold_us"), 0)
+    return msgspec.structs.replace(
+        row,
+        outcome="error",
+        status=503,
+        error="store_unavailable",
+        cost_basis="none",
+        **nothing,
+    )
+
+
 _AMOUNTS = ("input_tokens", "output_tokens", "exec_us", "gpu_us", "cost_nano")
 
 
