@@ -224,8 +224,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     max_request_bytes: int | None = None
     """The platform's limit for one request body; ``None`` when it states none."""
     queues: bool = True
-    """Calls past the backend's ``slots`` wait there in order. False: it refuses them, or breaks
-    off one that runs, so it is sent no more than it runs at once."""
+    """Calls past ``slots`` wait there in order. False: it refuses them, or breaks off others."""
+    one_by_one: bool = False  # what is sent to a busy worker waits for that one, others free or not
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):

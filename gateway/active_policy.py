@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import msgspec
 
 from adapters.types import Call
-from gateway.backends.candidates import candidate_of
+from gateway.backends.candidates import candidate_of, in_order, inside
 from gateway.backends.demands import Demands
 from gateway.backends.live import LiveBackend
 from gateway.keys.permitted import check_model, may_use
@@ -183,6 +183,10 @@ class ActivePolicy:
         own = self._named[route].slo
         return self.policy.models[model].slo if own is None else own
 
+    def knows(self, route: str) -> bool:
+        """Whether it has a route that a call took: not one of a reload before, or of a trial."""
+        return route in self._named
+
     def binds_late(self, route: str) -> bool:
         """Whether a call that waits takes whatever is free first: a route that orders its backends
         itself, by a list or by lot, has said where the call goes."""
@@ -203,9 +207,14 @@ class ActivePolicy:
         """Whether a call of the model would be sent to a backend, whoever makes it."""
         return any(not one.standing.serves_nobody(now, model) for one in self._serving[model])
 
+    def usable(self, model: str, route: str) -> tuple[LiveBackend, ...]:
+        """Where calls of the model that took this route may go."""
+        named = self._named.get(route)
+        return self._serving[model] if named is None else self._usable(model, named)
+
     def _usable(self, model: str, route: Route) -> tuple[LiveBackend, ...]:
-        serving = _inside(self._serving[model], route.regions)
-        found = self._usables[model, route.name] = _in_order(serving, route.use)
+        serving = inside(self._serving[model], route.regions)
+        found = self._usables[model, route.name] = in_order(serving, route.use)
         return found
 
     def backend(self, name: str) -> LiveBackend:
@@ -378,21 +387,6 @@ def _in_force(
 def _longest(backend: LiveBackend) -> float:
     cold = backend.learned.cold
     return backend.spec.common.max_run + (0.0 if cold is None else cold.p95)
-
-
-def _inside(serving: tuple[LiveBackend, ...], regions: tuple[str, ...]) -> tuple[LiveBackend, ...]:
-    """Those that run where a route's calls may go."""
-    if not regions:
-        return serving
-    return tuple(backend for backend in serving if backend.spec.common.region in regions)
-
-
-def _in_order(serving: tuple[LiveBackend, ...], use: tuple[str, ...]) -> tuple[LiveBackend, ...]:
-    """The model's backends that a route names, in the route's order; all where it names none."""
-    if not use:
-        return serving
-    known = {backend.name: backend for backend in serving}
-    return tuple(known[name] for name in use if name in known)
 
 
 def _bounded(route: Route, max_price: int) -> Route:

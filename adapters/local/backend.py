@@ -117,6 +117,7 @@ class Local:
                     task for task, route in self._routes.items() if route in self._known
                 ),
                 max_request_bytes=connections[0].facts.max_frame - ENVELOPE,
+                one_by_one=connections[0].slots == 1 and connections[0].residency is None,
             )
         return self._capabilities
 

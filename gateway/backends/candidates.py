@@ -1,4 +1,4 @@
-"""A backend as the router sees it."""
+"""A backend as the router sees it, and which of them a route leaves."""
 
 from __future__ import annotations
 
@@ -73,3 +73,18 @@ def candidate_of(
     if model not in backend.loadable:
         return candidate
     return with_model_load(candidate, cast(LoadsModels, adapter).load_in(model))
+
+
+def inside(serving: tuple[LiveBackend, ...], regions: tuple[str, ...]) -> tuple[LiveBackend, ...]:
+    """Those that run where a route's calls may go."""
+    if not regions:
+        return serving
+    return tuple(backend for backend in serving if backend.spec.common.region in regions)
+
+
+def in_order(serving: tuple[LiveBackend, ...], use: tuple[str, ...]) -> tuple[LiveBackend, ...]:
+    """The model's backends that a route names, in the route's order; all where it names none."""
+    if not use:
+        return serving
+    known = {backend.name: backend for backend in serving}
+    return tuple(known[name] for name in use if name in known)

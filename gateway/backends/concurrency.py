@@ -45,7 +45,9 @@ class Concurrency:
         self.follow()
 
     def follow(self) -> None:
-        """The adapter may have learned how many calls its backend runs."""
+        """The adapter may have learned how many calls its backend runs, and how."""
+        if self._adapter.capabilities.one_by_one:
+            self._learned.foresee_one_by_one()
         if self._make is None or (calls := self._most) == self._bounded_to:
             return
         if self.bound is not None:

@@ -151,6 +151,13 @@ class Learned:
         run = self._runs[model] = self._runs.get(model, self._prior).observe(seconds)
         self.depth = _depth(run.mean, self._own_share)
 
+    def foresee_one_by_one(self) -> None:
+        """The backend says that its workers run calls one by one: as long as nothing else is seen,
+        that holds."""
+        if not self._own_share:
+            self._own_share = 1.0
+            self.depth = _depth(self._prior.mean, self._own_share)
+
     def output_rate(self, model: str) -> float:
         """Tokens a second that a call of the model writes."""
         return self._rates.get(model, _TOKENS_PER_S)

@@ -77,9 +77,10 @@ class TopUp:
         since = self._clock.monotonic() if since is None else since
         lasts_s = hold_s if held_s is None else held_s
         look_s = max(lasts_s - hold_s * (1 - _AT) - EVERY_S, 0.0)
+        soonest = since + look_s  # what is asked next costs more, and there may be many calls
 
         def look(now: float) -> None:
-            if now >= max(since, attempt.charged_from()) + look_s:
+            if now >= soonest and now >= attempt.charged_from() + look_s:
                 self.disarm(attempt)
                 self._background.run(self._extend(state, attempt, since, lasts_s))
 

@@ -20,6 +20,7 @@ PlanReason = Literal[
     "floor",  # the policy's `spare`
     "ceiling",  # the policy's `most`
     "outside_hours",  # the policy's `hours` are over
+    "away",  # it rests or is not well, and others take its calls
 ]
 
 
@@ -40,6 +41,7 @@ class Minimum(msgspec.Struct, frozen=True):
 
 
 NOTHING = Minimum(0, "outside_hours", 0)
+AWAY = Minimum(0, "away", 0)
 
 
 def minimum_of(

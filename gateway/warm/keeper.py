@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from adapters.base import Warmable
 from gateway.active_policy import ActivePolicy
@@ -57,6 +57,7 @@ class WarmKeeper:
         self._pings = Pings(active=active, account=account, metrics=metrics)
         self._pinged: dict[str, float] = {}
         self._refused_until: dict[str, float] = {}
+        """Of backends for whose workers the limits had no room when they were asked last."""
         self._scaling: set[str] = set()
         self._closing = False
         self._background = BackgroundTasks()
@@ -64,8 +65,15 @@ class WarmKeeper:
     async def run(self) -> None:
         """Two ticks a second, for ever."""
         self._tell_of_strangers()
+        failed = False
         while True:
-            self.tick()
+            try:
+                self.tick()
+                failed = False
+            except Exception:
+                if not failed:
+                    log.exception("a look at the warm pool failed; the next one is in its time")
+                failed = True
             await self._clock.sleep(_TICK_S)
 
     def _tell_of_strangers(self) -> None:
@@ -89,8 +97,7 @@ class WarmKeeper:
         self._spares.count(self._clock.monotonic())
         if self._plans is not None:
             self._plans.look()
-            if self._plans.lead.is_due and self._plans.acts:
-                self._background.run(self._plans.lead.keep())
+            self._follow_lead(self._plans, rules)
         for name, backend in active.backends.items():
             rule = rules.get(name)
             if rule is None or backend.draining:
@@ -101,6 +108,27 @@ class WarmKeeper:
             unwanted = active.backends.get(name)
             if unwanted is not None and (unwanted.draining or name not in rules):
                 self._keep(unwanted, 0)
+
+    def _follow_lead(self, plans: WorkerPlans, rules: Mapping[str, WarmRule]) -> None:
+        """Platforms have one minimum: where another gateway leads it is that one's to take back,
+        and one that takes over from it knows of none until it has told its own."""
+        lead = plans.lead
+        acting = [name for name, rule in rules.items() if rule.plan == "act"]
+        if lead.took_over():
+            self._minimums.doubt(acting)
+        elif lead.other_leads:
+            for name in self._minimums.kept().keys() & set(acting) - self._scaling:
+                self._scaling.add(name)
+                self._background.run(self._leave_to_other(name))
+        if lead.is_due and acting:
+            self._background.run(lead.keep())
+
+    async def _leave_to_other(self, name: str) -> None:
+        try:
+            await self._minimums.forget(name)
+            await self._spares.end(name, self._clock.monotonic())
+        finally:
+            self._scaling.discard(name)
 
     def _apply(self, backend: LiveBackend, rule: WarmRule) -> None:
         now, plans = self._clock.monotonic(), self._plans
@@ -121,8 +149,8 @@ class WarmKeeper:
         for the workers that it starts, as long as it can start any."""
         last, name = plans.last(backend.name), backend.name
         leads = last is not None and plans.in_charge(backend, rule)
-        refused = self._clock.monotonic() < self._refused_until.get(name, float("-inf"))
-        backend.workers.started_ahead = leads and not refused and not self._minimums.fails(name)
+        obeys = name not in self._refused_until and not self._minimums.fails(name)
+        backend.workers.started_ahead = leads and obeys
         if last is not None and leads:
             self._keep(backend, last.minimum.workers, pause_s=_PLANNED_PAUSE_S)
 
@@ -146,6 +174,8 @@ class WarmKeeper:
                 workers = 0
                 if not self._minimums.is_due(name, 0):
                     return
+            elif workers:
+                self._refused_until.pop(name, None)
             if await self._minimums.tell(backend, workers) and not workers:
                 await self._spares.end(name, self._clock.monotonic())
         finally:

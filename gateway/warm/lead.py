@@ -25,6 +25,9 @@ class Lead:
         self._held_since: float | None = None
         """When the lease was taken or renewed last, in monotonic seconds."""
         self._asked = float("-inf")
+        self.other_leads = False
+        """Another gateway had the lease when it was asked for last."""
+        self._took_over = False
 
     @property
     def leads(self) -> bool:
@@ -59,6 +62,15 @@ class Lead:
         self._id = f"plan_{os.urandom(12).hex()}"
         if isinstance(await self._shared.admit(self._id, (_CLAIM,), LASTS_S), Admitted):
             self._held_since = now
+            self._took_over = self._took_over or self.other_leads
+            self.other_leads = False
+        else:
+            self.other_leads = True
+
+    def took_over(self) -> bool:
+        """Whether it has the lease of another gateway since this was asked last."""
+        taken, self._took_over = self._took_over, False
+        return taken
 
     async def give_up(self) -> None:
         """Another gateway may lead at once."""

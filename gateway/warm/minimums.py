@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -51,6 +51,8 @@ class WorkerMinimums:
         self._told = {name: _Told(n, before, None) for name, n in kept.read().items()}
         self._busy: dict[str, asyncio.Lock] = {}
         self._retry_at: dict[str, float] = {}
+        """Of those whose platforms could not be told."""
+        self._doubted: set[str] = set()
 
     def kept(self) -> dict[str, int]:
         """Backend -> workers that its platform keeps for us, as far as is known."""
@@ -63,6 +65,8 @@ class WorkerMinimums:
         busy = self._busy.get(name)
         if (busy is not None and busy.locked()) or now < self._retry_at.get(name, now):
             return False
+        if name in self._doubted:
+            return True
         told = self._told.get(name)
         if told is None:
             return workers > 0
@@ -71,9 +75,22 @@ class WorkerMinimums:
         return workers > 0 and now - told.at >= AGAIN_S
 
     def fails(self, name: str) -> bool:
-        """The platform could not be told a short while ago."""
-        now = self._clock.monotonic()
-        return now < self._retry_at.get(name, now)
+        """The platform could not be told when it was tried last."""
+        return name in self._retry_at
+
+    def doubt(self, names: Iterable[str]) -> None:
+        """Another gateway may have told their platforms something: they are due, whatever they
+        should keep."""
+        self._doubted.update(names)
+
+    async def forget(self, name: str) -> None:
+        """Another gateway tells the platform from now on what to keep, and takes it back."""
+        told = self._told.pop(name, None)
+        if told is not None and told.backend is not None:
+            told.backend.workers.held.tell(0, self._clock.monotonic())
+        self._has_told(name, 0)
+        with contextlib.suppress(OSError):  # it is taken back at the next start, then
+            await self._write(self.kept())
 
     async def tell(self, backend: LiveBackend, workers: int) -> bool:
         """Tells the platform of a backend that can be told; False where that failed: it is due
@@ -92,6 +109,7 @@ class WorkerMinimums:
                 log.warning("telling %s to keep %d workers failed: %s", name, workers, error)
                 return False
             self._retry_at.pop(name, None)
+            self._doubted.discard(name)
             now = self._clock.monotonic()
             backend.workers.held.tell(workers, now)
             self._has_told(name, workers)

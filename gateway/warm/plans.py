@@ -9,13 +9,13 @@ from gateway.backends.live import LiveBackend
 from gateway.calls.state import CallState
 from gateway.clock import Clock
 from gateway.planning.coming import ComingCalls, JobsInLine
-from gateway.planning.minimum import NOTHING, PlanBounds, together
+from gateway.planning.minimum import AWAY, NOTHING, PlanBounds, together
 from gateway.policy.hours import within
 from gateway.policy.model import WarmRule
 from gateway.warm.demand import Pool, pools_of, seen_by
 from gateway.warm.lead import Lead
 from gateway.warm.planned import BackendPlan, Foreseen, PlannedModels, plan_rule
-from gateway.warm.turns import counted_on, in_turn
+from gateway.warm.turns import counted_on, elsewhere, in_turn
 
 _ORDERED_S = 1.5
 """From a look until the platform has been told: one may be told a second after the last time."""
@@ -94,7 +94,8 @@ class WorkerPlans:
         minimum = NOTHING
         if within(rule.hours, now_at, rule.ahead):
             bounds = PlanBounds(rule.spare, max(rule.most, rule.spare))
-            minimum = together([look.minimum for look in looks], bounds)
+            away = elsewhere(active, backend, now)
+            minimum = together([AWAY] if away else [look.minimum for look in looks], bounds)
         return BackendPlan(now_at, minimum, tuple(looks))
 
     def _models(

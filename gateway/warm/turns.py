@@ -30,6 +30,21 @@ def _rate(backend: LiveBackend, rule: WarmRule) -> float:
     return inf if price is None else second_rate(price) / rule.calls_per_worker
 
 
+def elsewhere(active: ActivePolicy, backend: LiveBackend, now: float) -> bool:
+    """Whether all its calls go to others just now, for it rests or is not well."""
+    if not backend.standing.blocked(now):
+        return False
+    serving = (active.policy.models[model].backends for model in active.served_by(backend))
+    return all(
+        any(
+            not active.backends[name].standing.blocked(now)
+            for name in names
+            if name != backend.name
+        )
+        for names in serving
+    )
+
+
 def counted_on(
     backend: LiveBackend,
     models: PlannedModels,
@@ -41,11 +56,23 @@ def counted_on(
     one here, those which start."""
     found: dict[str, int] = {}
     for other, plan in sooner:
-        looks = [one for one in plan.pools if not models.pool.isdisjoint(one.models)]
-        workers = min(plan.minimum.workers, sum(one.minimum.workers for one in looks))
+        workers = _workers_for(models, plan)
         if _start_s(other) > max(models.plan.slo_s, _start_s(backend)):
             workers = min(workers, other.workers.up(now))
         found[other.name] = workers * other.workers.per_worker
+    return found
+
+
+def _workers_for(models: PlannedModels, plan: BackendPlan) -> int:
+    """Of the workers that a platform will have for all its models, the part of some: where they are
+    fewer than all need together, each has the same share of what it needs."""
+    needed = sum(one.minimum.workers for one in plan.pools)
+    found, before, workers = 0, 0, min(plan.minimum.workers, needed)
+    for one in plan.pools:
+        after = before + one.minimum.workers
+        if not models.pool.isdisjoint(one.models):
+            found += after * workers // needed - before * workers // needed if needed else 0
+        before = after
     return found
 
 

@@ -15,7 +15,7 @@ def made_up(seconds: float, slo_s: float, seed: int = 1) -> Traffic:
     arrivals = []
     while now < seconds:
         busy = int(now / 15) % 2 == 1
-        now += draw.expovariate(6.0 if busy else 1.5)
+        now += draw.expovariate(12.0 if busy else 3.0)
         arrivals.append(Arrival(now, 0.6 + draw.expovariate(1 / 1.4)))
     return _whole("made up", arrivals, slo_s)
 

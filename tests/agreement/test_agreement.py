@@ -21,7 +21,7 @@ async def test_a_gateway_and_its_replay_agree(tmp_path: Path) -> None:
     traffic = Traffic(
         name="two bursts", arrivals=arrivals, slo_s=1.0, judged_from=0.0, judged_until=16.0
     )
-    setting = Setting(runs_s=4.0, p50_s=1.5, p95_s=1.5, idle_s=3.0)
+    setting = Setting(workers=2, runs_s=4.0, slo_s=1.0, p50_s=1.5, p95_s=1.5, idle_s=3.0)
     was, made = await live(tmp_path, traffic, setting, seed=1)
     said = await asyncio.to_thread(replayed, made, setting, 1)
     assert (was.at_home, said.at_home) == (4, 4)

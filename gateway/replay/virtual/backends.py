@@ -17,7 +17,7 @@ from gateway.backends.current_price import CurrentPrice
 from gateway.clock import Clock
 from gateway.money.pricing import charge
 from gateway.policy.model import BackendSpec
-from gateway.replay.policy_scenario import slots_of, start_samples
+from gateway.replay.policy_scenario import machine_slots, slots_of, start_samples
 from gateway.replay.traffic import Arrival
 from gateway.replay.virtual.machines import Machine
 from gateway.replay.virtual.measured import Measured
@@ -247,7 +247,9 @@ def simulated(
     the policy's."""
     if spec.common.cold_start is None:
         found = slots_of(spec) if slots is None else slots
-        return SimulatedMachine(real.capabilities, around, found)
+        alone = machine_slots(spec) is not None
+        takes = msgspec.structs.replace(real.capabilities, one_by_one=alone)
+        return SimulatedMachine(takes, around, found)
     if isinstance(real, Scalable):
         return TellablePlatform(real.capabilities, around, spec)
     platform = SimulatedPlatform(real.capabilities, around, spec)

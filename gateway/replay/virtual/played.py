@@ -40,6 +40,8 @@ _TICK_S = 0.5
 _QUIET_S = 15.0
 """Between two looks while there is nothing to look at, and where nothing is kept warm."""
 _BOOK_EVERY_S = 60.0
+_UP_BEFORE_S = 2.0
+"""So long before the first call it has begun: it knows its backends, and who leads."""
 
 
 class Assumed(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +108,7 @@ class _Play:
     ) -> None:
         self._policy, self._traffic, self._assumed = policy, traffic, assumed
         self._advanced = advanced
-        self._begins = traffic.arrivals[0].at
+        self._begins = traffic.arrivals[0].at - _UP_BEFORE_S
         self._clock = VirtualClock(loop, _midnight(assumed.now, traffic) + self._begins)
         self._measured = Measured(traffic)
         self._running: dict[str, RunningCall] = {}
