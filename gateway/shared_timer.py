@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import inf
 
-from gateway.clock import Clock
+from gateway.clock import Clock, Timer
 
 log = logging.getLogger("spillgate")
 
@@ -49,3 +50,43 @@ class SharedTimer:
         self._going = bool(self._looks)
         if self._going:
             self._clock.call_later(EVERY_S, self._go)
+
+
+class LaterLooks:
+    """Members of a shared timer that join it at an instant of their own: until the first of them
+    does, nothing is called for them."""
+
+    def __init__(self, timer: SharedTimer, clock: Clock) -> None:
+        self._timer = timer
+        self._clock = clock
+        self._later: dict[object, tuple[float, Look]] = {}
+        self._wakes_at = inf
+        self._waking: Timer | None = None
+
+    def watch(self, member: object, look: Look, since: float) -> None:
+        """``look`` is called on every round from ``since`` on, in monotonic seconds."""
+        self._later[member] = since, look
+        self._wake_by(since)
+
+    def unwatch(self, member: object) -> None:
+        """It is looked at no more; nothing happens to one that was not watched."""
+        self._later.pop(member, None)
+        self._timer.unwatch(member)
+
+    def _wake_by(self, instant: float) -> None:
+        if instant >= self._wakes_at:
+            return
+        if self._waking is not None:
+            self._waking.cancel()
+        self._wakes_at = instant
+        left_s = max(instant - self._clock.monotonic(), 0.0)
+        self._waking = self._clock.call_later(left_s, self._wake)
+
+    def _wake(self) -> None:
+        self._wakes_at, self._waking = inf, None
+        now = self._clock.monotonic()
+        for member in [member for member, (since, _) in self._later.items() if since <= now]:
+            _, look = self._later.pop(member)
+            self._timer.watch(member, look)
+        if self._later:
+            self._wake_by(min(since for since, _ in self._later.values()))

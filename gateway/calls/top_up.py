@@ -25,7 +25,7 @@ from gateway.clock import Clock
 from gateway.money.pricing import output_cost
 from gateway.routing.repeating import WhyNot
 from gateway.routing.router import Quote, device_us
-from gateway.shared_timer import EVERY_S, Look, SharedTimer
+from gateway.shared_timer import EVERY_S, LaterLooks, Look, SharedTimer
 from gateway.storage.base import Claim, Ledger, SharedStore, StorageUnavailable, WindowSpent
 from gateway.tasks import BackgroundTasks
 from gateway.types import MICRO, Unit
@@ -58,7 +58,7 @@ class TopUp:
         self._shared = shared
         self._ledger = ledger
         self._clock = clock
-        self._timer = timer
+        self._looks = LaterLooks(timer, clock)
         self._background = background
         self.watched: set[int] = set()
         """The attempts for whose time more may have to be held: most have none."""
@@ -77,23 +77,22 @@ class TopUp:
         since = self._clock.monotonic() if since is None else since
         lasts_s = hold_s if held_s is None else held_s
         look_s = max(lasts_s - hold_s * (1 - _AT) - EVERY_S, 0.0)
-        soonest = since + look_s  # what is asked next costs more, and there may be many calls
 
         def look(now: float) -> None:
-            if now >= soonest and now >= attempt.charged_from() + look_s:
+            if now >= max(since, attempt.charged_from()) + look_s:
                 self.disarm(attempt)
                 self._background.run(self._extend(state, attempt, since, lasts_s))
 
-        self._watch(attempt, look)
+        self._watch(attempt, look, since + look_s)
 
-    def _watch(self, attempt: Attempt, look: Look) -> None:
+    def _watch(self, attempt: Attempt, look: Look, since: float) -> None:
         self.watched.add(id(attempt))  # it is one of its call's, and may be equal to another's
-        self._timer.watch(id(attempt), look)
+        self._looks.watch(id(attempt), look, since)
 
     def disarm(self, attempt: Attempt) -> None:
         """The attempt is over: nothing more is held for it."""
         self.watched.discard(id(attempt))
-        self._timer.unwatch(id(attempt))
+        self._looks.unwatch(id(attempt))
 
     async def _extend(
         self, state: CallState, attempt: Attempt, since: float, held_s: float
@@ -188,7 +187,7 @@ class TopUp:
                 if _uses_more(state, attempt):
                     state.stop("budget")
 
-        self._watch(attempt, look)
+        self._watch(attempt, look, since + held_s - EVERY_S)
 
     async def hold_for(
         self, state: CallState, quotes: Sequence[Quote], *, leaves_model: bool = False

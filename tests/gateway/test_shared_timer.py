@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.clock import FakeClock, Timer
-from gateway.shared_timer import EVERY_S, SharedTimer
+from gateway.shared_timer import EVERY_S, LaterLooks, SharedTimer
 
 
 class CountingClock(FakeClock):
@@ -96,3 +96,29 @@ async def test_a_look_that_fails_is_logged_and_ends_nobody_elses(
         await clock.advance(3 * EVERY_S)
     assert len(seen) == 3
     assert len(caplog.records) == 1, "it was looked at no more"
+
+
+async def test_a_member_that_joins_later_is_no_matter_until_then() -> None:
+    """Two timers are set for ten minutes: that of the first to join, and then the rounds'."""
+    clock = CountingClock()
+    start, seen = clock.monotonic(), dict[str, float]()
+    later = LaterLooks(SharedTimer(clock), clock)
+
+    def look(name: str) -> Callable[[float], None]:
+        def seen_at(now: float) -> None:
+            later.unwatch(name)
+            seen[name] = now - start
+
+        return seen_at
+
+    for name, after_s in (("a", 600.0), ("b", 900.0), ("gone", 700.0)):
+        later.watch(name, look(name), start + after_s)
+    later.unwatch("gone")
+    await clock.advance(599.0)
+    assert (seen, clock.timers) == ({}, 1)
+    later.watch("c", look("c"), start + 599.5)
+    await clock.advance(900.0)
+    assert seen == pytest.approx({"c": 599.5, "a": 600.0, "b": 900.0}, abs=1.01 * EVERY_S)
+    before = clock.timers
+    await clock.advance(600.0)
+    assert clock.timers == before, "nobody is left"

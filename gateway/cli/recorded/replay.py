@@ -29,6 +29,7 @@ from gateway.replay.page import page
 from gateway.replay.traffic import Traffic
 from gateway.replay.virtual.played import Assumed, PlayedPolicy, play
 from gateway.replay.virtual.told import details, said
+from local_runtime import gc_tuning
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     if conversations.OPTION in arguments:
         return conversations.main(arguments)
     options = _parser().parse_args(arguments)
-    with Stages() as stages:
+    with Stages() as stages, gc_tuning.relaxed():
         meant = (
             None if options.config is None else meant_by(options, policy_offline(options.config))
         )
