@@ -48,6 +48,8 @@ class Fake:
         """Seconds that the next call spends starting a worker."""
         self.queues_for = 0.0
         """Seconds that the platform says of a call that it waits, before it runs."""
+        self.pace = 0.0
+        """Seconds before each piece of a stream."""
         self.start_stages: dict[str, float] = {}
         self.starts_in: float | None = None
         """Seconds until it should have a worker, while it has none."""
@@ -151,7 +153,7 @@ class Fake:
 
     async def _stream(self, pieces: Sequence[Chunk | BackendError]) -> AsyncIterator[Chunk]:
         for piece in pieces:
-            await asyncio.sleep(0)
+            await (self._clock.sleep(self.pace) if self.pace else asyncio.sleep(0))
             if isinstance(piece, BackendError):
                 raise piece
             yield piece

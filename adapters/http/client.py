@@ -82,7 +82,8 @@ class Client:
 
     ``keep_alive`` is how long an unused connection is kept, in seconds: it must be shorter than
     the server's own time (uvicorn closes after 5 s), or a request meets the close on its way.
-    ``stall_timeout`` is the longest silence, in seconds, inside a streamed body.
+    ``stall_timeout`` is the longest silence, in seconds, inside a body that has begun; one whose
+    status refuses the call is waited for no longer than ``connection.REFUSAL_S``.
     """
 
     def __init__(
@@ -337,15 +338,8 @@ class Client:
             self._expire(self._clock.monotonic())
 
     def _expire(self, now: float) -> None:
-        silent = now - self._stall_timeout
         for connection in list(self._open):
-            exchange = connection.exchange
-            if exchange is None or exchange.over:
-                continue
-            if exchange.deadline <= now:
-                connection.fail(_timeout())
-            elif connection.silent_since(now) <= silent:
-                connection.fail(_stalled())
+            connection.look(now, self._stall_timeout)
         stale = now - self._keep_alive
         for connection in [c for c in self._idle if c.idle_since <= stale]:
             connection.abort()
@@ -382,14 +376,6 @@ def _unreachable(detail: str) -> BackendError:
     return BackendError(
         FailureClass.UNREACHABLE, "The backend could not be reached.", detail=detail
     )
-
-
-def _timeout() -> BackendError:
-    return BackendError(FailureClass.TIMEOUT, "The backend did not answer in time.")
-
-
-def _stalled() -> BackendError:
-    return BackendError(FailureClass.TIMEOUT, "The backend's answer stopped coming.")
 
 
 def _no_turn() -> BackendError:

@@ -10,7 +10,7 @@ section 6.3) and calls everything else a cut.
     request written, connection gone, no byte back    AMBIGUOUS
     bytes came, and then a cut                        TRUNCATED
     bytes came that are no HTTP, or too many          FAILED
-    the deadline passed                               TIMEOUT
+    the deadline passed, or its body stopped coming   TIMEOUT
     closed by our own end                             AMBIGUOUS
     any of these after the head of a refusal          what that refusal means
 """
@@ -33,6 +33,10 @@ MAX_QUIET = 128 * 1024
 JOINED = 64 * 1024
 """Up to so many bytes a body is joined to its head; a larger one is handed to the kernel beside it,
 and not copied."""
+
+REFUSAL_S = 5.0
+"""What a refusal says is waited for no longer, in seconds after its head was seen: its status has
+said already that the call is not served."""
 
 _UNREADABLE = "The backend's answer could not be read."
 _FIRST_FINAL_STATUS = 200
@@ -185,15 +189,27 @@ class HttpConnection(asyncio.Protocol):
         """Closes at once, a connection of no use or of no more use."""
         self.fail(was_closed())
 
-    def silent_since(self, now: float) -> float:
-        """Since when a body that has begun has brought nothing, at the latest ``now``.
-
-        Asked at intervals; a reader that is slow itself is not the server's silence.
-        """
-        if self._body is None or self._paused or self.progress != self.seen:
+    def look(self, now: float, longest_s: float) -> None:
+        """Ends an exchange that has had its time, or whose body has brought nothing for so long.
+        Asked at intervals; a reader that is slow itself is not the server's silence."""
+        exchange = self.exchange
+        if exchange is None or exchange.over:
+            return
+        if self._status >= _FIRST_REFUSAL:
+            exchange.deadline = min(exchange.deadline, now + REFUSAL_S)
+        if not self._has_begun or self._paused or self.progress != self.seen:
             self.seen = self.progress
             self.quiet_since = now
-        return self.quiet_since
+        if exchange.deadline <= now:
+            self.fail(BackendError(FailureClass.TIMEOUT, "The backend did not answer in time."))
+        elif self.quiet_since <= now - longest_s:
+            self.fail(BackendError(FailureClass.TIMEOUT, "The backend's answer stopped coming."))
+
+    @property
+    def _has_begun(self) -> bool:
+        """Whether a body is on its way: of a whole answer, which may be long in the making after
+        its head, its first byte."""
+        return self._body is not None or self._size > 0
 
     def resume(self) -> None:
         """Reads the socket again, where that was paused."""

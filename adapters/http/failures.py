@@ -53,11 +53,12 @@ _BY_STATUS = {
 """520 and above are those of a network's edge, which does not know what became of the call behind
 it (https://developers.cloudflare.com/support/troubleshooting/http-status-codes/); 460 and 499 are
 those of a load balancer and a proxy that lost us; 529 is Anthropic's overload."""
-_SUSPECT = frozenset((402, 403, 404, 409, 410, 413, 422, 423, 429)) | (
+_SUSPECT = frozenset((402, 403, 404, 409, 410, 413, 422, 423, 429, *range(300, 400))) | (
     frozenset(range(400, 500)) - _BY_STATUS.keys()
 )
 """What a server answers to one request that asks for too much or for what is not there, and as well
-to every request when something is wrong with itself; and whatever 4xx says neither."""
+to every request when something is wrong with itself; a redirect, which may be of one request or of
+all; and whatever 4xx says neither."""
 OUR_MATTER = {
     FailureClass.CREDENTIAL: "The backend refused the gateway's credentials.",
     FailureClass.GONE: "The backend does not have this endpoint or model.",

@@ -52,7 +52,8 @@ from adapters.whole_events import (
 
 DONE = b"data: [DONE]\n\n"
 MAX_EARLY = 64
-"""Events that hold nothing yet and wait for the first token; more than these begin the answer."""
+"""Events that hold nothing yet and wait for the first token; what comes after these and holds none
+either is dropped, for a caller who has waited so long misses no more of the kind."""
 _LOOKS = 3
 """Of so many events of a stream it is found out whether the next ones are like it."""
 _BROKE_OFF = "The backend's stream ended"
@@ -207,12 +208,9 @@ class EventReader:
         if chunk is None:
             return []
         if not self.frames:
-            self._early.append(chunk)
-            if len(self._early) <= MAX_EARLY:
-                return []
-            self.frames = True
-            chunks, self._early = self._early, []
-            return chunks
+            if len(self._early) < MAX_EARLY:
+                self._early.append(chunk)
+            return []
         chunks, self._early = [*self._early, chunk], []
         return chunks
 

@@ -29,7 +29,7 @@ from gateway.calls.stream_events import error_event, events_in, priced, usage_ev
 from gateway.types import ApiError, Unit
 
 _MOST_KEPT = 64
-"""Chunks without a token that wait for the first one; more than these begin the answer."""
+"""Chunks without a token that wait for the first one; of more than these the later are dropped."""
 
 
 class SettledStream:
@@ -64,9 +64,11 @@ class SettledStream:
         none, such as who speaks, is kept until then. Raises BackendError as the backend's stream
         does, and where it holds nothing."""
         async for chunk in self._chunks:
-            self._first.append(chunk)
-            if _begins(chunk) or len(self._first) >= _MOST_KEPT:
+            if _begins(chunk):
+                self._first.append(chunk)
                 return
+            if len(self._first) < _MOST_KEPT:
+                self._first.append(chunk)
         if not self._first:
             raise BackendError(FailureClass.MALFORMED, "The backend's stream held nothing.")
 

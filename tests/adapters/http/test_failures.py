@@ -126,14 +126,14 @@ def test_a_traceback_and_our_key_never_reach_the_caller() -> None:
     assert clean(said, [Secret("sk-123")]) == "bad key ***"
 
 
-@pytest.mark.parametrize("status", [402, 403, 404, 413, 422, 429])
+@pytest.mark.parametrize("status", [302, 307, 402, 403, 404, 413, 422, 429])
 def test_what_may_be_the_requests_fault_or_the_backends_is_suspect(status: int) -> None:
     assert refusal(status, [], b'{"error":{"message":"no"}}', now=0.0).fault is Fault.SUSPECT
 
 
 @pytest.mark.parametrize(
     ("status", "fault"), [(401, Fault.BACKEND), (400, Fault.SUSPECT), (500, Fault.BACKEND),
-                          (503, Fault.BACKEND), (405, Fault.HERE), (302, Fault.BACKEND)]
+                          (503, Fault.BACKEND), (405, Fault.HERE)]
 )  # fmt: skip
 def test_the_fault_of_the_others_is_that_of_their_class(status: int, fault: Fault) -> None:
     assert refusal(status, [], b"", now=0.0).fault is fault

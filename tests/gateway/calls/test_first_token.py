@@ -85,15 +85,43 @@ async def test_what_holds_no_token_is_no_beginning(
         assert [(one.slug, one.cost_nano) for one in state.tried] == [("truncated", 0)]
 
 
-async def test_a_stream_that_says_nothing_for_ever_is_kept_within_bounds(
+PINGS = {
+    "comments": b": wait",
+    "roles": ROLE,
+    "empty pieces": b'data: {"choices":[{"index":0,"delta":{"content":""}}]}',
+    "named pings": b'event: ping\ndata: {"type":"ping"}',
+}
+
+
+@pytest.mark.parametrize("ping", PINGS.values(), ids=PINGS)
+async def test_what_holds_no_token_passes_no_bound_however_often_it_comes(
+    ping: bytes, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Nor does it grow in memory."""
+    async with assembled(tmp_path, clock, policy(route=", first_token: 2s")) as gateway:
+        first = gateway.fake("first")
+        first.tell([Chunk(ping + b"\n\n", tokens=0)] * 1000)
+        first.pace = 0.1
+        gateway.fake("second").tell([Chunk(b"data: {}\n\n")])
+        first.runs_for = 0.1
+        state, stream = await begun(gateway)
+        async with stream:
+            assert [piece async for piece in stream] == [b"data: {}\n\n"]
+        assert [(one.backend, one.slug) for one in state.tried] == [("first", "timeout")]
+
+
+async def test_of_what_holds_no_token_only_the_first_is_kept_for_the_caller(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     async with assembled(tmp_path, clock, policy()) as gateway:
-        gateway.fake("first").tell([Chunk(b": wait\n\n", tokens=0)] * 1000)
+        waits, token = Chunk(b": wait\n\n", tokens=0), Chunk(b"data: {}\n\n")
+        gateway.fake("first").tell([*[waits] * 1000, token])
         stream = await gateway.ask(gateway.call_state(stream=True))
         assert isinstance(stream, SettledStream)
         async with stream:
-            assert len([piece async for piece in stream]) == 1000
+            pieces = [piece async for piece in stream]
+        assert len(pieces) < 100
+        assert pieces[-1] == b"data: {}\n\n"
 
 
 COLD = (
