@@ -72,16 +72,6 @@ class ActivePolicy:
             one.spec.common.retry_budget is not None for one in backends.values()
         )
         """Whether any route, or backend, counts how often calls are repeated."""
-        self.bounds_first_token = any(
-            [route.first_token for route in policy.routes]
-            + [backend.spec.common.first_token for backend in backends.values()]
-        )
-        """Whether any stream must have begun by some time."""
-        self.bounds_answers = any(
-            [route.answer for route in policy.routes]
-            + [backend.spec.common.answer for backend in backends.values()]
-        )
-        """Whether any whole answer must be here by some time."""
         self.takes_tags = policy.tags.any()
         """Whether a request may give its call any."""
         self.hedges = any(route.hedge for route in policy.routes)
@@ -93,10 +83,7 @@ class ActivePolicy:
         self.caller_regions = caller_regions(policy.regions)
         """Where callers are; None where no proxy says so."""
         self.demands = Demands(policy, self._serving)
-        self._longest = {
-            name: max(_longest(backend) for backend in serving)
-            for name, serving in self._serving.items()
-        }
+        self._times = {name: _times(model, self._serving[name]) for name, model in models}
 
     def finishes(self, route: str) -> bool:
         """Whether calls of the route run on when their client has hung up."""
@@ -159,7 +146,11 @@ class ActivePolicy:
     def longest(self, model: str) -> float:
         """Seconds after which nobody waits for an answer of the model any more: the longest run
         that any of its backends allows, after the cold start that it was configured with."""
-        return self._longest[model]
+        return self._times[model][0]
+
+    def times(self, model: str) -> tuple[float, float]:
+        """(The same, seconds that such a call may wait in line before.)"""
+        return self._times[model]
 
     def rules(self, model: str, route: str) -> RepeatRules:
         """What the policy says of repeating a call of the model that took this route."""
@@ -384,9 +375,11 @@ def _in_force(
     return found if found.limits else None
 
 
-def _longest(backend: LiveBackend) -> float:
-    cold = backend.learned.cold
-    return backend.spec.common.max_run + (0.0 if cold is None else cold.p95)
+def _times(model: ModelSpec, serving: tuple[LiveBackend, ...]) -> tuple[float, float]:
+    starts = [0.0 if one.learned.cold is None else one.learned.cold.p95 for one in serving]
+    runs = [one.spec.common.max_run for one in serving]
+    longest = max(map(sum, zip(runs, starts, strict=True)))
+    return longest, model.max_wait or longest
 
 
 def _bounded(route: Route, max_price: int) -> Route:

@@ -9,7 +9,7 @@ from adapters.errors import FailureClass, Ran
 from adapters.types import Usage
 from gateway.money.inputs import InputParts, LearnedInputs
 from gateway.policy.model import BackendCommon
-from gateway.routing.answer_times import AnswerTimes
+from gateway.routing.answer_times import AnswerTimes, Slowest
 from gateway.routing.conversations import NOTHING_KEPT, Conversations, KeptPrefix, PromptReading
 from gateway.routing.forecast import ColdTime, RunTime, WarmSet
 from gateway.routing.gaps import GapHistory
@@ -94,11 +94,10 @@ class Learned:
                 seconds = self.run_time("").mean if seconds is None else seconds
                 self.used[user] = self.used.get(user, 0.0) + seconds
 
-    def silent_after(self, model: str, output_tokens: int, body_bytes: int) -> float | None:
-        """Seconds after which a call of the model, from which no answer has come, will hardly get
-        one; None while too little is known."""
+    def slowest(self, model: str, output_tokens: int, body_bytes: int) -> Slowest:
+        """What the slowest answers make plausible for a call of the model."""
         seen = self._answers.get(model)
-        return None if seen is None else seen.silent_after(output_tokens, body_bytes)
+        return Slowest() if seen is None else seen.slowest(output_tokens, body_bytes)
 
     def observe_answer(
         self, model: str, seconds: float, output_tokens: int | None, body_bytes: int

@@ -31,6 +31,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 OURSELVES = Caller()
+_SILENT = FailureClass.TIMEOUT.slug
 
 
 class LeftAlone(Exception):
@@ -91,6 +92,11 @@ class Rests:
         health = after_failure(self.health, failed, now, 0.0)
         resting = health.resting(failed.model, failed.user, now)
         return resting.until - now if resting is not None and resting.hard else 0.0
+
+    def was_silent(self, model: str) -> bool:
+        """Whether a call of the model was left without a word, and none answered since."""
+        scopes = self.health.scopes
+        return any(scope[0] == model and one.cause == _SILENT for scope, one in scopes.items())
 
     def add_failure(self, failed: Failed, now: float) -> None:
         """An attempt has failed."""

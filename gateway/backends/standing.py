@@ -22,6 +22,7 @@ class Standing:
     __slots__ = (
         "_adapter",
         "_had_no_slots",
+        "_ill_since",
         "_in_doubt",
         "_learned",
         "_rests",
@@ -55,6 +56,8 @@ class Standing:
         """When it said so, it had none: news of some is newer than that word."""
         self._unwell = False
         """Its last word was not a good one."""
+        self._ill_since: float | None = None
+        """Since when each of its words was that it is ill."""
         self._in_doubt = False
         """It is unwell, or an outage of it may go on: only then is it asked what that means."""
         self._adapter = adapter
@@ -99,6 +102,10 @@ class Standing:
         starting = self._adapter.slots == 0 and self.ready_in() is not None
         return self.says_not_ready and not starting
 
+    def ill_for(self, now: float) -> float:
+        """Seconds for which it has said so, and answered nobody."""
+        return now - self._ill_since if self._ill_since is not None and self.ill else 0.0
+
     @property
     def says_not_ready(self) -> bool:
         """Its last word holds, and is that a call would find no warm worker."""
@@ -116,6 +123,10 @@ class Standing:
         self.asked_at = now if probe.asked else None
         self._had_no_slots = self._adapter.slots == 0
         self._unwell = probe.stuck or not probe.ready
+        if not self.ill:
+            self._ill_since = None
+        elif self._ill_since is None:
+            self._ill_since = now
         if probe.ready:
             self._rests.add_good_word()
         self._in_doubt = self._unwell
@@ -140,4 +151,5 @@ class Standing:
         """A worker has answered since it said that it is not ready, if it did."""
         if self.outage is not None:
             self.outage.hear(now, well=True)
+        self._ill_since = None
         self.probed_ready = self.probed_ready or None

@@ -173,7 +173,7 @@ class Admitting:
             result = "admitted"
         finally:
             if patience.began is not None:
-                state.waited_s += self._clock.monotonic() - patience.began
+                state.waited(self._clock.monotonic() - patience.began)
                 self._waits.labels(result).inc()
 
     async def foresee(

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from adapters.errors import BackendError, FailureClass, Ran
+from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.types import Call, Reply, Usage
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
@@ -22,6 +22,7 @@ from gateway.money.estimates import (
 from gateway.money.inputs import InputParts
 from gateway.money.pricing import MostTokens, credible, output_cost
 from gateway.policy.sections.price import Price
+from gateway.routing.answer_times import GENEROUS, SHORTEST_S
 from gateway.routing.health import Failed
 from gateway.routing.repeating import Asked, costs_tokens_at_most
 from gateway.routing.router import Quote, device_us
@@ -30,6 +31,8 @@ from gateway.types import MICRO, Unit
 
 QUEUED_WITHIN_S = 3.0
 """A platform that said so shortly before a call was given up had not begun it."""
+_NOTICED_S = 0.1
+"""How exactly a deadline is kept."""
 _WHILE_IT_WAITS = frozenset((FailureClass.TIMEOUT, FailureClass.CANCELLED))
 """What may end a call that waits in a platform's queue."""
 
@@ -52,6 +55,8 @@ class StreamProgress(msgspec.Struct):
     covered: float = inf
     """Of these, how many what is held covers, or would cover, were the call limited; no bound where
     none are paid."""
+    begun: bool = False
+    """Its first token is here."""
     ended_at: float = inf
     """When the backend was done with a call that goes on, in monotonic seconds: nothing more is
     used."""
@@ -74,6 +79,16 @@ class AtBackend(Protocol):
     def attempt(self) -> Attempt | None: ...
 
     at_backend: Hold | None
+
+
+class Durable(Protocol):
+    """What a call does otherwise that is a job. Its open row is there from its acceptance on, and
+    until it is settled a gateway that leaves it leaves all that is held for it."""
+
+    async def ask(self, attempt: Attempt) -> Reply:
+        """Asks the backend, in place of ``invoke``, so that the answer outlives this process.
+        Raises BackendError; StorageUnavailable only where nothing was sent."""
+        ...
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -155,6 +170,16 @@ class Attempt(msgspec.Struct, frozen=True):
             "The call waited in the backend's own queue and was not begun.",
             detail=failure.message,
         )
+
+    def blamed(self, failure: BackendError, now: float) -> BackendError:
+        """The failure as it is learned of: a call whose own time was over soon after it was sent
+        says nothing of the backend."""
+        run_s = GENEROUS * self.backend.learned.run_time(self.call.model).mean
+        fair_s = min(max(SHORTEST_S, run_s), self.backend.spec.common.max_run)
+        over = now >= self.call.deadline - _NOTICED_S and now - self.begins_at < fair_s - _NOTICED_S
+        if failure.failure is not FailureClass.TIMEOUT or not over:
+            return failure
+        return BackendError(failure.failure, failure.message, fault=Fault.HERE)
 
     def rests_s(self, failure: BackendError, key: str, now: float) -> float:
         """Seconds for which this failure keeps even the calls of the key ``key`` away for which

@@ -32,6 +32,15 @@ class NoRoom(NotEntered):
         self.refused = refused
 
 
+class TooLate(NotEntered):
+    """Raised to a call that has ``left_s`` seconds when a backend has a place for it, where none
+    was seen to run for less than ``least_s``."""
+
+    def __init__(self, least_s: float, left_s: float) -> None:
+        super().__init__("deadline")
+        self.least_s, self.left_s = least_s, left_s
+
+
 class BackendLimits:
     """Holds in the limits of backends."""
 

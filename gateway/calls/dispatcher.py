@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import cached_property, partial
 
 from adapters.errors import BackendError
@@ -21,9 +21,9 @@ from adapters.types import Call, Reply
 from gateway.active_policy import ActivePolicy, Queued
 from gateway.backends.rests import LeftAlone
 from gateway.calls.admitting import Admitting
-from gateway.calls.answer_limit import answer_limit
+from gateway.calls.answer_limit import Patience, taken_back
 from gateway.calls.attempt import Attempt
-from gateway.calls.backend_limits import BackendLimits, NoRoom, NotEntered
+from gateway.calls.backend_limits import BackendLimits, NoRoom, NotEntered, TooLate
 from gateway.calls.completion import Completion
 from gateway.calls.entering import Entering
 from gateway.calls.failover import Failover
@@ -64,6 +64,9 @@ Begin = Callable[[CallState, Attempt, Reply], Awaitable[SettledStream]]
 """A stream, when its first chunk is here. Raises BackendError."""
 Hedged = Callable[[ActivePolicy, CallState, Attempt, deque[Quote], Begin], Awaitable[Answer | None]]
 """What the quicker of two backends brings, not settled; None: to be asked of one alone."""
+
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 class Dispatcher:
@@ -141,6 +144,10 @@ class Dispatcher:
     def hedge_by(self, make: Callable[[Failover, Completion, TopUp], Hedged]) -> None:
         """Slow calls are asked of a second backend as well, as ``make`` does by these parts."""
         self._hedged = make(self._failover, self._completion, self._top_up)
+
+    def patience(self, active: ActivePolicy, state: CallState) -> Patience:
+        """That with the backends of a call, which whoever watches over the call has to ask."""
+        return Patience(active, state, partial(self._failover.may_leave, active, state))
 
     async def aclose(self) -> None:
         """Ends the work that goes on without a caller, and waits for every settlement."""
@@ -228,8 +235,8 @@ class Dispatcher:
                 if not isinstance(answer, BackendError):
                     return answer
                 await self._completion.call_failed(state, answer)
-            except NoRoom as full:
-                refused = self._refused(refusal(full.refused))
+            except (NoRoom, TooLate) as full:
+                refused = self._refused(_why_not(full))
                 await self._completion.refused(state, refused.status, refused.code)
                 raise refused from None
             except asyncio.CancelledError:
@@ -261,7 +268,7 @@ class Dispatcher:
             raise no_backend(decision, active.backends, again_s)
         if decision.quotes[0].delay.seconds:
             waits_s = min([quote.delay.seconds for quote in decision.quotes])
-            left_s = state.call.deadline - self._clock.monotonic()
+            left_s = state.waits_until - self._clock.monotonic()
             if waits_s > left_s and not may_begin_within(decision.quotes, left_s):
                 raise too_late(waits_s, left_s)
         return decision.quotes
@@ -284,7 +291,7 @@ class Dispatcher:
         untried = deque(quotes)
         failure: BackendError | None = None
         again = False
-        put_off: set[str] = set()
+        put_off = _NOBODY
         while True:
             quote = untried.popleft()
             last_resort = again or not untried or quote.backend in put_off
@@ -295,7 +302,7 @@ class Dispatcher:
                 if resting.hard:
                     state.left_alone(quote, untried)
                 else:
-                    put_off.add(quote.backend)
+                    put_off |= {quote.backend}
                     untried.append(quote)
                 if untried:
                     continue
@@ -318,6 +325,10 @@ class Dispatcher:
             except BackendError as raised:
                 attempt = state.attempt or attempt  # the second of two, where the first failed too
                 failure = self._failover.record(state, attempt, raised)
+            except asyncio.CancelledError:
+                if (late := taken_back(state)) is None:
+                    raise
+                failure = self._failover.record(state, attempt, late)
             step = self._failover.next_step(active, state, attempt, failure, untried)
             if not step:
                 larger = await self._larger.next_step(active, state, attempt, failure)
@@ -349,13 +360,8 @@ class Dispatcher:
                 return brought
             if brought is not None and state.attempt is not None:
                 return await self._take(state, state.attempt, brought)
-        if state.call.stream:
-            if active.bounds_first_token:
-                return await self._ask_in_time(active, state, attempt, untried)
-        elif state.durable is not None:
+        if state.durable is not None and not state.call.stream:
             return await self._take(state, attempt, await state.durable.ask(attempt))
-        elif active.bounds_answers:
-            return await self._ask_in_time(active, state, attempt, untried)
         reply = await ask(
             attempt.backend.adapter, attempt.call, attempt.backend.spec.common.output_bound
         )
@@ -384,13 +390,8 @@ class Dispatcher:
         state.answered(attempt, self._clock.monotonic())
         return stream
 
-    async def _ask_in_time(
-        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
-    ) -> Answer:
-        """The same within the time that the policy gives a whole answer, or a first token."""
-        may_leave = partial(self._failover.may_leave, active, state, attempt, untried)
-        with answer_limit(self.timer, active, state, attempt, may_leave):
-            reply = await ask(attempt.backend.adapter, attempt.call, attempt.output_bound)
-            if reply.chunks is not None:
-                return await self._begin(state, attempt, reply)
-        return await self._take(state, attempt, reply)
+
+def _why_not(left: NoRoom | TooLate) -> ApiError:
+    return (
+        refusal(left.refused) if isinstance(left, NoRoom) else too_late(left.least_s, left.left_s)
+    )

@@ -6,12 +6,26 @@ from typing import Literal
 
 import msgspec
 
+from adapters.errors import BackendError
 from gateway.metrics import Metrics
 from gateway.storage.base import LedgerRow, Outcome
 from gateway.types import MICRO
 
+GRACE_S = 60.0
+"""After a call's last moment its hold expires by itself."""
+LONGEST_S = 30 * 86_400.0
+"""Of a hold, for a call without an end."""
 StopCause = Literal[
-    "", "disconnected", "budget", "store", "timeout", "key", "fault", "canceled", "handed_over"
+    "",
+    "disconnected",
+    "budget",
+    "store",
+    "timeout",
+    "waited",
+    "key",
+    "fault",
+    "canceled",
+    "handed_over",
 ]
 
 BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
@@ -20,12 +34,21 @@ BROKEN_OFF: dict[StopCause, tuple[Outcome, int, str]] = {
     "budget": ("error", 402, "budget_exhausted"),
     "store": ("error", 503, "store_unavailable"),
     "timeout": ("error", 504, "timeout"),
+    "waited": ("error", 503, "no_backend"),
     "key": ("error", 401, "invalid_api_key"),
     "fault": ("error", 500, "internal_error"),
     "canceled": ("cancelled", 499, "canceled"),
     "handed_over": ("interrupted", 503, "interrupted"),
 }
 """Why a call was broken off -> what its row says: outcome, status, error."""
+
+
+class GivenUp(msgspec.Struct, frozen=True):
+    """An attempt that is broken off, while its call goes on."""
+
+    why: BackendError
+    cancellations: int
+    """Of the call's task, before."""
 
 
 class Ending(msgspec.Struct, frozen=True):

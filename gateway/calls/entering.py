@@ -15,7 +15,7 @@ from gateway.backends.live import LiveBackend
 from gateway.backends.rests import Caller, LeftAlone
 from gateway.backends.slots import Reconsider, Replaced
 from gateway.calls.attempt import Attempt
-from gateway.calls.backend_limits import BackendLimits
+from gateway.calls.backend_limits import BackendLimits, TooLate
 from gateway.calls.rerouting import Rerouted, reroute
 from gateway.calls.rows import open_row
 from gateway.calls.state import CallState
@@ -85,14 +85,27 @@ class Entering:
             if lease is None:
                 waits = _Waits(active, state, quote, tuple(untried), last_resort)
                 lease, quote = await self._wait_for_lease(waits)
-        except Rerouted:
-            state.waited_s += self._clock.monotonic() - since
+        except (Rerouted, LeftAlone):
+            state.waited(self._clock.monotonic() - since)
             raise
+        if (waited_s := lease.leased_at - since) or state.tried:
+            self._check_time(state, lease, waited_s)
         if hold is not None:
             await limits.take(state, hold, state.backend, lease)
         if self.begun is not None:
             self.begun(state)
-        return state.begin(state.backend, quote, lease, lease.leased_at - since)
+        return state.begin(state.backend, quote, lease, waited_s)
+
+    def _check_time(self, state: CallState, lease: Lease, waited_s: float) -> None:
+        """Gives the slot back where the run would be cut before it could end: nothing is bought for
+        nobody. Raises TooLate then."""
+        backend, model = state.backend, state.call.model
+        assert backend is not None
+        until = state.call.deadline + min(waited_s, state.may_wait_s)
+        least_s, left_s = backend.learned.run_time(model).low, until - lease.leased_at
+        if left_s < least_s:
+            backend.end(lease, model, None, None)
+            raise TooLate(least_s, left_s)
 
     async def _wait_for_lease(self, waits: _Waits) -> tuple[Lease, Quote]:
         """Of ``state.backend``, in its line, or in that of the one that a reload puts in its place

@@ -185,10 +185,17 @@ class Failover:
                 self._budgets[state.route].take(now, retries.budget)
 
     def may_leave(
-        self, active: ActivePolicy, state: CallState, attempt: Attempt, untried: Sequence[Quote]
+        self,
+        active: ActivePolicy,
+        state: CallState,
+        attempt: Attempt,
+        untried: Sequence[Quote] | None = None,
     ) -> bool:
-        """Whether a backend that is well would be asked, were this attempt broken off now."""
+        """Whether a backend that is well would be asked, were this attempt broken off now.
+        ``untried``: those that are left, where others are asked already."""
         now, call = self._clock.monotonic(), state.call
+        if untried is None:
+            untried = _untried(state, attempt)
         if active.bounds_repetitions:
             untried = self.with_room(active, untried)
         backends = (active.backends[quote.backend] for quote in untried)
@@ -225,6 +232,14 @@ class Failover:
         held = await self._top_up.hold_for(state, step.quotes)
         first = bool(held) and held[0] is step.quotes[0]
         return msgspec.structs.replace(step, quotes=held, wait_s=step.wait_s if first else 0.0)
+
+
+def _untried(state: CallState, attempt: Attempt) -> list[Quote]:
+    """Of backends that the call was not sent to, and still may be."""
+    assert state.decision is not None
+    left = {attempt.backend.name, *(one.backend for one in state.tried)}
+    left.update(name for name, _ in state.not_asked)
+    return [quote for quote in state.decision.quotes if quote.backend not in left]
 
 
 def _left_out(state: CallState, step: NextStep, untried: Sequence[Quote]) -> list[str]:

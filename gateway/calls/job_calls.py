@@ -12,7 +12,7 @@ from adapters.errors import BackendError
 from adapters.types import Reply
 from gateway.active_policy import ActivePolicy
 from gateway.calls.admitting import Admitting
-from gateway.calls.backend_limits import NoRoom
+from gateway.calls.backend_limits import NoRoom, TooLate
 from gateway.calls.completion import Completion
 from gateway.calls.failover import Failover
 from gateway.calls.refusals import (
@@ -23,6 +23,7 @@ from gateway.calls.refusals import (
     refusal_of,
     stopped,
     store_unavailable,
+    too_late,
 )
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
@@ -190,6 +191,9 @@ class JobCalls:
         except NoRoom as full:
             completion.leave(state)
             failed = budget_held() if is_held(full.refused) else refusal(full.refused)
+        except TooLate as late:
+            completion.leave(state)
+            failed = too_late(late.least_s, late.left_s)
         except StorageUnavailable as unavailable:
             completion.leave(state)
             failed = store_unavailable(unavailable)

@@ -166,6 +166,17 @@ def out_of_time() -> ApiError:
     )
 
 
+def no_place() -> ApiError:
+    """The 503 for a call that stood in line for as long as it may."""
+    return ApiError(
+        503,
+        "no_backend",
+        "No backend had a place for the call for as long as it may wait in line (max_wait).",
+        type="backend_error",
+        headers={"Retry-After": "5", "x-should-retry": "true"},
+    )
+
+
 def key_ended() -> ApiError:
     """The 401 for a call that lasts longer than the key with which it was begun."""
     return ApiError(
@@ -184,6 +195,7 @@ def stopped(cause: str) -> ApiError | None:
         "budget": budget_reached,
         "store": budget_unknown,
         "timeout": out_of_time,
+        "waited": no_place,
         "key": key_ended,
     }
     return told[cause]() if cause in told else None

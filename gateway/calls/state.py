@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from adapters.errors import BackendError
-from adapters.types import Call, Reply
+from adapters.types import Call
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.admission import UNLIMITED, Admission, holds, more_of, most_held
-from gateway.calls.attempt import AtBackend, Attempt, StreamProgress
-from gateway.calls.ending import Ending, StopCause
+from gateway.calls.attempt import AtBackend, Attempt, Durable, StreamProgress
+from gateway.calls.ending import GRACE_S, LONGEST_S, Ending, GivenUp, StopCause
 from gateway.calls.history import FailedAttempt
 from gateway.dialects.output_bound import bounded
 from gateway.money.charge_records import charged_alone
@@ -31,31 +31,11 @@ from gateway.money.tariffs import PriceInForce
 from gateway.preferences import Preferences
 from gateway.routing.codes import ReasonCode
 from gateway.routing.repeating import WhyNot
-from gateway.routing.router import (
-    Decision,
-    Quote,
-    device_us,
-    reason_for,
-    taken_from_line,
-)
+from gateway.routing.router import Decision, Quote, device_us, reason_for, taken_from_line
 from gateway.storage.base import Claim, Hold, LedgerRow, LimitStatus
 from gateway.storage.claims import TOKENS, ClaimTemplate
 from gateway.storage.history import OWN_ROW
 from gateway.types import Principal, Unit
-
-_GRACE_S = 60.0
-_LONGEST_S = 30 * 86_400.0
-"""Of a hold, for a call without an end."""
-
-
-class Durable(Protocol):
-    """What a call does otherwise that is a job. Its open row is there from its acceptance on, and
-    until it is settled a gateway that leaves it leaves all that is held for it."""
-
-    async def ask(self, attempt: Attempt) -> Reply:
-        """Asks the backend, in place of ``invoke``, so that the answer outlives this process.
-        Raises BackendError; StorageUnavailable only where nothing was sent."""
-        ...
 
 
 class CallState(msgspec.Struct, eq=False):
@@ -112,6 +92,8 @@ class CallState(msgspec.Struct, eq=False):
     """It was asked to be, for a second backend, and nobody knows whether it is."""
     waited_s: float = 0.0
     """Seconds in the gateway's own queue for a slot of a backend."""
+    may_wait_s: float = 0.0
+    """Seconds that it may still wait there, by which its deadline moves: a run has its time."""
     answered_s: float = 0.0
     """Seconds from asking its backends, failed ones too, to the answer, or its first piece."""
     earlier_s: float = 0.0
@@ -128,6 +110,9 @@ class CallState(msgspec.Struct, eq=False):
     starts: tuple[LedgerRow, ...] = ()
     """Of cold starts that it has waited for and does not pay."""
     stop_cause: StopCause = ""
+    gave_up: GivenUp | None = None
+    is_raced: bool = False
+    """Its attempts have limits of their own."""
     job: asyncio.Task[None] | None = None
     """Settles the call when the work that was promised to its caller has ended."""
 
@@ -145,7 +130,17 @@ class CallState(msgspec.Struct, eq=False):
     def must_end_at(self) -> float:
         """By when it has had its time, in monotonic seconds."""
         deadline = self.call.deadline
-        return deadline if self.attempt is None else min(deadline, self.attempt.must_end_at)
+        if self.attempt is None:
+            return deadline + self.may_wait_s if self.has_begun else self.waits_until
+        return min(deadline, self.attempt.must_end_at)
+
+    @property
+    def waits_until(self) -> float:
+        """By when it must have begun, in monotonic seconds; of one whose deadline is its caller's,
+        that."""
+        if self.durable is not None or not self.may_wait_s:
+            return self.call.deadline
+        return self.received + self.waited_s + self.may_wait_s
 
     # --- its way ------------------------------------------------------------------------------
 
@@ -272,10 +267,8 @@ class CallState(msgspec.Struct, eq=False):
     def hold_lasts_s(self, now: float) -> float:
         """Seconds after which what it holds expires by itself: some time after nobody waits for
         its answer any more. ``now``: monotonic seconds."""
-        left_s = self.call.deadline - now
-        if 0.0 <= left_s <= _LONGEST_S:
-            return left_s + _GRACE_S
-        return (0.0 if left_s < 0.0 else _LONGEST_S) + _GRACE_S
+        left_s = self.call.deadline + self.may_wait_s - now
+        return GRACE_S + (left_s if 0.0 <= left_s <= LONGEST_S else LONGEST_S * (left_s > 0.0))
 
     def widen(self, claims: Iterable[Claim], now: float) -> bool:
         """The call holds as much in limits that came after its admission, and what it holds counts
@@ -305,7 +298,8 @@ class CallState(msgspec.Struct, eq=False):
 
     def begin(self, backend: LiveBackend, quote: Quote, lease: Lease, waited_s: float) -> Attempt:
         """The backend has a slot for the call, after ``waited_s`` seconds in line."""
-        self.waited_s += waited_s
+        if waited_s:
+            self.waited(waited_s)
         self.has_begun = True
         if self.not_asked:
             self.not_asked = tuple(one for one in self.not_asked if one[0] != backend.name)
@@ -319,6 +313,13 @@ class CallState(msgspec.Struct, eq=False):
         attempt = self.attempt = Attempt(call, backend, quote, lease, progress, price, tokens_count)
         self.in_force = in_force
         return attempt
+
+    def waited(self, seconds: float) -> None:
+        """It stood in line for so long, at no backend."""
+        self.waited_s += seconds
+        if still := min(seconds, self.may_wait_s):
+            self.may_wait_s -= still
+            self.call = msgspec.structs.replace(self.call, deadline=self.call.deadline + still)
 
     def answered(self, attempt: Attempt, now: float) -> None:
         """The backend gave its answer, or the first piece of it. ``now``: monotonic seconds."""

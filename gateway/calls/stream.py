@@ -66,6 +66,7 @@ class SettledStream:
         async for chunk in self._chunks:
             if _begins(chunk):
                 self._first.append(chunk)
+                self._progress.begun = True
                 return
             if len(self._first) < _MOST_KEPT:
                 self._first.append(chunk)

@@ -91,6 +91,7 @@ class Race:
 
     async def run(self, hedge_at: float) -> Brought:
         """What the first to answer brings. ``hedge_at``: monotonic seconds."""
+        self._state.is_raced = True
         try:
             await self._wait(hedge_at)
             if not self._leader.task.done():
@@ -100,6 +101,8 @@ class Race:
             await self._break_off()
             self._count_time()
             raise
+        finally:
+            self._state.is_raced = False
         self._count_time()
         attempt = self._state.attempt
         if isinstance(brought, SettledStream) and attempt is not None:
@@ -122,7 +125,7 @@ class Race:
 
     async def _bring(self, attempt: Attempt) -> Brought:
         active, state, parts = self._active, self._state, self._parts
-        may_leave = partial(parts.failover.may_leave, active, state, attempt, self._untried)
+        may_leave = partial(parts.failover.may_leave, active, state, untried=self._untried)
         with answer_limit(parts.timer, active, state, attempt, may_leave):
             reply = await ask(attempt.backend.adapter, attempt.call, attempt.output_bound)
             return reply if reply.chunks is None else await self._begin(state, attempt, reply)

@@ -67,4 +67,6 @@ def _begins_at_once(state: CallState, backend: LiveBackend, now: float) -> bool:
     if standing.draining or standing.blocked(now, state.call.model, state.principal.user):
         return False
     slots, queue = backend.slots, backend.queue
+    if state.call.deadline - now < backend.learned.run_time(state.call.model).low:
+        return False
     return backend.is_warm and not queue.waiting and (slots is None or queue.running < slots)

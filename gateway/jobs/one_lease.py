@@ -212,6 +212,7 @@ class OneLease:
             task=asyncio.current_task(),
         )
         state.durable, state.opened = run, True
+        state.may_wait_s = max(0.0, left_s - longest_s)
         state.admission = Admission(None, row.claims, row.hold_nano)
         goes_on(state, run.attempt.spent)
         state.counted = {claim.unit: claim.take for claim in row.claims if claim.unit not in _TIMED}

@@ -53,7 +53,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 BackendNames = Annotated[tuple[BackendName, ...], msgspec.Meta(min_length=1)]
 
 
-AnswerBound = Annotated[Duration, msgspec.Meta(gt=0)] | Literal["learned"] | None
+AnswerBound = Annotated[Duration, msgspec.Meta(gt=0)] | Literal["learned", "none"]
 
 
 class ColdStart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,13 +108,12 @@ class BackendCommon(msgspec.Struct, frozen=True, kw_only=True):
     """/readyz answers 200 only while this backend is warm."""
     max_request: ByteSize | None = None
     """A larger body is not sent there; left out: the platform's own limit."""
-    first_token: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
-    """A stream that has brought nothing by then has failed, and another backend is asked; left
-    out: only the kind's own time-outs count."""
-    answer: AnswerBound = None
-    """A whole answer that is not here so long after its run began has failed, and another backend
-    is asked. learned: where the backend is silent for far longer than its answers took, and another
-    one is well. Left out: only the kind's own time-outs count."""
+    first_token: AnswerBound = "learned"  # noqa: S105 - of a stream
+    """A stream that has brought no token by then has failed, and another backend is asked.
+    learned: where the backend is silent for far longer than its answers took, and another one is
+    well; none: only the kind's own time-outs count."""
+    answer: AnswerBound = "learned"
+    """The same of a whole answer that is not here so long after its run began."""
     repeat: RepeatRule = "auto"
     """Whether an idempotent call that may have run here is asked of another backend. auto: unless
     that could be billed twice, as it is at a price by the second or by the call."""
@@ -152,6 +151,9 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Names in ``backends``, in the order of preference."""
     slo: Duration = 10.0
     """The most queue and cold-start delay that a call should see."""
+    max_wait: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
+    """The longest that a call waits in line, which is no part of its run; left out: as long as the
+    longest run that any of its backends allows."""
     idempotent: bool | None = None
     """To run a call twice does no harm but cost. Left out: so for chat, completions and embeddings,
     not for infer."""
@@ -251,9 +253,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A backend whose predicted price for the call is above this is not used."""
     slo: Duration | None = None
     """Instead of the model's."""
-    first_token: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
+    first_token: AnswerBound | None = None
     """Instead of the backend's own."""
-    answer: AnswerBound = None
+    answer: AnswerBound | None = None
     """Instead of the backend's own."""
     idempotent: bool | None = None
     """Instead of the model's own."""

@@ -57,9 +57,9 @@ class ConversationOpening:
             raise ApiError(400, "invalid_websocket", refusal)
         state = self._state()
         heard = self._until_begun(receive)
-        timer = gateway.dispatcher.timer
-        watch = Watch(heard, state, timer, gateway.clock, None, self._active)
-        timer.watch(watch, watch.look)
+        dispatcher = gateway.dispatcher
+        watch = Watch(heard, state, dispatcher, gateway.clock, None, self._active)
+        dispatcher.timer.watch(watch, watch.look)
         try:
             stream = await self._ask(state, send)
             if stream is not None:

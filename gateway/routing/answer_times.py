@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 ENOUGH = 50
-"""Answers that must have been seen before a silence means anything."""
+"""Answers that must have been seen before a silence means much."""
 GENEROUS = 4.0
-"""As many times as long as the slowest answers took, by what this call asks for."""
+"""As many times as long as the slowest answers took."""
 SHORTEST_S = 30.0
 """No silence is called one sooner."""
+UNKNOWN_S = 120.0
+"""Nor sooner than this while fewer answers were seen: some take a minute and are well."""
+DOUBTED_S, DOUBTED_UNKNOWN_S = 5.0, 10.0
+"""The same of a backend that was silent before and has answered nobody since: where enough answers
+were seen, and where not."""
+ANOTHERS_SHARE = 0.5
+"""Of the time that a call has, what is left to the next backend."""
+BARELY = 1.25
+"""As many times as long as the slowest answers took is left to a backend in any case, and as long
+as the slowest token and byte make of what the call asks for."""
+_SHORT, _SHORT_BODY = 32, 4096
+"""Tokens and bytes below which an answer's time says nothing of a token or a byte."""
 _FADES = 0.995
 """Of a record, at each answer after it: what was slow once is half forgotten after 140."""
+
+
+class Slowest(NamedTuple):
+    """What the slowest answers of a model at one backend took, and what they make plausible for a
+    call that asks for more, in seconds; 0 where no answer was seen."""
+
+    took_s: float = 0.0
+    plausible_s: float = 0.0
+    is_known: bool = False
+    """By answers enough."""
 
 
 class AnswerTimes:
@@ -27,17 +51,30 @@ class AnswerTimes:
         """One answer more. ``output_tokens``: 0 where nobody said, or there are none."""
         self._seen += 1
         longest, per_byte = self._longest * _FADES, self._per_byte * _FADES
-        each = seconds / (body_bytes or 1)
+        each = seconds / (body_bytes if body_bytes > _SHORT_BODY else _SHORT_BODY)
         # Asked of every call: a conditional costs half of what max() does.
         self._longest = seconds if seconds > longest else longest
         self._per_byte = each if each > per_byte else per_byte
         if output_tokens:
             self._counted = True
-            self._per_token = max(seconds / output_tokens, self._per_token * _FADES)
+            each = seconds / (output_tokens if output_tokens > _SHORT else _SHORT)
+            self._per_token = max(each, self._per_token * _FADES)
 
-    def silent_after(self, output_tokens: int, body_bytes: int) -> float | None:
-        """Seconds, for a call that may produce so many tokens; None while too little is known."""
-        if self._seen < ENOUGH or (output_tokens and not self._counted):
-            return None
-        plausible = max(self._longest, self._per_token * output_tokens, self._per_byte * body_bytes)
-        return max(SHORTEST_S, GENEROUS * plausible)
+    def slowest(self, output_tokens: int, body_bytes: int) -> Slowest:
+        """For a call that may produce so many tokens."""
+        plausible_s = max(self._per_token * output_tokens, self._per_byte * body_bytes)
+        known = self._seen >= ENOUGH and (self._counted or not output_tokens)
+        return Slowest(self._longest, max(self._longest, plausible_s), known)
+
+
+def longest_silence(slowest: Slowest, left_s: float, *, in_doubt: bool) -> float:
+    """Seconds after which a backend that has brought nothing is left for another one, by what its
+    answers took. ``left_s``: what the call has for all its attempts; ``in_doubt``: the backend has
+    left a call without a word, and answered none since."""
+    barely_s = BARELY * slowest.took_s
+    if in_doubt:
+        silence_s = max(DOUBTED_S if slowest.is_known else DOUBTED_UNKNOWN_S, barely_s)
+    else:
+        least_s = SHORTEST_S if slowest.is_known else UNKNOWN_S
+        silence_s = max(least_s, GENEROUS * slowest.took_s, BARELY * slowest.plausible_s)
+    return min(silence_s, max(left_s * ANOTHERS_SHARE, barely_s))

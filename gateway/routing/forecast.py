@@ -45,6 +45,12 @@ class RunTime(msgspec.Struct, frozen=True, gc=False):
         retransmission timer, RFC 6298)."""
         return self.mean + 4 * self.deviation
 
+    @property
+    def low(self) -> float:
+        """Seconds that few calls undercut, by the same rule; a tenth of the mean where they are too
+        uneven to say."""
+        return max(self.mean - 4 * self.deviation, self.mean / 10)
+
 
 class ColdTime:
     """Seconds a cold worker takes: the observed ones beside a prior given as p50 and p95."""

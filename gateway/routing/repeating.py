@@ -19,7 +19,7 @@ from typing import Literal
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, Fault, Ran
-from gateway.policy.model import RepeatRule, Retries
+from gateway.policy.model import AnswerBound, RepeatRule, Retries
 from gateway.policy.sections.price import Price
 from gateway.routing.router import Quote
 
@@ -58,9 +58,9 @@ class RepeatRules(msgspec.Struct, frozen=True):
     repeat: RepeatRule | None = None
     """What the route says; None: the backend's own rule."""
     retries: Retries | None = None
-    first_token: float | None = None
+    first_token: AnswerBound | None = None
     """Seconds, for streams; None: the backend's own."""
-    answer: float | Literal["learned"] | None = None
+    answer: AnswerBound | None = None
     """The same for whole answers."""
     slo: float = 0.0
     """Seconds."""

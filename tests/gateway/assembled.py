@@ -17,6 +17,7 @@ from adapters.base import AdapterClass, Backend
 from adapters.fake import Fake
 from adapters.types import Call, Task
 from gateway.app import backend_maker, build_gateway, running, web
+from gateway.calls.answer_limit import Looks
 from gateway.calls.dispatcher import Answer
 from gateway.calls.state import CallState
 from gateway.clock import FakeClock
@@ -126,7 +127,9 @@ class AssembledGateway:
         )
 
     async def ask(self, state: CallState) -> Answer:
-        return await self.inner.dispatcher.ask(self.inner.active, state)
+        dispatcher, active = self.inner.dispatcher, self.inner.active
+        with Looks(self.clock, dispatcher.patience(active, state)):
+            return await dispatcher.ask(active, state)
 
     def start(self, model: str = "chat", **options: Any) -> tuple[CallState, asyncio.Task[Answer]]:
         """A call in a task of its own, as a request has it."""

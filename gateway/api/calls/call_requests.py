@@ -25,7 +25,8 @@ from gateway.api.answers.relay import Relay, WaitingStream, fail_stream
 from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Send, respond_error
 from gateway.api.requests.sessions import names_none, session_in
 from gateway.api.requests.tags import tags_of
-from gateway.calls.dispatcher import Answer
+from gateway.calls.answer_limit import Patience
+from gateway.calls.dispatcher import Answer, Dispatcher
 from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
@@ -36,7 +37,7 @@ from gateway.money.limits import is_own_budget, is_shown
 from gateway.policy.syntax.scalars import parse_nano_usd
 from gateway.preferences import NO_PREFERENCES, Preferences
 from gateway.service import Gateway
-from gateway.shared_timer import EVERY_S, SharedTimer
+from gateway.shared_timer import EVERY_S
 from gateway.storage.base import StorageUnavailable
 from gateway.streams.keeping import Answer as KeptAnswer
 from gateway.tasks import take_back_cancellation
@@ -53,22 +54,25 @@ _GRACE_S = 1.0
 class Watch(msgspec.Struct, eq=False):
     """Stops a call when its client hangs up, or when it has had its time: whoever reads from a
     backend looks at the time as well, but nobody does while a client does not take what is there.
+    Until the answer has begun it looks whether the backend is to be left for another one.
     Whoever makes it has ``look`` called by the timer.
     """
 
     _receive: Receive
     _state: CallState
-    _timer: SharedTimer
+    _dispatcher: Dispatcher
     _clock: Clock
     waiting: WaitingStream | None
     _active: ActivePolicy
+    _patience: Patience | None = None
     _late: Timer | None = None
     _task: asyncio.Task[None] | None = None
 
     def look(self, now: float) -> None:
         """A short call ends before anybody listens for its client: to listen costs a task."""
         if now - self._state.received >= EVERY_S:
-            self._timer.unwatch(self)
+            self._dispatcher.timer.unwatch(self)
+            self._patience = self._dispatcher.patience(self._active, self._state)
             self._task = asyncio.get_running_loop().create_task(self._listen())
             self._look_at_time()
             if self.waiting is not None:
@@ -87,15 +91,17 @@ class Watch(msgspec.Struct, eq=False):
             self._state.stop("disconnected")
 
     def _look_at_time(self) -> None:
-        left_s = self._state.must_end_at + _GRACE_S - self._clock.monotonic()
+        state, now = self._state, self._clock.monotonic()
+        left_s = state.must_end_at + _GRACE_S - now
         if left_s <= 0:
-            self._state.stop("timeout")
-        else:
+            state.stop("timeout" if state.has_begun else "waited")
+        elif self._patience is not None:
+            left_s = min(left_s, self._patience.look(now))
             self._late = self._clock.call_later(left_s, self._look_at_time)
 
     def end(self) -> None:
         """Stops listening."""
-        self._timer.unwatch(self)
+        self._dispatcher.timer.unwatch(self)
         if self.waiting is not None:
             self.waiting.stop()
         if self._late is not None:
@@ -265,6 +271,7 @@ async def _serve(
     if inputs is not None and find(SIGN) >= 0 <= find(MARK) and parsed.content_type == JSON_TYPE:
         parsed, preferences = await _with_files(gateway, inputs, context, parsed, preferences)
     active = gateway.active.of(context.principal.user)
+    longest_s, max_wait_s = active.times(parsed.model)
     call = Call(
         id=context.request_id,
         model=parsed.model,
@@ -275,7 +282,7 @@ async def _serve(
         declared=parsed.declared,
         betas=parsed.betas,
         shown=parsed.shown,
-        deadline=context.received + active.longest(parsed.model),
+        deadline=context.received + longest_s,
     )
     state = CallState(
         call,
@@ -286,12 +293,13 @@ async def _serve(
         context.received_at,
         active.policy.version,
         asyncio.current_task(gateway.loop),  # to ask which loop runs is a system call
+        may_wait_s=max_wait_s,
     )
     if waiting is not None and wants_progress(context):
         waiting.says = lambda: progress_of(state, gateway.clock.monotonic())
-    timer = gateway.dispatcher.timer
-    watch = Watch(receive, state, timer, gateway.clock, waiting, active)
-    timer.watch(watch, watch.look)
+    dispatcher = gateway.dispatcher
+    watch = Watch(receive, state, dispatcher, gateway.clock, waiting, active)
+    dispatcher.timer.watch(watch, watch.look)
     try:
         await _answer(gateway, active, context, state, parsed, send, watch)
     except asyncio.CancelledError:

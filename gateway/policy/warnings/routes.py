@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from gateway.policy.matching import choices
-from gateway.policy.model import BackendSpec, ModelSpec, Policy, Route, When
+from gateway.policy.model import AnswerBound, BackendSpec, ModelSpec, Policy, Route, When
 from gateway.policy.warnings.places import Found
 
 _SETS = ("model", "task", "user", "plan", "priority", "stream")
@@ -173,7 +173,7 @@ def _weights(policy: Policy) -> Found:
 def _first_tokens(policy: Policy) -> Found:
     """Where a call has ended before its first token is late."""
     for name, spec in policy.backends.items():
-        if spec.common.first_token is not None:
+        if spec.common.first_token:
             yield from _never_late(spec, spec.common.first_token, f"backends.{name}.first_token")
     for index, route in enumerate(policy.routes):
         for name in route.use if route.first_token is not None else ():
@@ -181,9 +181,11 @@ def _first_tokens(policy: Policy) -> Found:
             yield from _never_late(policy.backends[name], route.first_token, path)
 
 
-def _never_late(spec: BackendSpec, first_token: float | None, path: str) -> Found:
+def _never_late(spec: BackendSpec, first_token: AnswerBound | None, path: str) -> Found:
     timeout = getattr(spec.settings, "timeout", None)
-    if first_token is not None and isinstance(timeout, float) and timeout <= first_token:
+    if not isinstance(first_token, float) or not isinstance(timeout, float):
+        return
+    if timeout <= first_token:
         yield (
             path,
             f"without effect: the timeout of {spec.name}, {timeout:g} s, ends a call before "

@@ -304,8 +304,8 @@ class _Play:
 def _begins_matter(policy: Policy) -> bool:
     """Whether anything is decided by when a stream begins."""
     routes, backends = policy.routes, policy.backends.values()
-    return any(one.hedge or one.first_token for one in routes) or any(
-        one.common.first_token for one in backends
+    return any(one.hedge or isinstance(one.first_token, float) for one in routes) or any(
+        isinstance(one.common.first_token, float) for one in backends
     )
 
 

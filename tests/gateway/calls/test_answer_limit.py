@@ -10,7 +10,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import Reply, Usage
 from gateway.clock import FakeClock
 from gateway.preferences import Preferences
-from gateway.routing.answer_times import ENOUGH, SHORTEST_S
+from gateway.routing.answer_times import ENOUGH, SHORTEST_S, Slowest
 from tests.gateway.assembled import AssembledGateway, assembled
 from tests.gateway.calls.test_failover import asked, policy
 
@@ -147,7 +147,7 @@ async def test_what_a_backend_took_is_learned_from_its_answers(
         gateway.fake("first").answers = lambda _: Reply(body=b"{}", usage=usage)
         for _ in range(ENOUGH):
             await gateway.ask(gateway.call_state())
-        assert first.learned.silent_after("chat", 100, 2) == SHORTEST_S
+        assert first.learned.slowest("chat", 100, 2).is_known
 
 
 async def test_failures_teach_nothing_of_how_long_answers_take(
@@ -160,4 +160,4 @@ async def test_failures_teach_nothing_of_how_long_answers_take(
         for _ in range(ENOUGH):
             with pytest.raises(Exception, match="no"):
                 await gateway.ask(gateway.call_state())
-        assert first.learned.silent_after("chat", 0, 2) is None
+        assert first.learned.slowest("chat", 0, 2) == Slowest()

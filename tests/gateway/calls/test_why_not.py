@@ -106,7 +106,7 @@ async def test_a_repetition_budget_that_is_used_up_is_told(
 
 
 async def test_a_call_that_has_had_its_time_says_so(tmp_path: Path, clock: FakeClock) -> None:
-    async with assembled(tmp_path, clock, policy()) as gateway:
+    async with assembled(tmp_path, clock, policy(route=", answer: none")) as gateway:
         gateway.fake("first").runs_for = 1e6
         state, task = gateway.start()
         await gateway.until_asked("first")

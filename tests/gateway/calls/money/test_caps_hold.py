@@ -53,7 +53,7 @@ async def test_a_hold_lives_as_long_as_anybody_waits_for_its_call(
         "{per_second: 0.001, bills: [run],", "{per_call: 0.2,"
     )
     async with assembled(tmp_path, clock, text) as gateway:
-        gateway.fake("burst").cold_s, gateway.fake("burst").runs_for = 190.0, 90.0
+        gateway.fake("burst").queues_for, gateway.fake("burst").runs_for = 190.0, 90.0
         _, task = gateway.start("far")
         await gateway.until_asked("burst")
         for _ in range(27):

@@ -56,7 +56,8 @@ async def test_the_row_of_a_long_call_that_no_money_limits_says_what_it_may_have
     """At each of many instants; the row is written every twenty seconds at the most, and what it
     says is too much by no more than that, and what was foreseen."""
     said = set[int]()
-    async with assembled(tmp_path, clock, PLANS[limits]) as gateway:
+    text = PLANS[limits].replace("max_run: 100s", "max_run: 300s")
+    async with assembled(tmp_path, clock, text) as gateway:
         gateway.fake("burst").runs_for = 200.0
         _, task = gateway.start("far")
         await gateway.until_asked("burst")
