@@ -73,6 +73,10 @@ class Leases:
         """From when on the last of them runs, as far as is foreseen; long ago where none does."""
         return next(reversed(self._runs_from.values()), -math.inf)
 
+    def oldest_s(self, now: float) -> float:
+        """Seconds for which the first of them runs, as far as is foreseen; 0 where none does."""
+        return now - next(iter(self._runs_from.values()), now)
+
     @property
     def calls(self) -> int:
         """How many there are, without pings."""

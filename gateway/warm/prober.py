@@ -12,6 +12,8 @@ from gateway.clock import Clock
 _WARM_EVERY_S = 15.0
 _BUSY_EVERY_S = 2.0
 """An engine that counts its calls, while it has some of ours: others may fill its line."""
+_SILENT_EVERY_S = 5.0
+"""One that has had a call for as long, which may wait in vain."""
 _AWAITED_EVERY_S = 0.5
 """One whose workers are started for calls that wait: each is to be known as soon as it is up."""
 _COLD_EVERY_S = 1.0
@@ -45,18 +47,21 @@ class Prober:
 
     def _is_due(self, backend: LiveBackend, now: float) -> bool:
         asked = self._asked.get(backend.name)
-        return asked is None or now >= asked + _pause(backend)
+        return asked is None or now >= asked + _pause(backend, now)
 
     async def _probe(self, backend: LiveBackend) -> None:
         backend.probed(await backend.adapter.probe())
         self._asked[backend.name] = self._clock.monotonic()
 
 
-def _pause(backend: LiveBackend) -> float:
+def _pause(backend: LiveBackend, now: float) -> float:
     if backend.workers.started_ahead:
         held, waits = backend.workers.held, backend.queue.waiting
         return _AWAITED_EVERY_S if waits or held.count > (held.said_up or 0) else _BUSY_EVERY_S
     waited_for = backend.standing.probed_ready is False and backend.learned.cold is None
     if waited_for or backend.standing.ill or backend.rests.health.scopes:
         return _COLD_EVERY_S
-    return _BUSY_EVERY_S if backend.line.told and backend.in_flight else _WARM_EVERY_S
+    if backend.line.told and backend.in_flight:
+        return _BUSY_EVERY_S
+    waits = backend.learned.cold is None and backend.leases.oldest_s(now) >= _SILENT_EVERY_S
+    return _SILENT_EVERY_S if waits else _WARM_EVERY_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import random
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from adapters import class_for
+from gateway.calls.answer_limit import Looks
 from gateway.calls.state import CallState
 from gateway.calls.stream import SettledStream
 from gateway.policy.model import BackendSpec, Policy
@@ -109,6 +111,7 @@ class _Play:
         self._policy, self._traffic, self._assumed = policy, traffic, assumed
         self._advanced = advanced
         self._begins = traffic.arrivals[0].at - _UP_BEFORE_S
+        self._bounds_answers = _bounds_answers(policy)
         self._clock = VirtualClock(loop, _midnight(assumed.now, traffic) + self._begins)
         self._measured = Measured(traffic)
         self._running: dict[str, RunningCall] = {}
@@ -184,10 +187,18 @@ class _Play:
         if measured.is_judged(arrival.at):
             measured.went(state, code)
 
+    def _looking_after(self, state: CallState) -> contextlib.AbstractContextManager[None]:
+        """Guesses of silence are none of a replay, whose calls all have their answers."""
+        active = self._gateway.active
+        if not self._bounds_answers:
+            return contextlib.nullcontext()
+        return Looks(self._clock, self._gateway.dispatcher.patience(active, state))
+
     async def _ask(self, state: CallState) -> str:
         """The whole of a call; the code of the error, where it has no answer, or no whole one."""
         try:
-            answer = await self._gateway.dispatcher.ask(self._gateway.active, state)
+            with self._looking_after(state):
+                answer = await self._gateway.dispatcher.ask(self._gateway.active, state)
         except ApiError as error:
             return error.code
         waited_s = self._clock.monotonic() - state.received
@@ -299,6 +310,14 @@ class _Play:
         changed = self._assumed.slots.get(name)
         units = units_of(self._policy.backends[name]) if changed is None else changed
         return nano * units / NANO
+
+
+def _bounds_answers(policy: Policy) -> bool:
+    """Whether the policy says after how long any answer is late."""
+    bounds = [(one.first_token, one.answer) for one in policy.routes]
+    commons = [one.common for one in policy.backends.values()]
+    bounds += [(one.first_token, one.answer) for one in commons]
+    return any(isinstance(bound, float) for each in bounds for bound in each)
 
 
 def _begins_matter(policy: Policy) -> bool:
