@@ -56,8 +56,8 @@ class Standing:
         """When it said so, it had none: news of some is newer than that word."""
         self._unwell = False
         """Its last word was not a good one."""
-        self._ill_since: float | None = None
-        """Since when each of its words was that it is ill."""
+        self._ill_since = 0.0
+        """Since when each of its words was that it is ill, where it is."""
         self._in_doubt = False
         """It is unwell, or an outage of it may go on: only then is it asked what that means."""
         self._adapter = adapter
@@ -104,7 +104,7 @@ class Standing:
 
     def ill_for(self, now: float) -> float:
         """Seconds for which it has said so, and answered nobody."""
-        return now - self._ill_since if self._ill_since is not None and self.ill else 0.0
+        return now - self._ill_since if self.ill else 0.0
 
     @property
     def says_not_ready(self) -> bool:
@@ -119,13 +119,12 @@ class Standing:
 
     def hear(self, probe: Probe, now: float) -> None:
         """Takes over what the backend says of itself; a good word ends its rests."""
+        was_ill = self.ill
         self.probed_ready, self.detail, self.stuck = probe.ready, probe.detail, probe.stuck
         self.asked_at = now if probe.asked else None
         self._had_no_slots = self._adapter.slots == 0
         self._unwell = probe.stuck or not probe.ready
-        if not self.ill:
-            self._ill_since = None
-        elif self._ill_since is None:
+        if not was_ill:
             self._ill_since = now
         if probe.ready:
             self._rests.add_good_word()
@@ -151,5 +150,4 @@ class Standing:
         """A worker has answered since it said that it is not ready, if it did."""
         if self.outage is not None:
             self.outage.hear(now, well=True)
-        self._ill_since = None
         self.probed_ready = self.probed_ready or None

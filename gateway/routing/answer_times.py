@@ -21,7 +21,7 @@ BARELY = 1.25
 """As many times as long as the slowest answers took is left to a backend in any case, and as long
 as the slowest token and byte make of what the call asks for."""
 _SHORT, _SHORT_BODY = 32, 4096
-"""Tokens and bytes below which an answer's time says nothing of a token or a byte."""
+"""Up to so many tokens and bytes an answer's time says nothing of a token or a byte."""
 _FADES = 0.995
 """Of a record, at each answer after it: what was slow once is half forgotten after 140."""
 
@@ -50,15 +50,15 @@ class AnswerTimes:
     def observe(self, seconds: float, output_tokens: int, body_bytes: int) -> None:
         """One answer more. ``output_tokens``: 0 where nobody said, or there are none."""
         self._seen += 1
-        longest, per_byte = self._longest * _FADES, self._per_byte * _FADES
-        each = seconds / (body_bytes if body_bytes > _SHORT_BODY else _SHORT_BODY)
+        longest = self._longest * _FADES
         # Asked of every call: a conditional costs half of what max() does.
         self._longest = seconds if seconds > longest else longest
-        self._per_byte = each if each > per_byte else per_byte
+        if body_bytes > _SHORT_BODY:
+            self._per_byte = max(seconds / body_bytes, self._per_byte * _FADES)
         if output_tokens:
             self._counted = True
-            each = seconds / (output_tokens if output_tokens > _SHORT else _SHORT)
-            self._per_token = max(each, self._per_token * _FADES)
+            if output_tokens > _SHORT:
+                self._per_token = max(seconds / output_tokens, self._per_token * _FADES)
 
     def slowest(self, output_tokens: int, body_bytes: int) -> Slowest:
         """For a call that may produce so many tokens."""
