@@ -372,7 +372,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     timeout: PositiveDuration = 600.0
     """The longest that one call may take, whatever the caller would wait."""
     stall_timeout: PositiveDuration = 120.0
-    """The longest silence inside a stream that has begun."""
+    """The longest silence inside an answer whose body has begun."""
     keep_alive: Duration = 4.0
     """How long an unused connection is kept; shorter than the server's own time (uvicorn: 5s)."""
     max_connections: Count = 256

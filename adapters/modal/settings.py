@@ -79,7 +79,7 @@ class ModalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The longest that one call may take, whatever the caller would wait. Modal's own limit is
     that of the function."""
     stall_timeout: PositiveDuration = 120.0
-    """The longest silence inside a stream that has begun."""
+    """The longest silence inside an answer whose body has begun."""
     connect_timeout: PositiveDuration = 5.0
     """The longest that a connection may take to be made."""
     keep_alive: Duration = 30.0

@@ -361,27 +361,27 @@ class LiveBackend:
         self.last_end = now
         if self.last_call is not None:
             self.last_call = now
+        took, cold = now - lease.leased_at, lease.expected_cold
         if failure is not None:
-            self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial), now)
+            self.rests.add_failure(Failed(failure, model, user, hash(body), lease.trial, took), now)
             self.standing.failed(now)
-            self.learned.observe_failure(failure.failure, now - lease.leased_at, now)
+            self.learned.observe_failure(failure.failure, took, now)
         elif usage is not None:
             if self.rests.health.scopes:
                 self.rests.add_success(model)
             self.standing.answered(now)
-            seconds, cold = now - lease.leased_at, lease.expected_cold
             if self.queue.waiting and usage.exec_s is not None:
                 foreseen_s = self.learned.run_time(model).mean
                 self.queue.line.used(user, usage.exec_s - foreseen_s)
             self.learned.observe_success(
-                model, usage, now, seconds=seconds, body_bytes=len(body), expected_cold=cold
+                model, usage, now, seconds=took, body_bytes=len(body), expected_cold=cold
             )
             if self.workers.held.count and not cold:
                 self.workers.learn(usage, now)
         elif lease.trial:
             self.rests.end_trial(model, user)
         if failure is None and self.learned.cold is not None:
-            self.learned.end(now, user, now - lease.leased_at)
+            self.learned.end(now, user, took)
 
     def probed(self, probe: Probe) -> None:
         """Takes over what the backend says of itself; its word on warm workers beats ours."""

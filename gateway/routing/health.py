@@ -118,6 +118,8 @@ class Failed(msgspec.Struct, frozen=True):
     """Of the request's body."""
     trial: bool = False
     """It was the one call that was let through."""
+    took_s: float = 0.0
+    """Seconds since it was sent: what failed while it was under way is not long ago."""
 
 
 class BackendHealth(msgspec.Struct, frozen=True):
@@ -170,7 +172,7 @@ def after_failure(health: BackendHealth, failed: Failed, now: float, draw: float
     error = failed.error
     if error.fault in (Fault.REQUEST, Fault.HERE) or error.failure is FailureClass.CANCELLED:
         return after_nothing(health, failed.model, failed.user) if failed.trial else health
-    scopes = _remembered(health.scopes, now)
+    scopes = _remembered(health.scopes, now - failed.took_s)
     blamed = _blamed(scopes, failed)
     for scope in blamed:
         scopes[scope] = _blame(scopes.get(scope, ScopeHealth()), scope, failed, now, draw)

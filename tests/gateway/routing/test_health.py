@@ -120,6 +120,16 @@ def test_two_callers_who_met_the_same_long_apart_are_two_strangers(failure: Fail
     assert list(health.scopes) == [("chat", "bob")]
 
 
+def test_what_failed_while_a_call_was_under_way_is_not_long_ago() -> None:
+    """One that breaks off each answer after minutes fails in a row like any other."""
+    health, took_s = HEALTHY, 2 * FORGET_S
+    for number in range(1, 3):
+        error = BackendError(F.TIMEOUT, "its answer stopped coming")
+        failed = Failed(error, "chat", "ann", number, took_s=took_s)
+        health = after_failure(health, failed, number * took_s, 0.0)
+    assert rests(health, 2 * took_s, user="ann") == "soft"
+
+
 def test_failures_count_in_a_row_only_while_they_are_fresh() -> None:
     """A backend that fails once an hour rests a second each time, never a minute."""
     health = HEALTHY
