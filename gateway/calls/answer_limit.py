@@ -7,7 +7,7 @@ was chosen, is of neither. What the policy declares holds whatever follows; what
 what is known of a backend, breaks off nothing unless another backend would be asked then, and is
 well, and the run costs nothing but tokens.
 
-A call that ends soon is never looked at: whoever watches over its client asks ``Patience`` now and
+A call that ends soon is never looked at: whoever watches over its client asks ``CallPatience`` now and
 then. Where a call is at two backends, each attempt has a limit of its own.
 """
 
@@ -41,7 +41,7 @@ MayLeave = Callable[[Attempt], bool]
 """Whether another backend would be asked, were this attempt broken off now."""
 
 
-class Patience:
+class CallPatience:
     """With one call, until its answer has begun."""
 
     def __init__(self, active: ActivePolicy, state: CallState, may_leave: MayLeave) -> None:
@@ -78,7 +78,7 @@ class Patience:
 class Looks:
     """``with Looks(clock, patience): ...`` asks it while what is inside goes on."""
 
-    def __init__(self, clock: Clock, patience: Patience) -> None:
+    def __init__(self, clock: Clock, patience: CallPatience) -> None:
         self._clock, self._patience = clock, patience
 
     def __enter__(self) -> None:
@@ -93,8 +93,17 @@ class Looks:
             self._timer = self._clock.call_later(again_s, self._look)
 
 
-def taken_back(state: CallState) -> BackendError | None:
-    """Why an attempt was broken off whose call goes on; None where the call itself is cancelled."""
+def failure_of(state: CallState, raised: BaseException) -> BackendError:
+    """What an attempt failed of, or was broken off for. Raises what was raised where the call
+    itself is cancelled."""
+    if isinstance(raised, BackendError):
+        return raised
+    if (why := _taken_back(state)) is None:
+        raise raised
+    return why
+
+
+def _taken_back(state: CallState) -> BackendError | None:
     given, state.gave_up = state.gave_up, None
     task = asyncio.current_task()
     if given is None or task is None or task.uncancel() > given.cancellations:

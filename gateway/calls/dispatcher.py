@@ -21,7 +21,7 @@ from adapters.types import Call, Reply
 from gateway.active_policy import ActivePolicy, Queued
 from gateway.backends.rests import LeftAlone
 from gateway.calls.admitting import Admitting
-from gateway.calls.answer_limit import Patience, taken_back
+from gateway.calls.answer_limit import CallPatience, failure_of
 from gateway.calls.attempt import Attempt
 from gateway.calls.backend_limits import BackendLimits, NoRoom, NotEntered, TooLate
 from gateway.calls.completion import Completion
@@ -145,9 +145,9 @@ class Dispatcher:
         """Slow calls are asked of a second backend as well, as ``make`` does by these parts."""
         self._hedged = make(self._failover, self._completion, self._top_up)
 
-    def patience(self, active: ActivePolicy, state: CallState) -> Patience:
+    def patience(self, active: ActivePolicy, state: CallState) -> CallPatience:
         """That with the backends of a call, which whoever watches over the call has to ask."""
-        return Patience(active, state, partial(self._failover.may_leave, active, state))
+        return CallPatience(active, state, partial(self._failover.may_leave, active, state))
 
     async def aclose(self) -> None:
         """Ends the work that goes on without a caller, and waits for every settlement."""
@@ -322,13 +322,9 @@ class Dispatcher:
                 untried.appendleft(quote)
             try:
                 return await self._ask(active, state, attempt, untried)
-            except BackendError as raised:
+            except (BackendError, asyncio.CancelledError) as raised:
                 attempt = state.attempt or attempt  # the second of two, where the first failed too
-                failure = self._failover.record(state, attempt, raised)
-            except asyncio.CancelledError:
-                if (late := taken_back(state)) is None:
-                    raise
-                failure = self._failover.record(state, attempt, late)
+                failure = self._failover.record(state, attempt, failure_of(state, raised))
             step = self._failover.next_step(active, state, attempt, failure, untried)
             if not step:
                 larger = await self._larger.next_step(active, state, attempt, failure)

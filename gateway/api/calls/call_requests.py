@@ -25,7 +25,7 @@ from gateway.api.answers.relay import Relay, WaitingStream, fail_stream
 from gateway.api.requests.request import ParsedRequest, Receive, RequestContext, Send, respond_error
 from gateway.api.requests.sessions import names_none, session_in
 from gateway.api.requests.tags import tags_of
-from gateway.calls.answer_limit import Patience
+from gateway.calls.answer_limit import CallPatience
 from gateway.calls.dispatcher import Answer, Dispatcher
 from gateway.calls.refusals import shutting_down
 from gateway.calls.state import CallState
@@ -64,7 +64,7 @@ class Watch(msgspec.Struct, eq=False):
     _clock: Clock
     waiting: WaitingStream | None
     _active: ActivePolicy
-    _patience: Patience | None = None
+    _patience: CallPatience | None = None
     _late: Timer | None = None
     _task: asyncio.Task[None] | None = None
 
@@ -271,7 +271,6 @@ async def _serve(
     if inputs is not None and find(SIGN) >= 0 <= find(MARK) and parsed.content_type == JSON_TYPE:
         parsed, preferences = await _with_files(gateway, inputs, context, parsed, preferences)
     active = gateway.active.of(context.principal.user)
-    longest_s, max_wait_s = active.times(parsed.model)
     call = Call(
         id=context.request_id,
         model=parsed.model,
@@ -282,7 +281,7 @@ async def _serve(
         declared=parsed.declared,
         betas=parsed.betas,
         shown=parsed.shown,
-        deadline=context.received + longest_s,
+        deadline=context.received + (times := active.times(parsed.model))[0],
     )
     state = CallState(
         call,
@@ -293,13 +292,12 @@ async def _serve(
         context.received_at,
         active.policy.version,
         asyncio.current_task(gateway.loop),  # to ask which loop runs is a system call
-        may_wait_s=max_wait_s,
+        may_wait_s=times[1],
     )
     if waiting is not None and wants_progress(context):
         waiting.says = lambda: progress_of(state, gateway.clock.monotonic())
-    dispatcher = gateway.dispatcher
-    watch = Watch(receive, state, dispatcher, gateway.clock, waiting, active)
-    dispatcher.timer.watch(watch, watch.look)
+    watch = Watch(receive, state, gateway.dispatcher, gateway.clock, waiting, active)
+    gateway.dispatcher.timer.watch(watch, watch.look)
     try:
         await _answer(gateway, active, context, state, parsed, send, watch)
     except asyncio.CancelledError:
