@@ -7,8 +7,8 @@ was chosen, is of neither. What the policy declares holds whatever follows; what
 what is known of a backend, breaks off nothing unless another backend would be asked then, and is
 well, and the run costs nothing but tokens.
 
-A call that ends soon is never looked at: whoever watches over its client asks ``CallPatience`` now and
-then. Where a call is at two backends, each attempt has a limit of its own.
+A call that ends soon is never looked at: whoever watches over its client asks ``CallPatience`` now
+and then. Where a call is at two backends, each attempt has a limit of its own.
 """
 
 from __future__ import annotations
