@@ -34,8 +34,8 @@ EPOCH = NOON - 20.0
 LASTS_S = 40.0
 _STARTS_AGAIN_S = 2.0
 """A process that is gone is started again after this."""
-_AT_REST_S = 95.0
-"""Longer than any hold: the longest call, and a minute."""
+_AT_REST_S = 120.0
+"""Longer than any hold: the longest wait in line, the longest run, and a minute."""
 _HAVE_JOBS = 1 / 4
 """The share of the days."""
 _FOR_LONG = 1 / 4
