@@ -109,9 +109,8 @@ class Completion:
     ) -> LedgerRow | None:
         """Gives the slot back before another backend is asked. An attempt that is charged gets a
         row of its own, which is returned."""
-        now = self._clock.monotonic()
-        used = attempt.used_by_failure(failure, now)
-        self._release(state, attempt, None, attempt.blamed(failure, now))
+        used = attempt.used_by_failure(failure, self._clock.monotonic())
+        self._release(state, attempt, None, failure)
         if failure.failure.maybe_running and attempt.backend.cancellable is not None:
             self._background.run(self._forget(attempt))
         charged = None if used is None else self._charge_failed(state, used, failure)
@@ -201,12 +200,11 @@ class Completion:
         attempt = state.attempt
         used: Usage | None = None
         if attempt is not None:  # else it was closed, since another backend would have been asked
-            now = self._clock.monotonic()
-            used = attempt.used_by_failure(failure, now)
+            used = attempt.used_by_failure(failure, self._clock.monotonic())
             if kind.maybe_running:
                 stopped = await self._stop_remote(attempt)
                 used = used if stopped is None else attempt.used_at_stop(stopped)
-            self._release(state, attempt, None, attempt.blamed(failure, now))
+            self._release(state, attempt, None, failure)
             state.charge_in_own_row()
         try:
             status = refusal_of(failure, state.tried).status
@@ -332,7 +330,7 @@ class Completion:
                 attempt.lease,
                 state.call.model,
                 usage,
-                failure,
+                None if failure is None else attempt.blamed(failure, self._clock.monotonic()),
                 user=state.principal.user,
                 body=state.call.body,
             )

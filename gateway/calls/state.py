@@ -112,7 +112,6 @@ class CallState(msgspec.Struct, eq=False):
     stop_cause: StopCause = ""
     gave_up: GivenUp | None = None
     is_raced: bool = False
-    """Its attempts have limits of their own."""
     job: asyncio.Task[None] | None = None
     """Settles the call when the work that was promised to its caller has ended."""
 

@@ -47,7 +47,11 @@ class Hedging:
         hedges = self._parts.hedges
         hedges.call(state.route, attempt.asked_at)
         race = Race(self._parts, active, state, attempt, untried, begin)
-        return await race.run(hedges.due_at(settings, attempt))
+        state.is_raced = True
+        try:
+            return await race.run(hedges.due_at(settings, attempt))
+        finally:
+            state.is_raced = False
 
 
 def hedge_calls(dispatcher: Dispatcher, ledger: Ledger, clock: Clock, metrics: Metrics) -> Hedges:

@@ -91,7 +91,6 @@ class Race:
 
     async def run(self, hedge_at: float) -> Brought:
         """What the first to answer brings. ``hedge_at``: monotonic seconds."""
-        self._state.is_raced = True
         try:
             await self._wait(hedge_at)
             if not self._leader.task.done():
@@ -101,8 +100,6 @@ class Race:
             await self._break_off()
             self._count_time()
             raise
-        finally:
-            self._state.is_raced = False
         self._count_time()
         attempt = self._state.attempt
         if isinstance(brought, SettledStream) and attempt is not None:
