@@ -54,7 +54,7 @@ class CallPatience:
         """Breaks off an attempt that is late. Returns seconds until the next look; there is none
         once the answer has begun."""
         state, attempt = self._state, self._state.attempt
-        if attempt is None or state.is_raced:
+        if attempt is None or state.is_raced or attempt.progress.ended_at < inf:
             return LOOKS_S
         if attempt.progress.begun or state.durable is not None or state.job is not None:
             return inf

@@ -55,6 +55,7 @@ class Failover:
         clock_now = self._clock.monotonic()
         now = attempt.at_work_until(clock_now)
         failure = attempt.understood(raised, now)
+        attempt.progress.ended_at = now  # nobody breaks it off while the call goes on from it
         name, kind = attempt.backend.name, failure.failure
         if kind is not FailureClass.SHORTAGE:
             self._metrics.failures.labels(name, kind.slug).inc()

@@ -15,7 +15,7 @@ server: {{listen: "127.0.0.1:1", tls: "off", data: {folder}}}
 store: {{ledger: "sqlite:///{folder}/ledger.db"}}
 backends:
   home: {{kind: local, app: "examples/embeddings.py:app"}}
-  burst: {{kind: openai, base_url: "http://127.0.0.1:1", api_key: "${{NOT_SET_ANYWHERE}}"}}
+  burst: {{kind: openai, base_url: "http://127.0.0.1:2", api_key: "${{NOT_SET_ANYWHERE}}"}}
 models:
   m: {{task: chat, backends: [home, burst]}}
 plans:
