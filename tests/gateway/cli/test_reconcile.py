@@ -215,7 +215,7 @@ def test_a_secret_that_is_not_set_is_told(
     [
         (["--reconcile", "nobody"], "no backend 'nobody'; bills are stated for burst"),
         (["--reconcile", "engine"], "engine: kind openai states no bill that we can read"),
-        (["--reconcile", "--since", "1m"], "no hour that has ended"),
+        (["--reconcile", "--since", "1s"], "no hour that has ended"),
         (["--reconcile", "--bill", "b.csv"], "--bill is one backend's: name it"),
         (
             ["--reconcile", "nobody", "--bill", "b.csv"],
