@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sys
 
 from adapters.errors import BackendError, FailureClass
 
@@ -49,12 +50,17 @@ def lacks_descriptors(error: Exception) -> bool:
 
 def has_room(last: int) -> bool:
     """Whether the next descriptor is below the number ``last``."""
+    return lowest_free() < last
+
+
+def lowest_free() -> int:
+    """The number that the next descriptor has; past every limit where there is none."""
     try:
         lowest = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        return error.errno not in OURS
+        return sys.maxsize if error.errno in OURS else 0
     os.close(lowest)
-    return lowest < last
+    return lowest
 
 
 def shortage(detail: str) -> BackendError:

@@ -22,21 +22,21 @@ _PAUSE_S = 0.001
 """Those that were closed to make room are gone by then, and others have taken what was theirs."""
 _AT_ONCE = 8
 """So many handshakes make way together."""
-_TIME_TO_AGREE_S = 0.5
+_TIME_TO_AGREE_S = 1.0
 """Who has just come keeps so long to agree on TLS, before which it can be told nothing."""
 
 
 class Headroom:
     """Whether there is room for another connection: for a server that counts them."""
 
-    def is_left(self) -> bool:
-        """Whether one more may be taken now."""
+    def is_left(self, coming: int) -> bool:
+        """Whether one more may be taken now. ``coming``: those that were taken, and of which the
+        protocol has not been told."""
         return True
 
     def is_others_turn(self, coming: int) -> bool:
         """Whether another process at the same port should take it: it is taken here all the same
-        where that has not after a moment. ``coming``: those that were taken, and of which the
-        protocol has not been told."""
+        where that has not after a moment. ``coming``: as above."""
         return False
 
     def make(self) -> None:
@@ -106,7 +106,7 @@ class Acceptor:
 
     def _accept(self) -> None:
         """One at a time: what others have sent is read in between."""
-        if not self._room.is_left():
+        if not self._room.is_left(len(self._tasks)):
             self._make_room()
         elif self._room.is_others_turn(len(self._tasks)):
             self._pause(self._accept_what_is_left)
@@ -116,7 +116,7 @@ class Acceptor:
     def _accept_what_is_left(self) -> None:
         """The others did not take it."""
         self._read()
-        if self._room.is_left():
+        if self._room.is_left(len(self._tasks)):
             self._take()
 
     def _take(self) -> None:
@@ -171,10 +171,6 @@ class _Handshake:
     def idle_since(self) -> float:
         """When it came."""
         return self._came
-
-    def make_way(self) -> None:
-        """As ``close_idle``: there is no word for a client before TLS is agreed upon."""
-        self.close_idle()
 
     def is_untaken(self) -> bool:
         """Nothing was said yet."""

@@ -74,6 +74,8 @@ class HttpProtocol(asyncio.Protocol):
         self.hosts = 0
         self.wants_continue = False
         self.is_known = False
+        self.asks_who = strangers is not None
+        """The app of the next request is asked to say when its client has shown who it is."""
         self.is_half_closed = False
         self._in_head = False
         self._goes_on = True
@@ -184,7 +186,8 @@ class HttpProtocol(asyncio.Protocol):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, whole; what stands behind a body in chunks is none (RFC 9110, 6.5.1)."""
+        """One header, whole. What stands behind a body in chunks is no header (RFC 9110, 6.5.1):
+        whoever checked the head has not seen it."""
         if not self._in_head:
             return
         name = name.lower()
@@ -272,7 +275,7 @@ class HttpProtocol(asyncio.Protocol):
             "headers": self.headers,
             "state": self.app_state.copy(),
         }
-        if not self.is_known:
+        if self.asks_who:
             scope[IDENTIFY] = self.identify
         return RequestCycle(
             self,
@@ -304,7 +307,8 @@ class HttpProtocol(asyncio.Protocol):
         assert cycle is not None
         cycle.response_started = cycle.response_complete = True
         self._client_timer.end()
-        self.identify()
+        if self._strangers is not None:
+            self._strangers.discard(self)
         self.state.connections.discard(self)
         self.transport.set_protocol(protocol)
         protocol.taken(self.transport, self.state.connections)
@@ -334,7 +338,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def identify(self) -> None:
         """The client has shown who it is."""
-        self.is_known = True
+        self.is_known, self.asks_who = True, False
         if self._strangers is not None:
             self._strangers.discard(self)
 
@@ -378,10 +382,6 @@ class HttpProtocol(asyncio.Protocol):
         """Ends it at once, whatever the client has not taken."""
         reset_at_close(self.transport, True)
         self.transport.abort()
-
-    def make_way(self) -> None:
-        """Ends the connection for the sake of others."""
-        self.close_idle()
 
     def give_up_reading(self) -> None:
         """A head or a body does not end: said to a client that has had no answer to it."""

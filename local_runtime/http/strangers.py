@@ -29,10 +29,6 @@ class Stranger(Protocol):
         """Ends it at once."""
         ...
 
-    def make_way(self) -> None:
-        """Ends it soon, with a word that its client can read where there can be one."""
-        ...
-
     def give_up(self) -> None:
         """Ends it at once, whatever its client has not taken."""
         ...
@@ -65,13 +61,13 @@ class Strangers:
         self._waiting.pop(connection, None)
 
     def close_oldest(self, idle_since: float = math.inf) -> bool:
-        """Has the idle one that came first make way; False where none is idle, or that one only
-        after ``idle_since``. For whoever runs short of descriptors."""
+        """Closes the idle one that came first; False where none is idle, or that one only
+        after ``idle_since``."""
         oldest = self._first_idle()
         if oldest is None or oldest.idle_since() > idle_since:
             return False
         self.discard(oldest)
-        oldest.make_way()
+        oldest.close_idle()
         return True
 
     def _first_idle(self) -> Stranger | None:

@@ -22,6 +22,10 @@ class Upgraded(asyncio.Protocol):
 
     transport: asyncio.Transport
     flow: FlowControl
+    of: str = ""
+    """Who holds it."""
+    asks_who = False
+    is_known = True
     _connections: set[Any]
 
     def taken(self, transport: asyncio.Transport, connections: set[Any]) -> None:
@@ -44,9 +48,19 @@ class Upgraded(asyncio.Protocol):
         """The client has caught up."""
         self.flow.resume_writing()
 
-    def is_idle(self) -> bool:
+    def holder(self) -> str:
+        """As it is told."""
+        return self.of
+
+    def rests_since(self, now: float) -> None:
         """Never, as long as it is there."""
-        return False
+
+    def untaken_since(self, now: float) -> None:
+        """Whoever speaks the protocol looks after that."""
+
+    def is_gone(self) -> bool:
+        """It holds no descriptor any more."""
+        return self.transport.is_closing()
 
     def is_answering(self) -> bool:
         """All the time."""

@@ -1,84 +1,49 @@
 """The listener's connections, while there are descriptors for them and when there are few left.
 
-When only the reserve is left, connections on which no call runs are closed, the longest idle
-first. Where there are none, a call on a new connection is refused with 503, and /healthz,
-/metrics and the like are still answered: every request's head is read. Connections whose heads
-have not come are the first to go when those that are to be refused come quicker than they leave.
+When only the reserve is left, connections on which nothing is done for anybody make way: idle ones,
+half heads, bodies that do not come, and then answers that are not taken. Whoever holds more than
+his share has no further call taken (503) before others are refused; /healthz, /metrics and the
+like are still answered: every request's head is read.
 
-A call needs a second descriptor, for its backend. Of connections that come all at once, only as
-many are promised one as there would be: a call on any other is refused while the calls that run
-need what is left.
+A call needs a second descriptor, for its backend, and each that is taken is promised one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Any, cast
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from adapters.shortage import TOO_MANY, has_room, last_for_calls, reserve_of
-from gateway.api.middleware import PUBLIC
-from local_runtime.descriptors import limit
+from adapters.shortage import TOO_MANY
+from gateway.api.requests.request import NOBODY
+from gateway.cli.serving.crowd import Crowd
+from gateway.failed_keys import network_of
+from gateway.types import ApiError, Principal
 from local_runtime.http.accepting import Headroom
 from local_runtime.http.errors import Refusal
 from local_runtime.http.head import refusal_answer
 from local_runtime.http.protocol import HttpProtocol
-from local_runtime.http.strangers import Strangers
+from local_runtime.http.request_cycle import RequestCycle
+from local_runtime.http.upgrades import Upgraded
 
-log = logging.getLogger("spillgate")
-
-CLOSED_AT_ONCE = 32
-"""Idle connections that make room together: to find them takes a look at all."""
-HEADLESS_AT_ONCE = 16
 _LEAVES_WITHIN_S = 2.0
 """For a client to read that it has to make way."""
-_MOST_LEAVING = 128
-"""Who is told to leave after these cuts short the time of the first."""
-_LEAVES_IN_A_CROWD_S = 0.25
-"""The same where others wait to be taken."""
 NEWEST = 4
 """So many of those that came last have had no time to ask, and are not taken for idle."""
+_TIME_TO_ASK_S = 0.5
+"""Nor is one that came this very moment: it would lose its word, or its answer."""
+_BODY_COMES_S = 0.5
+"""A body of which nothing has come for so long does not come."""
+_ENDS_S = 1.0
+"""A client that reads what it was told ends its connection within so long."""
+_UNTAKEN_S = 2.0
+"""A client that has taken next to nothing for so long does not take what waits for it."""
 OVERLOADED = Refusal(
     503,
     "overloaded",
     TOO_MANY,
-    headers={"Retry-After": "1", "connection": "close"},
+    headers={"Retry-After": "1"},
 )
-
-
-class Crowd:
-    """What the listener's connections share: how many there may be, and who had to go."""
-
-    def __init__(self) -> None:
-        self.limit = limit()
-        self.last_for_calls = last_for_calls()
-        self.comfortable = self.limit - reserve_of(self.limit)
-        self.last_for_heads = self.limit - reserve_of(self.limit) // 4
-        """From here on no connection is taken before another is gone."""
-        self.own = 0
-        """Descriptors of the gateway itself: what was open when the first connection came."""
-        self.came = 0
-        """Connections so far."""
-        self.refused = 0
-        """Connections that were told 503."""
-        self.closed_idle = 0
-        self.leaving: dict[asyncio.Transport, float] = {}
-        """Since when, by the loop's clock: connections that were told 503, and end when their
-        clients have read it. The oldest come first."""
-
-    def close_idle(
-        self, connections: Iterable[ListenerProtocol], at_once: int = CLOSED_AT_ONCE
-    ) -> bool:
-        """Closes idle ones; False where there are none."""
-        idle = [one for one in connections if one.is_idle()]
-        found = heapq.nsmallest(at_once, idle, key=ListenerProtocol.idle_since)
-        for connection in found:
-            connection.make_way()
-        self.closed_idle += len(found)
-        return bool(found)
 
 
 class Spared(Headroom):
@@ -87,35 +52,24 @@ class Spared(Headroom):
     def __init__(
         self,
         crowd: Crowd,
-        connections: set[ListenerProtocol],
-        new: Strangers,
+        connections: set[Any],
         is_others_turn: Callable[[int], bool] | None = None,
     ) -> None:
         self._crowd = crowd
         self._connections = connections
-        self._new = new
         self._is_others_turn = is_others_turn
 
-    def is_left(self) -> bool:
-        """Whether a descriptor is left beside those for what is no connection. The number of the
-        last that was taken does not say it: it may have been let go below many in use."""
-        return has_room(self._crowd.last_for_heads)
+    def is_left(self, coming: int) -> bool:
+        """Whether the crowd may grow."""
+        return self._crowd.is_left(coming)
 
     def is_others_turn(self, coming: int) -> bool:
         """Whether another process has fewer."""
         return self._is_others_turn is not None and self._is_others_turn(coming)
 
     def make(self) -> None:
-        """Idle connections go, else those on which no whole head has come."""
-        leaving = self._crowd.leaving
-        if leaving:
-            asked_before = asyncio.get_running_loop().time() - _LEAVES_IN_A_CROWD_S
-            for transport in [each for each, since in leaving.items() if since <= asked_before]:
-                transport.abort()
-            return
-        if not self._crowd.close_idle(self._connections):
-            for _ in range(HEADLESS_AT_ONCE):
-                self._new.close_oldest()
+        """Those who do nothing make way."""
+        self._crowd.make_room(self._connections, asyncio.get_running_loop().time())
 
 
 class ListenerProtocol(HttpProtocol):
@@ -125,21 +79,93 @@ class ListenerProtocol(HttpProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The caller is there; whether it may call depends on who else is."""
-        descriptor = transport.get_extra_info("socket").fileno()
-        crowd, connections = self.crowd, self.state.connections
-        crowd.own = crowd.own or descriptor
-        crowd.came += 1
-        self._number = crowd.came
         super().connection_made(transport)
-        if max(descriptor, crowd.own + 2 * len(connections)) >= crowd.comfortable:
-            self._app = _Refusing(self._app, self._is_one_too_many)
+        descriptor = transport.get_extra_info("socket").fileno()
+        self._number = self.crowd.take(descriptor, self.state.connections)
+
+    # --- who holds it ----------------------------------------------------------------------------
+
+    def holder(self) -> str:
+        """The key of the last request, else the address."""
+        principal = self._principal()
+        if principal is not NOBODY:
+            return principal.key_id
+        return network_of(self._client[0]) if self._client else ""
+
+    def _principal(self) -> Principal:
+        cycle = self.answering
+        context = cycle.scope.get("context") if isinstance(cycle, RequestCycle) else None
+        return NOBODY if context is None else cast("Principal", context.principal)
+
+    def identify(self) -> None:
+        """A good key was shown. Raises ApiError 503 where its calls leave too little to others."""
+        super().identify()
+        crowd = self.crowd
+        if not crowd.is_crowded:
+            return
+        if not crowd.admits(self, self.state.connections, self.loop.time()):
+            raise _overloaded(self.answering is None or self.answering.more_body)
+        self.asks_who = crowd.is_crowded
+
+    def give_away(self, protocol: Upgraded) -> None:
+        """It is held by whom it was."""
+        protocol.of = self.holder()
+        super().give_away(protocol)
+
+    # --- what is done on it ----------------------------------------------------------------------
+
+    def rests_since(self, now: float) -> float | None:
+        """No call is under way on it, or one that its client lets wait, nor is it one of the
+        newest, nor does it wait for its client to take what was written."""
+        timer = self._client_timer
+        if self.is_answering():
+            if not self.is_owed_body() or self.answering is not self.reading:
+                return None
+            stops = self.flow.is_read and not self._is_begun()
+            return timer.part_at if stops and now - timer.part_at >= _BODY_COMES_S else None
+        if self.transport.get_write_buffer_size():
+            return None
+        if self.transport.is_closing():  # of TLS both say so
+            return timer.quiet_since if now - timer.quiet_since >= _ENDS_S else None
+        if self._in_head:
+            return timer.part_since
+        since = timer.quiet_since
+        if self.reading is None and (
+            self._number > self.crowd.came - NEWEST or now - since < _TIME_TO_ASK_S
+        ):
+            return None
+        return since
+
+    def _is_begun(self) -> bool:
+        return self.answering is not None and self.answering.response_started
+
+    def untaken_since(self, now: float) -> float | None:
+        """Since when its client takes nothing of what waits for it. One that has shown no key is
+        doubted from the first moment on."""
+        timer = self._client_timer
+        if timer.is_stalled(now, _UNTAKEN_S) or (not self.is_known and self.is_untaken()):
+            return timer.untaken_since
+        return None
+
+    def is_gone(self) -> bool:
+        """It holds no descriptor any more."""
+        if not self.transport.is_closing():
+            return False
+        peer = self.transport.get_extra_info("socket")
+        return peer is None or peer.fileno() < 0
+
+    # --- its end ---------------------------------------------------------------------------------
 
     def make_way(self) -> None:
         """Ends the connection. A client that has had no answer yet may be about to ask, and reads
         why; one that has had some knows that a connection may end between two requests."""
         if self.transport in self.crowd.leaving:
             return
-        if not self.transport.is_closing() and (self._in_head or self.reading is None):
+        if self.transport.is_closing():
+            self.transport.abort()
+        elif self._in_head or self.reading is None or self.is_answering():
+            if self.answering is not None:
+                self.answering.disconnect()
             _Leaving(self, self.transport)
             self.transport.write(refusal_answer(OVERLOADED))
             if self.transport.can_write_eof():
@@ -147,27 +173,9 @@ class ListenerProtocol(HttpProtocol):
         else:
             self.close_idle()
 
-    def _is_one_too_many(self) -> bool:
-        """Whether the calls that run could not each have a descriptor more beside this one, and
-        nobody is idle who can make way for it."""
-        crowd, connections = self.crowd, self.state.connections
-        calls = sum(one.is_answering() for one in connections)
-        if crowd.own + len(connections) + calls < crowd.last_for_calls:
-            return False
-        if crowd.close_idle(connections, at_once=2):
-            return False
-        log.warning("of %d descriptors only the reserve is left: calls are refused", crowd.limit)
-        crowd.refused += 1
-        return True
-
-    def is_idle(self) -> bool:
-        """No call is under way on it, nor has one begun to arrive, nor is it one of the newest,
-        nor about to end."""
-        if self._in_head or self._unread or self.is_answering() or self.transport.is_closing():
-            return False
-        if self.transport in self.crowd.leaving:
-            return False
-        return self.reading is not None or self._number <= self.crowd.came - NEWEST
+    def stop_watching(self) -> None:
+        """Its client may take the time that it was told."""
+        self._client_timer.end()
 
 
 class _Leaving(asyncio.Protocol):
@@ -178,15 +186,11 @@ class _Leaving(asyncio.Protocol):
     def __init__(self, connection: ListenerProtocol, transport: asyncio.Transport) -> None:
         self._connection = connection
         self._transport = transport
-        crowd = connection.crowd
-        crowd.refused += 1
-        while len(crowd.leaving) >= _MOST_LEAVING:
-            oldest = next(iter(crowd.leaving))
-            del crowd.leaving[oldest]
-            oldest.abort()
-        crowd.leaving[transport] = connection.loop.time()
+        now = connection.loop.time()
+        connection.crowd.leaves(transport, now)
+        connection.stop_watching()
         transport.set_protocol(self)
-        self._end = connection.loop.call_later(_LEAVES_WITHIN_S, transport.abort)
+        self._end = connection.loop.call_at(now + _LEAVES_WITHIN_S, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """It comes too late."""
@@ -203,25 +207,13 @@ def protocol_of(crowd: Crowd) -> type[ListenerProtocol]:
     return type("ListenerProtocol", (ListenerProtocol,), {"crowd": crowd})
 
 
-class _Refusing:
-    """Stands before the app on a connection whose calls there may be no descriptors for."""
-
-    def __init__(self, app: ASGIApp, refuses: Callable[[], bool]) -> None:
-        self._app = app
-        self._refuses = refuses
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in PUBLIC or not self._refuses():
-            await self._app(scope, receive, send)
-            return
-        headers = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-        await send({"type": "http.response.start", "status": 503, "headers": headers})
-        await send({"type": "http.response.body", "body": _BODY})
-
-
-_BODY = OVERLOADED.body()
-_HEADERS = {
-    **OVERLOADED.headers,
-    "content-type": "application/json",
-    "content-length": str(len(_BODY)),
-}
+def _overloaded(has_more: bool) -> ApiError:
+    """The connection of a request that is whole ends with it. Else it stays, and rests: were it
+    closed, the body that is still to come would take the word from its client (RFC 9112, 9.6)."""
+    return ApiError(
+        OVERLOADED.status,
+        OVERLOADED.code,
+        OVERLOADED.message,
+        type="server_error",
+        headers=OVERLOADED.headers if has_more else {**OVERLOADED.headers, "connection": "close"},
+    )

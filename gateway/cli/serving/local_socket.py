@@ -20,7 +20,8 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.api.routes import Application
-from gateway.cli.serving.listener import Crowd, ListenerProtocol
+from gateway.cli.serving.crowd import Crowd
+from gateway.cli.serving.listener import ListenerProtocol
 
 log = logging.getLogger("spillgate")
 
@@ -105,6 +106,10 @@ class OwnerProtocol(ListenerProtocol):
             log.warning("a connection of the user %d by the local socket is closed", user)
             transport.close()
         super().connection_made(transport)
+
+    def identify(self) -> None:
+        """Whoever runs the gateway is never one too many."""
+        super(ListenerProtocol, self).identify()
 
 
 def owner_protocol(crowd: Crowd, application: Application) -> type[OwnerProtocol]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from gateway.api.routes import Application
-from gateway.cli.serving.listener import Crowd, Spared, protocol_of
+from gateway.cli.serving.crowd import Crowd
+from gateway.cli.serving.listener import Spared, protocol_of
 from gateway.cli.serving.local_socket import owner_protocol
 from gateway.keys.signals import SignalledActs
 from gateway.metrics import Reading
@@ -124,8 +125,7 @@ class GatewayServer(HttpServer):
 
     def room(self) -> Headroom:
         """What descriptors leave."""
-        assert self.strangers is not None
-        return Spared(self._crowd, self.state.connections, self.strangers, self._is_others_turn)
+        return Spared(self._crowd, self.state.connections, self._is_others_turn)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Whoever waits for the data folder waits no longer than calls take to end."""

@@ -49,7 +49,7 @@ class Full(Headroom):
         self.left = False
         self.asked = 0
 
-    def is_left(self) -> bool:
+    def is_left(self, coming: int) -> bool:
         return self.left
 
     def make(self) -> None:

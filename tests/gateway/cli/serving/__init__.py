@@ -1,0 +1,1 @@
+"""How `serve` shares its connections out, without any."""
