@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from adapters.http.response import LONGEST_RETRY_S
+from adapters.shapes.numbers import finite
 
 
 def asked_to_wait(error: Any) -> float | None:
@@ -24,10 +24,5 @@ def asked_to_wait(error: Any) -> float | None:
 
 
 def _seconds(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        seconds = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return min(max(0.0, seconds), LONGEST_RETRY_S) if math.isfinite(seconds) else None
+    seconds = finite(value)
+    return None if seconds is None else min(max(0.0, seconds), LONGEST_RETRY_S)

@@ -17,7 +17,6 @@ No figure here decides over an answer: one that cannot be read is one that nobod
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +24,7 @@ import msgspec
 
 from adapters.http.token_counts import count_of
 from adapters.shapes.json_texts import read_if
+from adapters.shapes.numbers import finite
 from adapters.types import TokenParts, Usage
 
 _PLAIN = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
@@ -221,14 +221,9 @@ def _audio_s(value: dict[str, Any]) -> float | None:
 
 
 def _seconds(value: Any) -> float | None:
-    """A time of zero or more, also one that is written as text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        seconds = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    """A time of zero or more."""
+    seconds = finite(value)
+    return seconds if seconds is not None and seconds >= 0 else None
 
 
 def _first_of(value: dict[str, Any], *names: str) -> int | None:
