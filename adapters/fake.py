@@ -59,6 +59,8 @@ class Fake:
         self.cancelled: list[str] = []
         self.said_when_stopped: Usage | None = None
         """What its platform says that a call used which is stopped."""
+        self.stops_in = 0.0
+        """Seconds until it says so."""
         self.pings = 0
         self.minimum: int | None = None
         self.unwell = ""
@@ -164,6 +166,8 @@ class Fake:
 
     async def cancel(self, call_id: str) -> Usage | None:
         self.cancelled.append(call_id)
+        if self.stops_in:
+            await self._clock.sleep(self.stops_in)
         return self.said_when_stopped
 
     async def ping(self) -> Usage:

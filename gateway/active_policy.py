@@ -58,16 +58,13 @@ class ActivePolicy:
         """Calls on their way to an answer by this policy: its backends must stay open for them."""
         self._routes = compile_routes(policy)
         self._templates: dict[Hashable, ClaimTemplate] = {}
-        self._of_backends = dict[str, ClaimTemplate]()
-        self._of_models = dict[str, ClaimTemplate]()
         self._usables: dict[tuple[str, str], tuple[LiveBackend, ...]] = {}
         self._priorities = {name: plan.priority for name, plan in policy.plans.items()}
         self._named = {route.name: route for route in policy.routes}
         models = policy.models.items()
         self.routes = {one.declared: name for name, one in models if one.path}
         """(Method, path) of each route that the policy names -> its model."""
-        self.limits_backends = any(one.flat() for one in policy.limits.backends.values())
-        """Whether any backend has limits of its own."""
+        self.limit_by(policy)
         self.bounds_repetitions = any(route.retries for route in policy.routes) or any(
             one.spec.common.retry_budget is not None for one in backends.values()
         )
@@ -84,6 +81,15 @@ class ActivePolicy:
         """Where callers are; None where no proxy says so."""
         self.demands = Demands(policy, self._serving)
         self._times = {name: _times(model, self._serving[name]) for name, model in models}
+
+    def limit_by(self, policy: Policy) -> None:
+        """Calls that go on by this one come into the limits of that from now on, whichever
+        backends and models they come to."""
+        self._limiting = policy
+        self._of_backends = dict[str, ClaimTemplate]()
+        self._of_models = dict[str, ClaimTemplate]()
+        self.limits_backends = any(one.flat() for one in policy.limits.backends.values())
+        """Whether any backend has limits of its own."""
 
     def finishes(self, route: str) -> bool:
         """Whether calls of the route run on when their client has hung up."""
@@ -254,15 +260,15 @@ class ActivePolicy:
 
     def backend_template(self, backend: str, now_at: float) -> ClaimTemplate | None:
         """The limits that the backend has itself; None where it has none."""
-        if backend not in self.policy.limits.backends:
+        if backend not in self._limiting.limits.backends:
             return None
-        return _in_force(self._of_backends, backend_claims, self.policy, backend, now_at)
+        return _in_force(self._of_backends, backend_claims, self._limiting, backend, now_at)
 
     def model_template(self, model: str, now_at: float) -> ClaimTemplate | None:
         """The limits that the model has itself; None where it has none."""
-        if model not in self.policy.limits.models:
+        if model not in self._limiting.limits.models:
             return None
-        return _in_force(self._of_models, model_claims, self.policy, model, now_at)
+        return _in_force(self._of_models, model_claims, self._limiting, model, now_at)
 
     def input_bound(self, call: Call, preferences: Preferences) -> int:
         """The most tokens that a call should have to read: of its text, one for each byte."""

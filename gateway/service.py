@@ -123,8 +123,7 @@ class Gateway:
         """All processes that serve the same policy on the same port, where there are several."""
         self.holders: list[Holder] = [lambda: dispatcher.reinstate(self.active)]
         """Whoever holds something in the shared store: each, when called, holds it again."""
-        self._make_backend = make_backend
-        self._bound, self._use = bound, use
+        self._make_backend, self._bound, self._use = make_backend, bound, use
         self._superseded: list[ActivePolicy] = []
         """Policies that are in force no more, while calls are on their way by them."""
         self.file_readers: list[ReadFiles] = []
@@ -133,8 +132,7 @@ class Gateway:
         """What the last reload read of them."""
         self.refused: ReloadRefused | None = None
         """The last reload that changed nothing; None once one has."""
-        self._changing = asyncio.Lock()
-        self._background = BackgroundTasks()
+        self._changing, self._background = asyncio.Lock(), BackgroundTasks()
         self.loop: asyncio.AbstractEventLoop | None = None  # that it runs on, once it has started
         self.active = ActivePolicy(policy, self._backends(policy, {}))
         self.active_since = clock.time()
@@ -297,10 +295,12 @@ class Gateway:
             self._replace(make(self.active))
 
     def _replace(self, after: ActivePolicy) -> None:
-        """Calls go on by the one that they came by."""
+        """Calls go on by the one that they came by, in the limits of the new one."""
         before, self.active, self.active_since = self.active, after, self.clock.time()
         going_on = [one for one in self._superseded if one.calls]
         self._superseded = [*going_on, *before.candidates(), before]
+        for one in self._superseded:
+            one.limit_by(after.policy)
 
     def _retire(self, before: ActivePolicy, after: ActivePolicy) -> None:
         for name, backend in before.backends.items():

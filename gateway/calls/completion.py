@@ -17,7 +17,7 @@ from adapters.types import Usage
 from gateway.calls.attempt import Attempt
 from gateway.calls.ending import BROKEN_OFF, Ending
 from gateway.calls.refusals import refusal_of, store_unavailable
-from gateway.calls.rows import beyond, end_row, start_row, unpaid
+from gateway.calls.rows import beyond, end_row, parts_of, start_row, unpaid
 from gateway.calls.state import CallState
 from gateway.calls.top_up import TopUp
 from gateway.clock import Clock
@@ -133,11 +133,10 @@ class Completion:
         self, state: CallState, row: LedgerRow, said: LedgerRow, hold: Hold | None
     ) -> None:
         """``said`` is what an attempt that was left has used, in place of its ``row``. One that is
-        written stays: what it lacks has a row, and is in the limits of which ``hold`` was left."""
+        written stays: what it lacks has a row, and is in each limit that the call was in when it
+        left the attempt, the backend's ``hold`` among them."""
         more = beyond(row, said)
-        lacks = None
-        if more is not None and hold is not None:
-            lacks = Part(Hold(f"{hold.id}+", hold.claims), (more,))
+        lacks = [] if more is None else parts_of(more, hold, state.left_models)
         if state.ending is None:
             at = state.charged.index(row)
             state.charged[at] = said
@@ -147,10 +146,10 @@ class Completion:
                 else one
                 for one in state.tried
             ]
-            self.end_hold(state, lacks)
+            for part in lacks:
+                self.end_hold(state, part)
         elif more is not None:
-            beside = () if lacks is None else (lacks,)
-            await self._settler.settle((more,), state.admission.claims, opened=True, beside=beside)
+            await self._settler.settle((more,), state.admission.claims, opened=True, beside=lacks)
 
     def not_sent(self, state: CallState, attempt: Attempt) -> None:
         """The backend is not asked after all: the place, and what is held there, are given back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from adapters.types import Usage
@@ -11,6 +13,7 @@ from gateway.calls.history import history_of
 from gateway.calls.state import CallState
 from gateway.money.charge_records import amounts_of
 from gateway.money.committed import IDLE
+from gateway.money.counted import Part
 from gateway.money.estimates import cost_basis
 from gateway.money.pricing import charge
 from gateway.money.tariffs import PriceInForce, settled_by
@@ -151,6 +154,17 @@ def beyond(row: LedgerRow, said: LedgerRow) -> LedgerRow | None:
         return None
     more = {name: max(0, getattr(said, name) - getattr(row, name)) for name in _AMOUNTS}
     return msgspec.structs.replace(said, id=f"{row.id}+", **more)
+
+
+def parts_of(
+    more: LedgerRow, at_backend: Hold | None, left_models: Iterable[tuple[str, Hold]]
+) -> list[Part]:
+    """Where what an attempt has used beyond its row counts beside its call's own limits: in those
+    of which it left ``at_backend``, and in those of its model, where its call has left that."""
+    at_model = [hold for model, hold in left_models if model == more.model]
+    number = more.id.partition("#")[2]
+    held = at_model if at_backend is None else [*at_model, at_backend]
+    return [Part(Hold(f"{one.id}#{number}", one.claims), (more,)) for one in held]
 
 
 def unpaid(row: LedgerRow) -> LedgerRow:

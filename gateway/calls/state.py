@@ -66,6 +66,8 @@ class CallState(msgspec.Struct, eq=False):
     at_backend: Hold | None = None
     at_model: Hold | None = None
     """What it holds in the limits of its backend, and of the larger model that it became."""
+    left_models: tuple[tuple[str, Hold], ...] = ()
+    """Those that it is no more, each with what it held in its limits."""
     backend: LiveBackend | None = None
     """That answers, or was turned to last."""
     attempt: Attempt | None = None
@@ -152,7 +154,7 @@ class CallState(msgspec.Struct, eq=False):
     def becomes(self, call: Call, decision: Decision, at_model: Hold | None) -> Part | None:
         """The same caller's call of another model, from here on. What is left of the model before,
         where that was none that its caller asked for."""
-        left = self._leaves_model()
+        left = self._leaves_model(self.charged)
         self.call, self.at_model = call, at_model
         self.routed(decision)
         return left
@@ -245,7 +247,8 @@ class CallState(msgspec.Struct, eq=False):
     def room_at_model(self, unit: Unit) -> int:
         """The same in the limits of the larger model."""
         claims = () if self.at_model is None else self.at_model.claims
-        return most_held(claims, unit) - charged_of(self._of_model(self.charged)).get(unit, 0)
+        charged = [row for row in self.charged if row.model == self.call.model]
+        return most_held(claims, unit) - charged_of(charged).get(unit, 0)
 
     def count(self, amounts: Mapping[Unit, int]) -> None:
         """It holds so much beside money and device time, where it held less."""
@@ -349,9 +352,8 @@ class CallState(msgspec.Struct, eq=False):
             history=None if row.history is None else charged_alone(row.history),
         )
         self.charged.append(row)
-        self.tried[-1] = msgspec.structs.replace(
-            self.tried[-1], cost_nano=row.cost_nano, entry=number
-        )
+        last = self.tried[-1]
+        self.tried[-1] = msgspec.structs.replace(last, cost_nano=row.cost_nano, entry=number)
         return row
 
     def leaves_backend(self, rows: Sequence[LedgerRow]) -> Part | None:
@@ -359,21 +361,19 @@ class CallState(msgspec.Struct, eq=False):
         hold, self.at_backend = self.at_backend, None
         return None if hold is None else Part(hold, rows)
 
-    def _leaves_model(self) -> Part | None:
-        hold, self.at_model = self.at_model, None
-        return None if hold is None else Part(hold, self._of_model(self.charged))
+    def _leaves_model(self, rows: Sequence[LedgerRow]) -> Part | None:
+        hold, self.at_model, model = self.at_model, None, self.call.model
+        if hold is None:
+            return None
+        self.left_models = (*self.left_models, (model, hold))
+        return Part(hold, [row for row in rows if row.model == model])
 
     def leaves_all(self, rows: Sequence[LedgerRow]) -> list[Part]:
         """All that was held beside the admission, of which ``rows``, its own first, were used."""
         if self.at_model is None and self.at_backend is None:
             return []
-        at_model, self.at_model = self.at_model, None
-        parts = [] if at_model is None else [Part(at_model, self._of_model(rows))]
-        at_backend = self.leaves_backend(rows[:1])
-        return parts if at_backend is None else [*parts, at_backend]
-
-    def _of_model(self, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
-        return [row for row in rows if row.model == self.call.model]
+        both = self._leaves_model(rows), self.leaves_backend(rows[:1])
+        return [part for part in both if part is not None]
 
     def charge_in_own_row(self) -> None:
         """The last failed attempt is charged in the row of the call, which it ends."""
