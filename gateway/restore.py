@@ -21,6 +21,8 @@ from gateway.windows import LONGEST_US
 log = logging.getLogger("spillgate")
 
 _DAY_S = 86_400.0
+_LOOKS_AGAIN_S = (3.0, 7.0, 20.0)
+"""Seconds between fills of a store that had lost its memory."""
 
 
 async def restore(gateway: Gateway) -> None:
@@ -70,6 +72,15 @@ async def refill(gateway: Gateway) -> None:
     """The same for a store that has lost its memory, by the limits in force: it holds what waits to
     be written. Raises StorageUnavailable."""
     await _fill(gateway, gateway.active.policy, lambda _: None)
+
+
+async def look_again(gateway: Gateway) -> None:
+    """After a store that others use was filled. What they had on its way to the ledger just then,
+    and was in the counters already, hides as much that these lacked."""
+    for pause_s in _LOOKS_AGAIN_S if gateway.shared.fills else ():
+        await gateway.clock.sleep(pause_s)
+        with contextlib.suppress(StorageUnavailable):
+            await fill(gateway, gateway.active.policy)
 
 
 def _check_rows(gateway: Gateway) -> None:
@@ -134,6 +145,7 @@ class Refill:
         try:
             await refill(gateway)
             log.warning("the shared store had lost its memory; it was filled from the ledger")
+            gateway.run_forever(look_again(gateway))
         except StorageUnavailable as unavailable:
             log.error("the shared store could not be filled from the ledger: %s", unavailable)
         finally:

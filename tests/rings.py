@@ -77,6 +77,7 @@ OUTER = (
     "gateway/storage/redis/test_client.py",
     "gateway/storage/redis/test_emptied_while_late.py",
     "gateway/storage/redis/test_filled_while_away.py",
+    "gateway/storage/redis/test_fills_between.py",
     "gateway/storage/redis/test_groups.py",
     "gateway/storage/redis/test_store.py",
     "gateway/storage/rented",

@@ -190,6 +190,19 @@ class SharedStore(Protocol):
         """
         ...
 
+    @property
+    def fills(self) -> int:
+        """Which fill from this gateway's ledger it was last told of; 0: no other gateway fills."""
+        ...
+
+    async def settle_written(
+        self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int], fills: int
+    ) -> int:
+        """As ``settle``, of what was written since ``fills`` was that; 0: it is not yet. Another
+        gateway's sums may have it where that has filled since: then nothing is added, and this
+        gateway is told to fill what is lacking, in a moment."""
+        ...
+
     async def release(self, hold_id: str) -> None:
         """Ends a hold as if the call had not been: amounts and concurrency are given back, and
         so is the ``requests`` token. A no-op for an unknown id."""

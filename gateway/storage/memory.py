@@ -163,6 +163,13 @@ class MemorySharedStore:
         self._settled.add(hold_id)
         return past
 
+    fills = 0
+
+    async def settle_written(
+        self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int], fills: int
+    ) -> int:
+        return await self.settle(hold_id, claims, actual)
+
     async def release(self, hold_id: str) -> None:
         now = self._now()
         hold = self._alive(hold_id, now)

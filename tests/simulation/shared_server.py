@@ -33,6 +33,8 @@ class SharedServer:
         """Nano-dollars that each id was settled at, first."""
         self.memory = 0
         """How often it has forgotten everything."""
+        self.fills = 0
+        """How often it was filled."""
         self.forgets()
 
     def forgets(self) -> None:
@@ -58,6 +60,9 @@ class SharedLink:
         self._emptied = emptied
         self._filled = 0
         """The memory that this process has filled."""
+        self.fills = 0
+        """The fill that it was last told of."""
+        self._is_behind = False
 
     def _knows(self) -> bool:
         return self._shared.is_known and self._shared.memory == self._filled
@@ -106,18 +111,36 @@ class SharedLink:
 
         return await self._link.ask(work)
 
+    async def settle_written(
+        self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int], fills: int
+    ) -> int:
+        def is_in_doubt() -> bool:
+            shared = self._shared
+            if not fills or fills == shared.fills or hold_id in shared.settled:
+                return False
+            at_once(shared.store.release(hold_id))
+            return True
+
+        if not await self._link.ask(is_in_doubt):
+            return await self.settle(hold_id, claims, actual)
+        self._is_behind = True
+        self._emptied()
+        return 0
+
     async def release(self, hold_id: str) -> None:
         await self._ask(lambda store: store.release(hold_id))
 
     async def restore(self, spent: Iterable[Counted]) -> None:
         sums = list(spent)
 
-        def work() -> int:
+        def work() -> tuple[int, int]:
             at_once(self._shared.store.restore(sums))
             self._shared.is_known = True
-            return self._shared.memory
+            self._shared.fills += 1
+            return self._shared.memory, self._shared.fills
 
-        self._filled = await self._link.ask(work)
+        self._filled, self.fills = await self._link.ask(work)
+        self._is_behind = False
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         return await self._ask(lambda store: store.statuses(claims))
@@ -126,7 +149,8 @@ class SharedLink:
         return await self._ask(lambda store: store.spent(claims))
 
     async def ping(self) -> None:
-        if not await self._link.ask(self._knows):
+        knows, self.fills = await self._link.ask(lambda: (self._knows(), self._shared.fills))
+        if self._is_behind or not knows:
             self._emptied()
 
     @property

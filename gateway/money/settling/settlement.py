@@ -46,7 +46,6 @@ _RETRY_EVERY_S = 1.0
 _RECOVER_EVERY_S = 5.0
 _LOOK_S = 0.01
 
-
 Step = Callable[[], Awaitable[None]]
 """Gives one store its part of a settlement. Raises StorageUnavailable where that takes none."""
 
@@ -143,9 +142,10 @@ class Settler:
                 await self.spend(rows[0].id, claims, rows)
             for hold, used in beside:
                 await self.spend(hold.id, hold.claims, used)
+            fills = self._shared.fills
             await self._rows.settle(rows)
             if self._unwritten.ahead:
-                await self._spend_left(rows[0].id)
+                await self._spend_left(rows[0].id, fills)
         except StorageUnavailable as unavailable:
             log.error("ledger: %s; settlement of %s waits", unavailable, rows[0].id)
             self._keep_rows(rows, claims, beside, isinstance(unavailable, MaybeWritten))
@@ -160,11 +160,12 @@ class Settler:
         while self._goes_on is not None:
             await self._goes_on.wait()
         self._under_way += 1
+        fills = self._shared.fills
         try:
             await self._rows.settle(rows)
-            await self._spend(rows, claims, beside)
+            await self._spend(rows, claims, beside, fills=fills)
             if self._unwritten.ahead:
-                await self._spend_left(rows[0].id)
+                await self._spend_left(rows[0].id, fills)
         except StorageUnavailable as unavailable:
             in_doubt = isinstance(unavailable, MaybeWritten)
             if in_doubt:
@@ -183,11 +184,12 @@ class Settler:
         beside: Sequence[Part],
         *,
         counted: bool = True,
+        fills: int = 0,
     ) -> None:
         if claims is not None:
-            await self.spend(rows[0].id, claims, rows if counted else ())
+            await self.spend(rows[0].id, claims, rows if counted else (), fills)
         for hold, used in beside:
-            await self.spend(hold.id, hold.claims, used if counted else ())
+            await self.spend(hold.id, hold.claims, used if counted else (), fills)
 
     def leave(self, call_id: str, part: Part) -> Coroutine[Any, Any, None]:
         """Ends a part of what a call holds that goes on without it. Its rows are written with the
@@ -205,23 +207,27 @@ class Settler:
         finally:
             self._under_way -= 1
 
-    async def _spend_left(self, call_id: str) -> None:
+    async def _spend_left(self, call_id: str, fills: int) -> None:
         for hold, used in self._unwritten.written(call_id):
-            await self.spend(hold.id, hold.claims, used)
+            await self.spend(hold.id, hold.claims, used, fills)
 
-    async def spend(self, hold_id: str, claims: Sequence[Claim], rows: Sequence[LedgerRow]) -> None:
+    async def spend(
+        self, hold_id: str, claims: Sequence[Claim], rows: Sequence[LedgerRow], fills: int = 0
+    ) -> None:
         """Ends what is held under the id, of which ``rows`` were used, in the shared store, now or
-        when it is back."""
+        when it is back. ``fills``: the store's, since which these are written; 0: they are not."""
         charged = charged_of(rows, holds_rest(claims))
         try:
-            past_nano = await self._shared.settle(hold_id, claims, charged)
-            if past_nano:
+            if fills:
+                await self._settle_late(hold_id, claims, charged, fills)
+            elif past_nano := await self._shared.settle(hold_id, claims, charged):
                 self.count_past(hold_id, past_nano)
             if self.lines.at or self.full.known:
                 self.gave_back(claims)
         except StorageUnavailable as unavailable:
             log.error("shared store: %s; settlement of %s waits", unavailable, hold_id)
-            self._keep(functools.partial(self._settle_late, hold_id, claims, charged))
+            known = fills or self._shared.fills
+            self._keep(functools.partial(self._settle_late, hold_id, claims, charged, known))
 
     def gave_back(self, claims: Sequence[Claim]) -> None:
         """What was held of these is held no more: who waited for it may look."""
@@ -231,9 +237,9 @@ class Settler:
             self.full.forget(claims)
 
     async def _settle_late(
-        self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int]
+        self, call_id: str, claims: Sequence[Claim], charged: dict[Unit, int], fills: int
     ) -> None:
-        past_nano = await self._shared.settle(call_id, claims, charged)
+        past_nano = await self._shared.settle_written(call_id, claims, charged, fills)
         if past_nano:
             self.count_past(call_id, past_nano)
 
@@ -261,6 +267,7 @@ class Settler:
         """May be broken off anywhere, and begun again. The row comes first: what is spent without
         one, in a store that was emptied just now, would be in no sum."""
         before, late.in_doubt = late.in_doubt, True
+        fills = self._shared.fills
         try:
             if late.writing is None or late.writing.done():  # else it is not asked beside itself
                 late.writing = asyncio.ensure_future(self._rows.settle(late.rows))
@@ -270,7 +277,7 @@ class Settler:
             late.in_doubt = before or isinstance(unavailable, MaybeWritten)
             raise
         for hold, used in late.parts if late.is_held_again else ():
-            await self.spend(hold.id, hold.claims, used)
+            await self.spend(hold.id, hold.claims, used, fills)
         self._unwritten.late.remove(late)
 
     def _keep(self, late: Step) -> None:

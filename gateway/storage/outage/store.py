@@ -148,11 +148,20 @@ class FallbackStore:
             outage.missed.extend(hold_id, unit, more)
         return True
 
+    @property
+    def fills(self) -> int:
+        return self._remote.fills
+
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
+        return await self.settle_written(hold_id, claims, actual, 0)
+
+    async def settle_written(
+        self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int], fills: int
+    ) -> int:
         call = self._held.pop(hold_id)
         if self._outage is None:
             try:
-                return await self._remote.settle(hold_id, claims, actual)
+                return await self._remote.settle_written(hold_id, claims, actual, fills)
             except StorageLost as lost:
                 await self._begin(lost)
         outage = self._outage

@@ -141,6 +141,8 @@ class RedisSharedStore:
         """The number of the memory that this gateway has filled; 0 before it has filled any."""
         self._fill = 0
         """The number of the last fill of which it was told, whoever has filled."""
+        self._is_behind = False
+        """A row of this gateway's may be in no sum that was filled, nor told by itself."""
         self._gateways = 0
         """Those that are alive, as it was last told."""
         self._incomplete_until = 0.0
@@ -188,10 +190,24 @@ class RedisSharedStore:
         body = _encode((tuple(claims), round(ttl_s * MICRO)))
         await self._run(b"reinstate", hold_id, body, claims)
 
+    @property
+    def fills(self) -> int:
+        return self._fill
+
     async def settle(self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int]) -> int:
-        reply = await self._run(b"settle", hold_id, _encode((tuple(claims), actual)), claims)
+        return await self.settle_written(hold_id, claims, actual, 0)
+
+    async def settle_written(
+        self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int], fills: int
+    ) -> int:
+        body = _encode((tuple(claims), actual, fills))
+        past_nano = number_of(await self._run(b"settle", hold_id, body, claims))
+        if past_nano < 0:
+            self._is_behind = True
+            self._look(self._memory)
+            return 0
         self._remember(Settled(hold_id, tuple(claims), actual))
-        return number_of(reply)
+        return past_nano
 
     async def release(self, hold_id: str) -> None:
         await self._run(b"release", hold_id, b"\x90")
@@ -213,7 +229,7 @@ class RedisSharedStore:
             last = start + _AT_ONCE >= len(totals)
             body = _encode((part, number, last))
             memory = number_of(await self._run(b"restore", "", body, part, link=self._filling))
-        self._known_of, self._fill = replacements, number
+        self._known_of, self._fill, self._is_behind = replacements, number, False
         if self._memory and memory != self._memory and self._gateways > 1:
             self._incomplete_until = self._clock.monotonic() + _OTHERS_S
         self._memory = memory
@@ -289,7 +305,8 @@ class RedisSharedStore:
         return memory != 0 and memory == self._memory and not self._uncertain
 
     def _look(self, memory: int) -> None:
-        if self._emptied is not None and not self._is_filled(memory):
+        lacks = self._is_behind or not self._is_filled(memory)
+        if self._emptied is not None and lacks:
             self._emptied()
 
     def _lacks(self, memory: int) -> str:

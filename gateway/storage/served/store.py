@@ -132,6 +132,13 @@ class ServedSharedStore:
             return 0
         return _of(Number, await self._ask(Settle(hold_id, tuple(claims), actual))).value
 
+    fills = 0
+
+    async def settle_written(
+        self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int], fills: int
+    ) -> int:
+        return await self.settle(hold_id, claims, actual)
+
     async def release(self, hold_id: str) -> None:
         self._say(Release(hold_id))
 

@@ -55,6 +55,13 @@ class FleetingStore:
         self._reach()
         return self._answer(await self.memory.settle(hold_id, claims, actual))
 
+    fills = 0
+
+    async def settle_written(
+        self, hold_id: str, claims: Sequence[Claim], actual: dict[Unit, int], fills: int
+    ) -> int:
+        return await self.settle(hold_id, claims, actual)
+
     async def release(self, hold_id: str) -> None:
         self._reach()
         await self.memory.release(hold_id)

@@ -54,6 +54,8 @@ class CutStore(RedisSharedStore):
 class Member:
     """A gateway on the server."""
 
+    kind: type[FallbackStore] = FallbackStore
+
     def __init__(self, url: str, clock: FakeClock, ledger: str) -> None:
         self.is_told = False
         self._clock = clock
@@ -65,7 +67,7 @@ class Member:
             ledger=ledger,
             emptied=self._is_emptied,
         )
-        self.shared = FallbackStore(self.remote, LostAnswers(rest="open"), clock)
+        self.shared = self.kind(self.remote, LostAnswers(rest="open"), clock)
         self.gateway: AssembledGateway | None = None
 
     def _is_emptied(self) -> None:
@@ -132,10 +134,12 @@ class Two:
 
 
 @contextlib.asynccontextmanager
-async def two_gateways(folder: Path, clock: FakeClock, server: RedisServer) -> AsyncIterator[Two]:
+async def two_gateways(
+    folder: Path, clock: FakeClock, server: RedisServer, member: type[Member] = Member
+) -> AsyncIterator[Two]:
     async with assembled(folder, clock) as known:
         ledger = known.inner.ledger.identity
-    a, b = (Member(server.url, clock, ledger) for _ in range(2))
+    a, b = (member(server.url, clock, ledger) for _ in range(2))
     async with (
         assembled(folder, clock, shared=a.shared) as a.gateway,
         assembled(folder, clock, shared=b.shared) as b.gateway,
