@@ -28,5 +28,5 @@ async def tried(claim: str, ask: Callable[[], Awaitable[tuple[bool, str]]]) -> A
         holds, found = await ask()
     except BackendError as error:
         unasked = error.failure in _UNASKED
-        return Assumption(claim=claim, holds=None if unasked else False, found=error.message)
+        return Assumption(claim=claim, holds=None if unasked else False, found=error.told)
     return Assumption(claim=claim, holds=holds, found=found)

@@ -151,7 +151,7 @@ class Cog(HttpBackend):
         try:
             response = await self._api.send("GET", "/health-check")
         except BackendError as error:
-            return Probe(ready=False, detail=error.message)
+            return error.as_probe()
         return _health_of(response)
 
     async def assumptions(self) -> list[Assumption]:

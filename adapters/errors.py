@@ -32,10 +32,11 @@ ran. Whether another backend is asked, who rests and what is charged follows fro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import Enum
 
-from adapters.types import Usage
+from adapters.types import Probe, Usage
 
 
 class Fault(Enum):
@@ -162,6 +163,10 @@ class BackendError(Exception):
             return self.message
         return detail if self.message in detail else f"{self.message} ({detail})"
 
+    def as_probe(self) -> Probe:
+        """What a backend is taken for that failed so when it was asked how it is."""
+        return Probe(ready=False, detail=self.message, why=self.told)
+
     def reclassed(self, failure: FailureClass, message: str | None = None) -> BackendError:
         """The same refusal, understood otherwise; with a message of ours where one is given."""
         return BackendError(
@@ -214,6 +219,24 @@ def was_closed() -> BackendError:
 def takes_no(what: str) -> BackendError:
     """What a backend says of a call that it was not made for, such as "embeddings calls"."""
     return BackendError(FailureClass.UNSUPPORTED, f"This backend takes no {what}.")
+
+
+def unreachable(host: str, port: int, why: str) -> BackendError:
+    """Nobody is there. Where that is, is for the operator alone: it is nobody else's network."""
+    return BackendError(
+        FailureClass.UNREACHABLE,
+        "The backend could not be reached.",
+        detail=f"{host}:{port}: {why}",
+    )
+
+
+def said_of(error: Exception) -> str:
+    """Why no connection was made, in the system's words where it has some."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return f"{type(error).__name__}: {error}"
+    if error.errno and error.strerror.startswith("Connect call failed"):
+        return os.strerror(error.errno)  # asyncio's words are the address once more
+    return error.strerror
 
 
 def malformed(message: str, *, usage: Usage | None = None, detail: str = "") -> BackendError:

@@ -128,7 +128,7 @@ class HttpJson(HttpBackend):
         try:
             response = await self._api.send("GET", path)
         except BackendError as error:
-            return Probe(ready=False, detail=error.message)
+            return error.as_probe()
         ready = response.status == 200
         return Probe(ready=ready, detail="" if ready else f"{path} answers {response.status}")
 

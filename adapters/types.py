@@ -243,8 +243,15 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     stuck: bool = False
     """Calls wait there and no worker can come: what is sent now would wait as long."""
     detail: str = ""
-    """One line for a person; never a secret."""
+    """One line for anybody; never a secret."""
+    why: str = ""
+    """The same for an operator, where more is known: addresses, and what the system said."""
     asked: bool = True  # False: that would wake it, and its calls have shown the rest
+
+    @property
+    def told(self) -> str:
+        """One line for an operator."""
+        return self.why or self.detail
 
 
 class WorkerMemory(msgspec.Struct, frozen=True, kw_only=True):

@@ -152,7 +152,7 @@ class Baseten(HttpBackend):
         try:
             probe = await self._managed()
         except BackendError as error:
-            return Probe(ready=False, detail=error.message)
+            return error.as_probe()
         self._starts.observe(warm=probe.ready)
         return probe
 

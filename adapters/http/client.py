@@ -17,7 +17,14 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass, is_closed, was_closed
+from adapters.errors import (
+    BackendError,
+    FailureClass,
+    is_closed,
+    said_of,
+    unreachable,
+    was_closed,
+)
 from adapters.http.connection import JOINED, Exchange, HttpConnection
 from adapters.http.response import Body, Response
 from adapters.proxies import Proxy
@@ -295,21 +302,23 @@ class Client:
             await before(self._clock, until, self._reach(connection))
         except TimeoutError:
             connection.abort()
-            raise _unreachable("no connection in time") from None
+            raise self._unreachable("no connection in time") from None
         except (OSError, ValueError) as error:
             connection.abort()
-            why = f"{type(error).__name__}: {error}"
             ours = isinstance(error, OSError) and is_ours(error)
-            raise shortage(why) if ours else _unreachable(why) from None
+            raise shortage(said_of(error)) if ours else self._unreachable(said_of(error)) from None
         except BaseException:
             connection.abort()
             raise
         if not connection.usable:
-            raise _unreachable("the connection was closed as soon as it was made")
+            raise self._unreachable("the connection was closed as soon as it was made")
         if connection.descriptor >= self._last_for_calls:
             connection.abort()
             raise _crowded()
         return connection
+
+    def _unreachable(self, why: str) -> BackendError:
+        return unreachable(self._origin.host, self._origin.port, why)
 
     async def _wait_for_room(self, deadline: float) -> None:
         """A call that was taken waits a moment for its second descriptor: the connections of calls
@@ -370,12 +379,6 @@ def _request(head: bytes, body: bytes | None) -> bytes | tuple[bytes, bytes]:
 
 def _crowded() -> BackendError:
     return shortage("no descriptors but the reserve are left")
-
-
-def _unreachable(detail: str) -> BackendError:
-    return BackendError(
-        FailureClass.UNREACHABLE, "The backend could not be reached.", detail=detail
-    )
 
 
 def _no_turn() -> BackendError:

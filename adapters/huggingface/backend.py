@@ -167,7 +167,7 @@ class HuggingFace(HttpBackend):
         try:
             probe = probe_of(await self._endpoint.status())
         except BackendError as error:
-            return Probe(ready=False, detail=error.message)
+            return error.as_probe()
         self._starts.observe(warm=probe.ready)
         return probe
 

@@ -136,7 +136,7 @@ class ModalFunctions:
                 await self._session.ask(self._set_autoscaler, PROBE_S)
             stats = await self._session.ask(self._stats, PROBE_S)
         except BackendError as error:
-            return Probe(ready=False, detail=f"{error.message} {error.detail}".strip())
+            return error.as_probe()
         up = int(stats.num_total_runners)
         return Probe(ready=up > 0, warm_workers=up, queued=int(stats.backlog))
 

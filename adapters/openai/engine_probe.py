@@ -48,7 +48,8 @@ class EngineProbe:
             if health.status != 200:
                 return await self._not_healthy(health, deadline)
         except BackendError as error:
-            return self._away(error.message)
+            self._forget()
+            return error.as_probe()
         return await self._ready(health, deadline)
 
     # --- inside ----------------------------------------------------------------------------

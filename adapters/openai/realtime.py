@@ -18,7 +18,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from adapters.errors import BackendError, FailureClass, malformed
+from adapters.errors import BackendError, FailureClass, malformed, said_of, unreachable
 from adapters.http.api import Api, merged
 from adapters.http.failures import clean, failure_in, refusal
 from adapters.openai.realtime_usage import RealtimeEvent, RealtimeMeter
@@ -78,6 +78,9 @@ class RealtimeCalls:
         path = ROUTE.removeprefix(self._api.left_out)
         return f"{scheme}://{origin.authority}{origin.prefix}{path}?{query}"
 
+    def _unreachable(self, why: str) -> BackendError:
+        return unreachable(self._api.origin.host, self._api.origin.port, why)
+
     async def _open(self, call: Call) -> ClientConnection:
         if not has_room(last_for_calls()):
             raise shortage("no descriptors but the reserve are left")
@@ -91,11 +94,10 @@ class RealtimeCalls:
                 said.status_code, headers, bytes(said.body or b""), now=now, secrets=secrets
             ) from None
         except TimeoutError:
-            raise _unreachable("no connection in time") from None
+            raise self._unreachable("no connection in time") from None
         except (OSError, ValueError) as error:
-            why = f"{type(error).__name__}: {error}"
             ours = isinstance(error, OSError) and is_ours(error)
-            raise shortage(why) if ours else _unreachable(why) from None
+            raise shortage(said_of(error)) if ours else self._unreachable(said_of(error)) from None
         except WebSocketException as error:
             raise malformed(f"The backend speaks no WebSocket: {error}.") from None
 
@@ -223,9 +225,3 @@ class RealtimeSession:
 
     def _clean(self, words: str) -> str:
         return clean(words, self._api.secrets)
-
-
-def _unreachable(detail: str) -> BackendError:
-    return BackendError(
-        FailureClass.UNREACHABLE, "The backend could not be reached.", detail=detail
-    )

@@ -153,7 +153,7 @@ class PotassiumBackend(HttpBackend):
         except BackendError as error:
             if port_is_closed(error):
                 return Probe(ready=False, warm_workers=0, detail="the port is closed: it starts")
-            return Probe(ready=False, detail=error.message)
+            return error.as_probe()
         return status_of(response, self._settings)
 
     async def assumptions(self) -> list[Assumption]:

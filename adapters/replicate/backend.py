@@ -121,7 +121,7 @@ class Replicate:
         try:
             kept = await self._api.min_instances()
         except BackendError as error:
-            return Probe(ready=False, detail=error.message)
+            return error.as_probe()
         ready = bool(kept) or self._settings.model is not None or self._was_used()
         return Probe(ready=ready, warm_workers=kept)
 

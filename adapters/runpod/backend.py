@@ -115,7 +115,7 @@ class RunPod:
                 return _seen(workers, await self._why_none(workers, deadline))
             health = await self._queue.health(deadline)
         except BackendError as error:
-            return Probe(ready=False, detail=error.message)
+            return error.as_probe()
         return Probe(
             ready=health.warm > 0,
             warm_workers=health.warm,

@@ -97,7 +97,7 @@ class Vercel(HttpBackend):
         try:
             response = await self._api.send("GET", "/credits")
         except BackendError as error:
-            return Probe(ready=False, detail=error.message)
+            return error.as_probe()
         if response.status != 200:
             return Probe(ready=False, detail=f"/credits answers {response.status}")
         return Probe(ready=True, detail="no credit is left" if _is_spent(response.body) else "")

@@ -26,6 +26,7 @@ class Standing:
         "_in_doubt",
         "_learned",
         "_rests",
+        "_unasked",
         "_unwell",
         "asked_at",
         "detail",
@@ -34,6 +35,7 @@ class Standing:
         "probed_ready",
         "starts",
         "stuck",
+        "told",
     )
 
     def __init__(
@@ -47,7 +49,9 @@ class Standing:
         self.probed_ready: bool | None = None
         """Whether a call would find a warm worker, as it said last; None where it said nothing."""
         self.detail = ""
-        """What it said beside that."""
+        """What it said beside that, as anybody may know it."""
+        self.told = ""
+        """The same for an operator."""
         self.asked_at: float | None = None
         """When it said so; None where it is not asked, or was not yet."""
         self.stuck = False
@@ -56,6 +60,8 @@ class Standing:
         """When it said so, it had none: news of some is newer than that word."""
         self._unwell = False
         """Its last word was not a good one."""
+        self._unasked = False
+        """It could not be asked, when that was tried last."""
         self._ill_since = 0.0
         """Since when each of its words was that it is ill, where it is."""
         self._in_doubt = False
@@ -102,6 +108,11 @@ class Standing:
         starting = self._adapter.slots == 0 and self.ready_in() is not None
         return self.says_not_ready and not starting
 
+    @property
+    def away(self) -> bool:
+        """It is ill, or cannot be asked how it is."""
+        return self._unasked or self.ill
+
     def ill_for(self, now: float) -> float:
         """Seconds for which it has said so, and answered nobody."""
         return now - self._ill_since if self.ill else 0.0
@@ -120,7 +131,9 @@ class Standing:
     def hear(self, probe: Probe, now: float) -> None:
         """Takes over what the backend says of itself; a good word ends its rests."""
         was_ill = self.ill
-        self.probed_ready, self.detail, self.stuck = probe.ready, probe.detail, probe.stuck
+        self.probed_ready, self.stuck = probe.ready, probe.stuck
+        self.detail, self.told = probe.detail, probe.told
+        self._unasked = bool(probe.why)
         self.asked_at = now if probe.asked else None
         self._had_no_slots = self._adapter.slots == 0
         self._unwell = probe.stuck or not probe.ready

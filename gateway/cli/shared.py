@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.settings import Secret
 from gateway.cli.policy_file import PLACES, VARIABLE, config_path, home_of
-from gateway.environment import Environment
+from gateway.environment import Environment, NotSet
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.reader import load_policy
 from gateway.policy.syntax.problems import PolicyError
@@ -90,7 +90,7 @@ def policy_with_stores(path: Path) -> Policy:
     for name, place in (("ledger", policy.store.ledger), ("keys", policy.store.keys)):
         unset = _unset(place.password) if isinstance(place, Database) else None
         if unset is not None:
-            fail(f"store.{name}: the environment variable {unset} is not set")
+            fail(str(NotSet(unset, f"store.{name}")))
     return policy
 
 
@@ -108,12 +108,11 @@ def _where_its_data_is(policy: Policy, path: Path) -> Policy:
     return replace(policy, server=server, store=replace(store, **moved))
 
 
-def unset_secret(spec: BackendSpec) -> str | None:
-    """Which setting of a backend is not to be had, and whose fault it is, in such a policy:
-    'backends.burst.api_key: the environment variable KEY is not set'; None where all are."""
+def unset_secret(spec: BackendSpec) -> NotSet | None:
+    """Which secret of a backend is not to be had in such a policy; None where all are."""
     for key in spec.settings.__struct_fields__:
         if (name := _unset(getattr(spec.settings, key))) is not None:
-            return f"backends.{spec.name}.{key}: the environment variable {name} is not set"
+            return NotSet(name, f"backends.{spec.name}.{key}")
     return None
 
 

@@ -328,8 +328,8 @@ def _environment(stamp: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    shown = ("count", "money", "dollars", "duration", "micros", "hours", "share", "change",
-             "amount", "when", "utc_day")  # fmt: skip
+    shown = ("count", "counted", "money", "dollars", "duration", "micros", "hours", "share",
+             "change", "amount", "when", "utc_day")  # fmt: skip
     pages.globals |= {name: getattr(figures, name) for name in shown}
     pages.filters |= {"whose": words.whose, "ago": told_instant}
     pages.globals |= {"link": link, "prefix": PREFIX, "stamp": stamp}

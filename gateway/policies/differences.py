@@ -28,11 +28,18 @@ def differences(before: Policy, after: Policy) -> str:
 def check_fixed(before: Policy, after: Policy) -> None:
     """Raises ApiError 409 for what only a restart can change."""
     for section in ("server", "store"):
-        if getattr(before, section) != getattr(after, section):
+        was, now = getattr(before, section), getattr(after, section)
+        changed = [
+            f"{section}.{key}"
+            for key in was.__struct_fields__
+            if getattr(was, key) != getattr(now, key)
+        ]
+        if changed:
+            differ = "differs" if len(changed) == 1 else "differ"
             raise ApiError(
                 409,
                 "restart_needed",
-                f"`{section}` differs from the policy in force; a change of it takes a restart.",
+                f"{', '.join(changed)} {differ} from the policy in force; that takes a restart.",
                 param=section,
             )
 

@@ -47,7 +47,7 @@ _LONGEST_JOURNAL = "-journal"
 def read_startable(text: str, make: MakeBackend, known: Policy) -> Policy:
     """The policy that a text is, with secrets of the environment, beside one that is in force.
     Raises PolicyError."""
-    policy, places = read_with_places(text, Environment(os.environ))
+    policy, places = read_with_places(text, Environment(os.environ, running=True))
     check_startable(policy, places, make, known=known)
     return policy
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from gateway.active_policy import ActivePolicy
 from gateway.backends.live import LiveBackend
 from gateway.clock import Clock
+
+log = logging.getLogger("spillgate")
 
 _WARM_EVERY_S = 15.0
 _BUSY_EVERY_S = 2.0
@@ -50,8 +53,18 @@ class Prober:
         return asked is None or now >= asked + _pause(backend, now)
 
     async def _probe(self, backend: LiveBackend) -> None:
+        was_away = backend.standing.away
         backend.probed(await backend.adapter.probe())
         self._asked[backend.name] = self._clock.monotonic()
+        if backend.standing.away != was_away:
+            _tell(backend)
+
+
+def _tell(backend: LiveBackend) -> None:
+    if backend.standing.away:
+        log.warning("%s is away: %s", backend.name, backend.standing.told or "it is not ready")
+    else:
+        log.info("%s is back", backend.name)
 
 
 def _pause(backend: LiveBackend, now: float) -> float:

@@ -92,6 +92,22 @@ async def test_what_is_accepted_is_served_without_a_traceback(kind: str) -> None
     assert tried
 
 
+UNASKED = frozenset(("http", "modal", "potassium"))
+"""They are not asked as they are set up here, or take a closed port for a start."""
+
+
+@pytest.mark.parametrize("kind", sorted(GOOD.keys() - UNASKED))
+async def test_where_nobody_is_is_told_to_the_operator_alone(kind: str) -> None:
+    backend = backend_maker(SystemClock())(policy_of({"kind": kind, **GOOD[kind]}).backends["b"])
+    await backend.start()
+    try:
+        probe = await backend.probe()
+    finally:
+        await backend.aclose()
+    assert (probe.ready, probe.detail) == (False, "The backend could not be reached.")
+    assert probe.told == "The backend could not be reached. (127.0.0.1:9: Connection refused)"
+
+
 STEPS = {
     ("baseten", "environment"), ("baseten", "deployment"), ("baseten", "model"),
     ("huggingface", "endpoint"), ("replicate", "deployment"), ("replicate", "model"),

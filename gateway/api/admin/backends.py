@@ -37,7 +37,7 @@ def backend_rows(gateway: Gateway) -> list[dict[str, Any]]:
             "in_flight": backend.in_flight,
             "warm_idle": backend.warm_idle,
             **_standing(backend, now, gateway.clock.time()),
-            "detail": backend.standing.detail,
+            "detail": backend.standing.told,
             "asked_at": _asked_at(backend, now, gateway.clock.time()),
             **_plan(gateway, name),
         }
@@ -88,7 +88,7 @@ def _standing(backend: LiveBackend, now: float, now_at: float) -> dict[str, Any]
         until = backend.standing.outage.back_at
     return {
         "blocked": blocked or None,
-        "blocked_from": resting.cause if resting else backend.standing.detail if blocked else None,
+        "blocked_from": resting.cause if resting else backend.standing.told if blocked else None,
         "blocked_until": iso_or_none(
             None if until is None else now_at + until - now, "milliseconds"
         ),

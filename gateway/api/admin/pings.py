@@ -69,7 +69,7 @@ async def _probed(gateway: Gateway, backend: LiveBackend) -> dict[str, Any]:
     probe = await backend.adapter.probe()
     backend.probed(probe)
     told = _told(backend, PingEnd("success"), gateway.clock.monotonic() - begun)
-    return {**told, "means": "probe", "ready": probe.ready, "message": probe.detail}
+    return {**told, "means": "probe", "ready": probe.ready, "message": probe.told}
 
 
 def _told(backend: LiveBackend, end: PingEnd, took_s: float) -> dict[str, Any]:

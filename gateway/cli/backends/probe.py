@@ -67,8 +67,8 @@ def _backend(policy: Policy, name: str) -> BackendSpec:
     spec = policy.backends.get(name)
     if spec is None:
         fail(f"no backend {name!r}; the policy has {', '.join(policy.backends) or 'none'}")
-    if unset := unset_secret(spec):
-        fail(unset)
+    if (unset := unset_secret(spec)) is not None:
+        fail(str(unset))
     return spec
 
 

@@ -181,8 +181,8 @@ def _lines(found: ProbeFindings) -> Iterator[tuple[str, str]]:
     package = f" (from the package {found.package})" if found.package else ""
     yield "backend", f"{found.spec.name}, kind {found.spec.kind}{package}"
     yield "state", _state(found.probe)
-    if found.probe.detail:
-        yield "", found.probe.detail
+    if found.probe.told:
+        yield "", found.probe.told
     yield "can", ", ".join(found.abilities) or "answer calls, and no more"
     for one in found.assumptions:
         yield "assumed", f"{_VERDICT[one.holds]:<4} {one.claim}: {one.found}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from gateway.cli.shared import command, example, fail, table
 
 _ACTIONS = {
     "show": ("what is in force, or was; --yaml: its text", " --yaml"),
-    "diff": ("what a file would change of what is in force", " spillgate.yaml"),
+    "diff": ("what a file would change of what is in force", ""),
     "apply": (
         "put a file into force, until the gateway's own say something else",
         " new.yaml",
@@ -33,9 +34,17 @@ def main(arguments: Sequence[str]) -> int:
         try:
             found = _RUN[options.action](options, gateway)
         except GatewayRefused as refused:
-            fail(str(refused))
+            fail(_of_file(str(refused), options))
     print(json.dumps(found, indent=2) if options.json else "\n".join(_text(found)))
     return 1 if options.action == "diff" and found["diff"] else 0
+
+
+def _of_file(problems: str, options: argparse.Namespace) -> str:
+    """What a gateway says of a text, which has no name there."""
+    if options.action not in ("diff", "apply"):
+        return problems
+    file = options.file or options.config
+    return re.sub(r"^policy\.yaml(?=:\d)", lambda _: str(file), problems, flags=re.MULTILINE)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,15 +52,17 @@ def _parser() -> argparse.ArgumentParser:
         "policy",
         "The policy of the running gateway: shown, compared with a file, put into force, taken "
         "back.",
-        "spillgate policy diff spillgate.yaml",
+        "spillgate policy diff",
     )
     actions = parser.add_subparsers(dest="action", required=True)
     made = {
         name: example(actions, name, help, f"spillgate policy {name}{arguments}")
         for name, (help, arguments) in _ACTIONS.items()
     }
-    for name in ("diff", "apply"):
-        made[name].add_argument("file", type=Path, help="a YAML file")
+    made["diff"].add_argument(
+        "file", nargs="?", type=Path, help="a YAML file; left out: that of --config"
+    )
+    made["apply"].add_argument("file", type=Path, help="a YAML file")
     for name in ("show", "rollback"):
         made[name].add_argument("version", nargs="?", help="one of the history")
     for name in ("apply", "rollback"):
@@ -74,7 +85,7 @@ def _show(options: argparse.Namespace, gateway: RunningGateway) -> Any:
 
 
 def _diff(options: argparse.Namespace, gateway: RunningGateway) -> Any:
-    return gateway.send("POST", "/admin/policy/validate", _text_of(options.file))
+    return gateway.send("POST", "/admin/policy/validate", _text_of(options.file or options.config))
 
 
 def _apply(options: argparse.Namespace, gateway: RunningGateway) -> Any:
@@ -118,16 +129,19 @@ def _text(found: dict[str, Any]) -> Iterator[str]:
     if "yaml" in found:
         yield found["yaml"].rstrip("\n")
     elif "data" in found:
-        yield table(_HEADS, [_cells(one, found["in_force"]) for one in found["data"]]).rstrip("\n")
+        yield table(_HEADS, [*_rows(found["data"], found["in_force"])]).rstrip("\n")
     elif "diff" in found:
         yield from _text_of_diff(found)
     else:
         yield from _text_of_one(found)
 
 
-def _cells(one: dict[str, Any], in_force: str) -> tuple[str, ...]:
-    now = "in force" if one["policy"] == in_force else ""
-    return (one["at"], one["policy"], one["act"], one["actor"], now)
+def _rows(changes: list[dict[str, Any]], in_force: str) -> Iterator[tuple[str, ...]]:
+    """The newest first: of those that brought this policy, the last one holds."""
+    since = next((one for one in changes if one["policy"] == in_force), None)
+    for one in changes:
+        now = "in force" if one is since else ""
+        yield (one["at"], one["policy"], one["act"].replace("_", " "), one["actor"], now)
 
 
 def _text_of_one(found: dict[str, Any]) -> Iterator[str]:

@@ -105,8 +105,8 @@ async def _one(
     ledger: Ledger,
     clock: Clock,
 ) -> Comparison | Unbilled:
-    if unset := unset_secret(spec):
-        return Unbilled(spec.name, unset)
+    if (unset := unset_secret(spec)) is not None:
+        return Unbilled(spec.name, str(unset))
     period = wanted.period
     assert isinstance(backend, Billed)
     assert period is not None

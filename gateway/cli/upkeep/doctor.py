@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -70,20 +70,26 @@ def _examined(options: argparse.Namespace) -> tuple[list[Examined], bool]:
     except PolicyError as error:
         do = "put the lines right; `spillgate check` says when they are"
         return [Examined("policy", "problem", str(one), do) for one in error.problems], False
-    found = [*of_policy(policy, places), *_startable(options), *of_machine(policy)]
+    unset = () if options.offline else map(unset_secret, policy.backends.values())
+    told = frozenset(one.path for one in unset if one is not None)
+    found = [*of_policy(policy, places), *_startable(options, told), *of_machine(policy)]
     if not options.offline:
         found += asyncio.run(_asked(policy, has_ledger(policy)))
     return found, True
 
 
-def _startable(options: argparse.Namespace) -> list[Examined]:
-    """What a start would refuse, secrets that are not set among it."""
+def _startable(options: argparse.Namespace, told: Collection[str]) -> list[Examined]:
+    """What a start would refuse, secrets that are not set among it; without what is ``told`` of
+    the backends anyhow, by its path in the policy."""
     try:
         policy, places = load_with_places(options.config, Environment(os.environ))
         check_startable(policy, places, backend_maker(SystemClock()))
     except PolicyError as error:
-        return [Examined("start", "problem", str(one)) for one in error.problems]
-    return [Examined("start", "ok", "nothing that the policy names is missing")]
+        new = [str(one) for one in error.problems if one.path not in told]
+        if new:
+            return [Examined("start", "problem", one) for one in new]
+    named = "nothing else" if told else "nothing"
+    return [Examined("start", "ok", f"{named} that the policy names is missing")]
 
 
 async def _asked(policy: Policy, has_ledger: bool) -> list[Examined]:

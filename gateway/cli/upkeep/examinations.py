@@ -17,6 +17,7 @@ from gateway.app import backend_maker
 from gateway.cli.backends.probe_report import ProbeFindings, ask_all
 from gateway.cli.serving.local_socket import answers
 from gateway.clock import SystemClock
+from gateway.environment import NotSet
 from gateway.opening.stores import open_ledger
 from gateway.policy.model import BackendSpec, Policy
 from gateway.policy.sections.server import TlsFiles
@@ -203,15 +204,17 @@ async def _ledger(policy: Policy) -> Examined:
     return Examined("ledger", "ok", "can be read")
 
 
-async def of_backends(policy: Policy, unset: Callable[[BackendSpec], str | None]) -> list[Examined]:
+async def of_backends(
+    policy: Policy, unset: Callable[[BackendSpec], NotSet | None]
+) -> list[Examined]:
     """Each asked as the gateway asks it, which runs no call; those of this machine are not."""
     return await asyncio.gather(*(_backend(one, unset(one)) for one in policy.backends.values()))
 
 
-async def _backend(spec: BackendSpec, unset: str | None) -> Examined:
+async def _backend(spec: BackendSpec, unset: NotSet | None) -> Examined:
     what = f"backend {spec.name}"
     if unset is not None:
-        return Examined(what, "problem", unset, "set it, or NAME_FILE to a file that has it")
+        return Examined(what, "problem", unset.found, unset.do)
     if spec.kind == "local":
         return Examined(what, "ok", "its workers start with the gateway")
     try:
@@ -220,8 +223,8 @@ async def _backend(spec: BackendSpec, unset: str | None) -> Examined:
     except Exception as error:  # a kind's own code, a stranger's too
         why = f"{type(error).__name__}: {error}" if str(error) else "no answer in time"
         return Examined(what, "problem", why, f"`spillgate probe {spec.name}` tells more")
-    refuted = [one.claim for one in found.assumptions if one.holds is False]
-    told = found.probe.detail or ("warm" if found.probe.ready else "answers, and is cold")
+    refuted = [f"{one.claim}: {one.found}" for one in found.assumptions if one.holds is False]
+    told = found.probe.told or ("warm" if found.probe.ready else "answers, and is cold")
     if found.well:
         return Examined(what, "ok", told)
     said = f"not so: {refuted[0]}" if refuted else told

@@ -22,6 +22,11 @@ def count(number: float | None) -> str:
     return NOTHING if number is None else f"{number:,.0f}"
 
 
+def counted(number: int, one: str) -> str:
+    """(2, 'call') -> '2 calls'."""
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
+
+
 def money(nano: int | None, places: int = 2) -> str:
     """Nano-dollars -> '1,234.50'; what is there and would be read as nothing is '<0.01'."""
     if nano is None:

@@ -228,7 +228,7 @@ def _facts(backend: LiveBackend, asked_at: str | None, visit: Visit) -> list[tup
         ("needed to be ready", "yes" if common.required else "no"),
         ("failures in a row", f"{backend.rests.health.failures}"),
         ("asked last", "never" if asked_at is None else told_instant(asked_at, visit, "second")),
-        ("it said", backend.standing.detail or _said(backend.standing.probed_ready)),
+        ("it said", backend.standing.told or _said(backend.standing.probed_ready)),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.api.usage.forecast import forecast_of
-from gateway.console.drawing.figures import dollars, duration, midnight, places_for, share
+from gateway.console.drawing.figures import counted, dollars, duration, midnight, places_for, share
 from gateway.console.drawing.plots import Band, Plot, PlotColumn, stacked
 from gateway.console.visits import sheets
 from gateway.console.visits.asking import filters_of, report_of, summed, whole
@@ -152,7 +152,7 @@ def _today(spent: UsageReport, visit: Visit) -> Figure:
     row = whole(spent)
     note = f"of it idle {dollars(row.idle_nano)}, kept warm {dollars(kept)}"
     if not visit.is_admin:
-        note = f"in {_counted(row.calls, 'call')}"
+        note = f"in {counted(row.calls, 'call')}"
     return Figure(
         "Spent today", dollars(row.cost_nano), "", note, link("spend", {"range": "today"})
     )
@@ -198,14 +198,9 @@ def _errors(load: UsageReport, span: TimeSpan, visit: Visit) -> Figure:
         f"Failed, {_called(span)}",
         share(row.errors, row.calls),
         "",
-        f"{row.errors:,} of {_counted(row.calls, 'call')}, "
-        f"{_counted(row.cold_starts, 'cold start')}",
+        f"{row.errors:,} of {counted(row.calls, 'call')}, {counted(row.cold_starts, 'cold start')}",
         link("calls", {**_span_params(visit), "outcome": "error", **filters_of(visit)}),
     )
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number:,} {name}" + ("" if number == 1 else "s")
 
 
 def _span_params(visit: Visit) -> dict[str, str | None]:
@@ -263,14 +258,14 @@ def _plot(loads: Sequence[Load], backends: Sequence[StandingOf], visit: Visit) -
         buckets,
         times_of([one.piece for one in loads], visit.tzinfo),
         told=lambda height: f"{height:g}",
-        summary=f"Calls at once, stacked: {total:,} calls, at most {highest:.2f} at once",
+        summary=f"Calls at once, stacked: {counted(total, 'call')}, at most {highest:.2f} at once",
     )
 
 
 def _tip(one: Load, zone: datetime.tzinfo) -> str:
     at = datetime.datetime.fromtimestamp(one.piece.since, zone)
     return (
-        f"{at:%a %d %b %H:%M}: {one.calls:,} calls; at once {one.reserved:.2f} reserved, "
+        f"{at:%a %d %b %H:%M}: {counted(one.calls, 'call')}; at once {one.reserved:.2f} reserved, "
         f"{one.overflow:.2f} overflow, {one.cold:.2f} starting"
     )
 

@@ -7,6 +7,7 @@ of it. Nothing is interpreted here: a scalar keeps its text. ``written`` makes t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
@@ -22,6 +23,8 @@ MAX_NODES = 50_000
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _WIDTH = 100
+_BARE = re.compile(r"\{.*[:,\s]\$\{")
+"""A variable without quotes where YAML takes its braces for a mapping's."""
 _IMPLICIT: dict[str | None, list[tuple[str, Any]]] = yaml.SafeLoader.yaml_implicit_resolvers
 
 
@@ -130,7 +133,8 @@ def _syntax(error: yaml.YAMLError, text: str, name: str) -> Problem:
         line = lines[at.line] if at.line < len(lines) else ""
         if line[at.column : at.column + 1] == "\t":
             return problem_at(mark, "", "a tab cannot indent YAML; use spaces")
-        return problem_at(mark, "", f"not valid YAML: {error.problem}")
+        bare = "; ${NAME} inside of {...} stands in quotes" if _BARE.search(line) else ""
+        return problem_at(mark, "", f"not valid YAML: {error.problem}{bare}")
     if isinstance(error, yaml.reader.ReaderError):
         mark = _mark_of(text, error.position, name)
         return problem_at(mark, "", "not valid YAML: a control character")

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from adapters.settings import HasExclusiveKeys, SettingError, UnfitSecret
+from gateway.environment import lack_of, unfit
 from gateway.policy.syntax.findings import BAD, OUTSIDE, Findings
 from gateway.policy.syntax.nodes import ListNode, MapEntry, MapNode, Node, ScalarNode
 from gateway.policy.syntax.problems import Mark, join, shortened
@@ -252,11 +253,7 @@ def _secret(node: ScalarNode, shape: ParsedShape, path: str, reading: Findings) 
     match = _VARIABLE.fullmatch(node.text)
     if match is None:
         reading.secrets.add(node.text)
-        message = (
-            "a secret is not written here: write ${NAME}, alone, "
-            "and put its value into the environment"
-        )
-        return reading.note(node.mark, path, message)
+        return reading.note(node.mark, path, unfit(node.text))
     value = _from_environment(match[1], node, path, reading)
     if value is BAD:
         return BAD
@@ -279,9 +276,10 @@ def _from_environment(name: str, node: ScalarNode, path: str, reading: Findings)
         return reading.note(node.mark, path, message)
     value = (given or "").strip()
     if not value:
-        lack = "is empty" if given is not None else "is not set"
+        if given is None and not name.startswith("file:"):
+            return reading.note(node.mark, path, str(lack_of(reading.environ, name)))
         what = name if name.startswith("file:") else f"the environment variable {name}"
-        return reading.note(node.mark, path, f"{what} {lack}")
+        return reading.note(node.mark, path, f"{what} is empty")
     reading.secrets.add(value)
     return value
 

@@ -85,6 +85,7 @@ async def test_a_connection_refused_is_unreachable(clock: FakeClock) -> None:
         with pytest.raises(BackendError) as caught:
             await client.request(head, b"{}")
         assert caught.value.failure is FailureClass.UNREACHABLE
+        assert caught.value.detail == f"{url.removeprefix('http://')}: Connection refused"
         assert "active" in repr(client)
         assert "0 active" in repr(client)
 

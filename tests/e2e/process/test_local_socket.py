@@ -169,6 +169,20 @@ def test_a_policy_is_compared_applied_and_taken_back(tmp_path: Path) -> None:
         run(gateway, "policy", "rollback", after)
         assert told(gateway, "policy", "show")["policy"] == after
         run(gateway, "policy", "rollback", "000000000000", status=2)
+        assert run(gateway, "policy", "history").count("in force") == 1, "the newest that says so"
+        assert "90/minute" in run(gateway, "policy", "diff", status=1), "of the gateway's own file"
+
+
+def test_whose_environment_lacks_a_secret_is_said(tmp_path: Path) -> None:
+    with LiveGateway(tmp_path, POLICY) as gateway:
+        new = tmp_path / "new.yaml"
+        secret = '\nwebhooks: {jobs: {secret: "${SET_NOWHERE}"}}\n'
+        new.write_text(gateway.config.read_text() + secret)
+        said = run(gateway, "policy", "apply", str(new), status=2)
+        assert f"{new}:" in said
+        assert "SET_NOWHERE is not set in the gateway, which was started without it" in said
+        new.write_text(gateway.config.read_text().replace("data:", "drain: 7s\n  data:"))
+        assert "server.drain differs" in run(gateway, "policy", "apply", str(new), status=2)
 
 
 def test_a_gateway_that_was_killed_leaves_no_socket_in_the_way(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ def test_a_password_that_is_not_set_is_told(
         main([*command, "--config", path])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert said == "store.ledger: the environment variable SPILLGATE_NO_SUCH is not set\n"
+    assert said == (
+        "store.ledger: the environment variable SPILLGATE_NO_SUCH is not set: "
+        "set it, or SPILLGATE_NO_SUCH_FILE to a file that has it\n"
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

@@ -38,6 +38,8 @@ def examined(tmp_path: Path, shell: Shell) -> Any:
         path = tmp_path / "policy.yaml"
         path.write_text(POLICY.format(**{**fields, **given}))
         told = shell.json("doctor", "--config", str(path), "--json", *options, status=status)
+        wrong = [one["found"] for one in told if one["grade"] == "problem"]
+        assert len(wrong) == len(set(wrong)), "what is wrong is said once"
         worst = sorted(told, key=lambda one: ["ok", "warning", "problem"].index(one["grade"]))
         return {one["what"]: one for one in worst}
 
@@ -65,14 +67,21 @@ def test_keys_in_the_clear(examined: Any) -> None:
 def test_a_secret_that_is_not_set(examined: Any) -> None:
     more = 'burst: {kind: openai, base_url: "http://127.0.0.1:1", api_key: "${NOT_SET_ANYWHERE}"}'
     found = examined(1, more=more)
-    assert "NOT_SET_ANYWHERE" in found["backend burst"]["found"]
-    assert found["backend burst"]["do"]
+    assert found["backend burst"] == {
+        "what": "backend burst",
+        "grade": "problem",
+        "found": "backends.burst.api_key: the environment variable NOT_SET_ANYWHERE is not set",
+        "do": "set it, or NOT_SET_ANYWHERE_FILE to a file that has it",
+    }
+    assert found["start"]["grade"] == "ok", "it is said once"
+    assert "NOT_SET_ANYWHERE" in examined(1, "--offline", more=more)["start"]["found"]
 
 
 def test_a_backend_that_does_not_answer(examined: Any) -> None:
     more = 'burst: {kind: openai, base_url: "http://127.0.0.1:1"}'
     found = examined(1, more=more)
     assert found["backend burst"]["grade"] == "problem"
+    assert "(127.0.0.1:1: Connection refused)" in found["backend burst"]["found"]
     assert "spillgate probe burst" in found["backend burst"]["do"]
     assert "backend burst" not in examined(0, "--offline", more=more)
 
