@@ -65,6 +65,8 @@ class Fake:
         self.minimum: int | None = None
         self.unwell = ""
         """What it says of itself when it is not well."""
+        self.says: Probe | None = None
+        """What it says of itself, whatever else is the case."""
         self.warm_workers: int | None = None
         self.refuses: BackendError | None = None
         """What every ping gets."""
@@ -161,6 +163,8 @@ class Fake:
             yield piece
 
     async def probe(self) -> Probe:
+        if self.says is not None:
+            return self.says
         ready = self.slots != 0 and not self.unwell
         return Probe(ready=ready, warm_workers=self.warm_workers, detail=self.unwell)
 

@@ -70,7 +70,7 @@ async def test_whoever_the_provider_names_sees_his_own_and_is_led_to_his_page(
         assert made.posted[0]["redirect_uri"] == f"https://gateway.example{WAY}/back"
         page = (await client.get(answer.headers["location"])).text
         assert "alice@example.com" in page
-        assert "1 calls," in page
+        assert "1 call," in page
         assert (await client.get(f"{PREFIX}/backends")).status_code == 403
         assert (await client.get(f"{PREFIX}/spend?user=bob")).status_code == 403
 

@@ -10,7 +10,7 @@ from adapters.errors import BackendError, FailureClass, unreachable
 from adapters.types import Probe
 from gateway.clock import FakeClock
 from gateway.warm.prober import Prober
-from tests.gateway.assembled import POLICY, AssembledGateway, assembled
+from tests.gateway.assembled import POLICY, assembled
 
 GONE = unreachable("vllm.internal", 8000, "Name or service not known").as_probe()
 REFUSED = BackendError(FailureClass.CREDENTIAL, "The key was not accepted.").as_probe()
@@ -29,7 +29,6 @@ async def test_a_backend_goes_away_once_and_is_back_once(
     tmp_path: Path,
     clock: FakeClock,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
     name: str,
     said: Probe,
     told: str,
@@ -38,7 +37,7 @@ async def test_a_backend_goes_away_once_and_is_back_once(
         prober = Prober(active=lambda: gateway.inner.active, clock=clock)
         with caplog.at_level("INFO", logger="spillgate"):
             for answer in (Probe(ready=True), said, said, Probe(ready=True), Probe(ready=True)):
-                _says(gateway, name, answer, monkeypatch)
+                gateway.fake(name).says = answer
                 await prober.tick()
                 await clock.advance(20.0)
     lines = [one.getMessage() for one in caplog.records if one.getMessage().startswith(name)]
@@ -49,33 +48,21 @@ async def test_one_that_sleeps_is_not_away(
     tmp_path: Path,
     clock: FakeClock,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with assembled(tmp_path, clock) as gateway:
         prober = Prober(active=lambda: gateway.inner.active, clock=clock)
         for answer in (Probe(ready=True), Probe(ready=False), Probe(ready=True)):
-            _says(gateway, "burst", answer, monkeypatch)
+            gateway.fake("burst").says = answer
             await prober.tick()
             await clock.advance(20.0)
     assert "burst is" not in caplog.text
 
 
-async def test_readyz_tells_no_stranger_where_it_is(
-    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_readyz_tells_no_stranger_where_it_is(tmp_path: Path, clock: FakeClock) -> None:
     required = POLICY.replace("home: {kind: fake,", "home: {kind: fake, required: true,")
     async with assembled(tmp_path, clock, required) as gateway:
-        _says(gateway, "home", GONE, monkeypatch)
+        gateway.fake("home").says = GONE
         await Prober(active=lambda: gateway.inner.active, clock=clock).tick()
         missing = " ".join(gateway.inner.readiness().missing)
     assert "could not be reached" in missing
     assert "vllm.internal" not in missing
-
-
-def _says(
-    gateway: AssembledGateway, name: str, answer: Probe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def probe() -> Probe:
-        return answer
-
-    monkeypatch.setattr(gateway.fake(name), "probe", probe)
