@@ -35,11 +35,12 @@ class JobFollower:
         """Until the job has ended. Raises StorageUnavailable."""
         with self._jobs.news.of(self._id) as news:
             while True:
-                job = await self._jobs.store.get(self._id)  # before its events: its end is in them
+                # Before its events: its end is in them.
+                job = await self._jobs.store.glance(self._id)
                 over = job is None or job.state in ENDED
                 text = await self._events()
                 if job is not None:
-                    text += await self._of_job(job, over)
+                    text += await self._ended() if over else await self._in_line(job)
                 if text or self._clock.monotonic() - self._said_at >= COMMENT_EVERY_S:
                     self._said_at = self._clock.monotonic()
                     yield text or _COMMENT
@@ -56,10 +57,13 @@ class JobFollower:
                 break
         return text
 
-    async def _of_job(self, job: StoredJob, over: bool) -> bytes:
-        """Its place in line, where that has changed; all of it, at the end."""
-        if over:
-            return _frame("job", await self._jobs.view(job))
+    async def _ended(self) -> bytes:
+        """All of the job."""
+        job = await self._jobs.store.get(self._id)
+        return b"" if job is None else _frame("job", await self._jobs.view(job))
+
+    async def _in_line(self, job: StoredJob) -> bytes:
+        """Its place in line, where that has changed."""
         if job.state != "queued":
             return b""
         view = await self._jobs.view(job)

@@ -105,10 +105,10 @@ class Jobs:
         until = self._clock.monotonic() + longest_s
         with self.news.of(id) as listener:
             while True:
-                job = await self.store.get(id)
+                job = await self.store.glance(id)
                 left_s = until - self._clock.monotonic()
                 if job is None or job.state in ENDED or left_s <= 0:
-                    return job
+                    return await self.store.get(id)
                 await self.news.wait(listener, left_s)
 
     async def whole(self, job: StoredJob) -> StoredJob:

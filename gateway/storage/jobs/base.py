@@ -157,6 +157,10 @@ class JobStore(Protocol):
 
     async def get(self, id: str) -> StoredJob | None: ...
 
+    async def glance(self, id: str) -> StoredJob | None:
+        """Without its request, answer and row, which may be large."""
+        ...
+
     async def find(self, query: JobsQuery) -> list[StoredJob]:
         """Without their requests and answers."""
         ...

@@ -49,6 +49,10 @@ class SqlJobs(SqlTables):
         found = await self._one(statements.get(id))
         return _job(found[0]) if found else None
 
+    async def glance(self, id: str) -> StoredJob | None:
+        found = await self._one(statements.glance(id))
+        return _light(found[0]) if found else None
+
     async def find(self, query: JobsQuery) -> list[StoredJob]:
         return [_light(row) for row in await self._one(statements.find(query))]
 

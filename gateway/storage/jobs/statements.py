@@ -101,6 +101,10 @@ def get(id: str) -> Statement:
     return f"SELECT {_COLUMNS}, {_ENTRY} FROM jobs WHERE id = ?", (id,)  # noqa: S608
 
 
+def glance(id: str) -> Statement:
+    return f"SELECT {_LIGHT} FROM jobs WHERE id = ?", (id,)  # noqa: S608
+
+
 def find(query: JobsQuery) -> Statement:
     where, values = ["batch = ''"], list[Any]()
     if query.user is not None:

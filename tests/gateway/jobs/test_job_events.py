@@ -16,6 +16,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.types import JobState
 from gateway.clock import FakeClock
 from gateway.jobs.news import MOST_TOLD
+from gateway.storage.jobs.base import StoredJob
 from tests.gateway.jobs.gateways import JobsGateway, with_jobs
 from tests.gateway.jobs.platforms import FakePlatform
 
@@ -77,6 +78,31 @@ async def test_a_follower_of_a_job_that_waits_hears_its_place_and_that_the_line_
         assert queue[0]["position"] == 0
         assert any((one["reason"] or {}).get("message") == "no capacity" for one in queue)
         assert ": waiting" in text
+
+
+async def test_who_waits_for_a_job_reads_it_whole_at_its_end_alone(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was asked and what it answered may be megabytes, and a look is taken each second."""
+    platform = FakePlatform(clock, queues_for=20.0)
+    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+        job = await gateway.post(client, "far")
+        read = gateway.jobs.store.get
+        read_by: list[str] = []
+
+        async def counted(id: str) -> StoredJob | None:
+            read_by.append(id)
+            return await read(id)
+
+        monkeypatch.setattr(gateway.jobs.store, "get", counted)
+        await followed(gateway, client, job["id"])
+        of_follower = len(read_by)
+        other = await gateway.post(client, "far")
+        read_by.clear()
+        waiting = asyncio.ensure_future(client.get(f"/v1/jobs/{other['id']}?wait=60s"))
+        await gateway.until_done([waiting], 0.5)
+        assert waiting.result().json()["output"] == {"ok": True}
+    assert (of_follower, len(read_by)) == (2, 2), "whose it is, and its end"
 
 
 def says(ran_s: float) -> JobState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gateway.clock import FakeClock
@@ -56,6 +57,19 @@ async def test_what_is_accepted_is_there_with_its_open_row(open_books: OpenBooks
         assert found is not None
         assert (found.state, found.request, found.row) == ("queued", '{"body":"{}"}', row())
         assert [one.id for one in await books.ledger.rows("job_1")] == ["job_1"]
+
+
+async def test_a_glance_leaves_out_what_may_be_large(open_books: OpenBooks) -> None:
+    async with open_books() as books:
+        await books.jobs.accept(job(), row())
+        [taken] = await take(books.jobs)
+        await books.jobs.answer("job_1", taken.epoch, '{"body":"1"}')
+
+        whole, seen = await books.jobs.get("job_1"), await books.jobs.glance("job_1")
+
+        assert whole is not None
+        assert seen == msgspec.structs.replace(whole, request="", answer="", row=None)
+        assert await books.jobs.glance("job_2") is None
 
 
 async def test_a_name_that_no_database_takes_is_the_name_of_nothing(open_books: OpenBooks) -> None:
