@@ -8,8 +8,9 @@ from typing import Any
 
 from gateway.storage.batches.base import BatchesQuery, BatchState, FedLine, StoredBatch
 from gateway.storage.jobs.base import WAITS_IN_STORE, NewJob
-from gateway.storage.jobs.statements import UNTOLD, marks, us
-from gateway.storage.jobs.statements import renew as renew_leases
+from gateway.storage.jobs.leases import renew as renew_leases
+from gateway.storage.jobs.statements import UNTOLD
+from gateway.storage.jobs.words import marks, us
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.rows import encode_open
 

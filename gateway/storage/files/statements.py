@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.storage.files.base import FilesQuery, StoredFile
-from gateway.storage.jobs.statements import marks, us
+from gateway.storage.jobs.words import marks, us
 from gateway.storage.outbox_statements import Statement
 
 COLUMNS = (

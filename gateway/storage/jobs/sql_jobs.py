@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gateway.storage.base import LedgerRow
-from gateway.storage.jobs import statements
+from gateway.storage.jobs import leases, statements
 from gateway.storage.jobs.base import (
     LOWEST,
     NOTHING_OWED,
@@ -22,6 +22,7 @@ from gateway.storage.jobs.base import (
     WaitingJobs,
 )
 from gateway.storage.jobs.states import JobState
+from gateway.storage.jobs.words import LIGHT
 from gateway.storage.outbox import Message
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.rows import decode_open, encode_open
@@ -71,10 +72,10 @@ class SqlJobs(SqlTables):
     # --- leases -------------------------------------------------------------------------------
 
     async def queued(self) -> dict[str, int]:
-        return dict(map(tuple, await self._one(statements.QUEUED)))
+        return dict(map(tuple, await self._one(leases.QUEUED)))
 
     async def waiting(self, full: Collection[str] = ()) -> list[WaitingJobs]:
-        found = await self._one(statements.waiting(full))
+        found = await self._one(leases.waiting(full))
         return [
             WaitingJobs(model, int(jobs), first / MICRO, last / MICRO)
             for model, jobs, first, last in found
@@ -90,14 +91,14 @@ class SqlJobs(SqlTables):
         least_rank: int = LOWEST,
         owed: Mapping[tuple[int, str], float] = NOTHING_OWED,
     ) -> list[StoredJob]:
-        statement = statements.take(worker, model, most, lease_s, full, least_rank, owed)
+        statement = leases.take(worker, model, most, lease_s, full, least_rank, owed)
         return await self._taken(statement)
 
     async def take_over(self, worker: str, most: int, lease_s: float) -> list[StoredJob]:
-        return await self._taken(statements.take_over(worker, most, lease_s))
+        return await self._taken(leases.take_over(worker, most, lease_s))
 
     async def take_one(self, worker: str, id: str, lease_s: float) -> StoredJob | None:
-        found = await self._taken(statements.take_one(worker, id, lease_s))
+        found = await self._taken(leases.take_one(worker, id, lease_s))
         return found[0] if found else None
 
     async def _taken(self, statement: Statement) -> list[StoredJob]:
@@ -107,7 +108,7 @@ class SqlJobs(SqlTables):
     async def renew(self, worker: str, ids: Sequence[str], lease_s: float) -> dict[str, bool]:
         if not ids:
             return {}
-        asked = statements.renew(worker, ids, lease_s)
+        asked = leases.renew(worker, ids, lease_s)
         _, found = await self._connection.run(asked, apart=True)
         return {id: bool(cancel) for id, cancel in found}
 
@@ -169,7 +170,7 @@ def _job(row: Sequence[Any]) -> StoredJob:
 
 
 def _light(values: Sequence[Any], **more: Any) -> StoredJob:
-    found = dict(zip(statements.LIGHT, values, strict=True))
+    found = dict(zip(LIGHT, values, strict=True))
     return StoredJob(
         id=found["id"],
         state=found["state"],

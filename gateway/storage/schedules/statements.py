@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.storage.batches.base import StoredBatch
 from gateway.storage.jobs.base import WAITS_IN_STORE, NewJob
-from gateway.storage.jobs.statements import cast, us
+from gateway.storage.jobs.words import cast, us
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.rows import encode_open
 from gateway.storage.schedules.base import NewWork, ScheduledRun, Timetable

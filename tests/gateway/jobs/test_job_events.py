@@ -17,6 +17,7 @@ from adapters.types import JobState
 from gateway.clock import FakeClock
 from gateway.jobs.news import MOST_TOLD
 from gateway.storage.jobs.base import StoredJob
+from gateway.storage.jobs.sql_jobs import SqlJobs
 from tests.gateway.jobs.gateways import JobsGateway, with_jobs
 from tests.gateway.jobs.platforms import FakePlatform
 
@@ -80,29 +81,34 @@ async def test_a_follower_of_a_job_that_waits_hears_its_place_and_that_the_line_
         assert ": waiting" in text
 
 
+class CountedJobs(SqlJobs):
+    """Counts how often a job was read whole."""
+
+    whole = 0
+
+    async def get(self, id: str) -> StoredJob | None:
+        self.whole += 1
+        return await super().get(id)
+
+
+@pytest.mark.parametrize("way", ["/events", "?wait=60s"])
 async def test_who_waits_for_a_job_reads_it_whole_at_its_end_alone(
-    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    way: str, tmp_path: Path, clock: FakeClock
 ) -> None:
     """What it was asked and what it answered may be megabytes, and a look is taken each second."""
     platform = FakePlatform(clock, queues_for=20.0)
-    async with with_jobs(tmp_path, clock, platform) as gateway, gateway.client() as client:
+    async with (
+        with_jobs(tmp_path, clock, platform, jobs=CountedJobs) as gateway,
+        gateway.client() as client,
+    ):
+        store = gateway.jobs.store
+        assert isinstance(store, CountedJobs)
         job = await gateway.post(client, "far")
-        read = gateway.jobs.store.get
-        read_by: list[str] = []
-
-        async def counted(id: str) -> StoredJob | None:
-            read_by.append(id)
-            return await read(id)
-
-        monkeypatch.setattr(gateway.jobs.store, "get", counted)
-        await followed(gateway, client, job["id"])
-        of_follower = len(read_by)
-        other = await gateway.post(client, "far")
-        read_by.clear()
-        waiting = asyncio.ensure_future(client.get(f"/v1/jobs/{other['id']}?wait=60s"))
+        before = store.whole
+        waiting = asyncio.ensure_future(client.get(f"/v1/jobs/{job['id']}{way}"))
         await gateway.until_done([waiting], 0.5)
-        assert waiting.result().json()["output"] == {"ok": True}
-    assert (of_follower, len(read_by)) == (2, 2), "whose it is, and its end"
+        assert '"output":{"ok":true}' in waiting.result().text
+        assert store.whole == before + 2, "whose it is, and its end"
 
 
 def says(ran_s: float) -> JobState:

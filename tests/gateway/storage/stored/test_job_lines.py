@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gateway.storage.jobs import statements
+from gateway.storage.jobs import leases
 from gateway.storage.outbox_statements import Statement
 from gateway.storage.sql_outbox import RunsStatements
 from gateway.storage.sqlite.outbox import SqliteStatements
@@ -25,9 +25,9 @@ _FILL = (
 )
 _READ = re.compile(r" on jobs.*actual rows=(\d+) loops=(\d+)")
 QUESTIONS = {
-    "take": statements.take("one", "chat", WANTED, LEASE_S, {"key_2"}, -1, {(1, "key_1"): 2.5}),
-    "take over": statements.take_over("one", WANTED, LEASE_S),
-    "take one": statements.take_one("one", "job_5", LEASE_S),
+    "take": leases.take("one", "chat", WANTED, LEASE_S, {"key_2"}, -1, {(1, "key_1"): 2.5}),
+    "take over": leases.take_over("one", WANTED, LEASE_S),
+    "take one": leases.take_one("one", "job_5", LEASE_S),
 }
 
 
