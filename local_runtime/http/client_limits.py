@@ -24,6 +24,10 @@ class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
     idle_s: float = 75.0
     """An unused connection of a client that has shown who it is: longer than the clients that
     keep one for a minute."""
+    linger_s: float = 5.0
+    """A client whose connection ends, and which may be sending still, has had its answer once it
+    has sent nothing for so long, or has sent for ``body_s``, or ``linger_bytes``."""
+    linger_bytes: int = 64 * 1024 * 1024
     strangers: int = 256
     """Connections of clients that have not shown who they are. Past it the one that waits longest
     is closed."""

@@ -123,10 +123,9 @@ class ClientTimer:
         self._bytes += size
 
     def received_whole(self) -> None:
-        """A head, or a body, is whole."""
-        if self.part_since is not None:
-            self.part_since = None
-            self.quiet_since = self._loop.time()
+        """A head, or a body, is whole that came in parts."""
+        self.part_since = None
+        self.quiet_since = self._loop.time()
 
     def sent_last(self) -> None:
         """The client sends no more, and waits for an answer, or is gone."""
@@ -180,6 +179,8 @@ class ClientTimer:
             if connection.is_answering():  # the next request has its time once it has its turn
                 self.part_since = since = now
             due = since + limits.head_s
+        elif not connection.is_answering():  # it has its answer, and nobody wants the rest
+            due = max(since, self.quiet_since) + limits.body_s
         elif connection.is_owed_body():
             not_read_s = connection.flow.not_read_s() - self._not_read_before_s
             due = since + limits.body_s + self._bytes / limits.rate + not_read_s

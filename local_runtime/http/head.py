@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import httptools
@@ -55,15 +56,40 @@ def refusal_answer(refusal: Refusal) -> bytes:
     return head_of([status_line(refusal.status), *headers]) + refusal.body()
 
 
-@functools.lru_cache(maxsize=256)
-def target_of(url: bytes) -> tuple[str, bytes, bytes]:
-    """The path, unquoted and as it came, and the query of a request's target.
+class Authority(NamedTuple):
+    """Whose a target in absolute form is (RFC 9112, 3.2.2)."""
 
-    Raises httptools.HttpParserError for a target that is none.
-    """
+    host: bytes
+    """With its port."""
+    is_plain: bool
+    """It is HTTP's, and of nobody in particular."""
+
+
+class Target(NamedTuple):
+    """What a request is for."""
+
+    path: str
+    """Unquoted."""
+    raw_path: bytes
+    """As it came."""
+    query: bytes
+    authority: Authority | None
+
+
+@functools.lru_cache(maxsize=256)
+def target_of(url: bytes) -> Target:
+    """Raises httptools.HttpParserError for a target that is none."""
     parsed = httptools.parse_url(url)
-    path = parsed.path.decode("ascii")
-    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+    raw = parsed.path or b"/"
+    path = raw.decode("ascii")
+    authority = None if parsed.schema is None else _authority_of(url, parsed)
+    return Target(unquote(path) if "%" in path else path, raw, parsed.query or b"", authority)
+
+
+def _authority_of(url: bytes, parsed: httptools.parser.url_parser.URL) -> Authority:
+    host = re.split(rb"[/?#]", url.partition(b"://")[2], maxsplit=1)[0]
+    is_http = parsed.schema.lower() in (b"http", b"https")
+    return Authority(host, is_http and parsed.userinfo is None)
 
 
 def address_of(info: Any) -> tuple[str, int | None] | None:

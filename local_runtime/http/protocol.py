@@ -24,10 +24,12 @@ from local_runtime.http.cut_answers import reset_at_close
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import FlowControl
 from local_runtime.http.head import FRAMING, address_of, refusal_answer, target_of
+from local_runtime.http.heads import Heads
+from local_runtime.http.lingering import Lingering
 from local_runtime.http.request_cycle import Cycle, RequestCycle
 from local_runtime.http.server_state import ServerState
 from local_runtime.http.strangers import IDENTIFY, Strangers
-from local_runtime.http.unreadable import NO_HOST, NO_HTTP, TOO_LARGE, TOO_SLOW, NotOneHost
+from local_runtime.http.unreadable import TOO_SLOW
 from local_runtime.http.upgrades import UPGRADE, BodyParser, Upgrade, Upgraded
 
 DEFAULT_LIMITS = ClientLimits()
@@ -37,7 +39,7 @@ _PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """Not 102, which says the same: clients that skip 100 alone take it for the answer."""
 
 
-class HttpProtocol(asyncio.Protocol):
+class HttpProtocol(Heads):
     """One connection to ``app``, bounded by ``limits`` and, in the bytes of a head, ``max_head``;
     ``strangers`` are those of its server whose clients have yet to show who they are. Left out:
     whoever sends a head is known.
@@ -59,34 +61,29 @@ class HttpProtocol(asyncio.Protocol):
         limits: ClientLimits = DEFAULT_LIMITS,
         strangers: Strangers | None = None,
     ) -> None:
+        super().__init__(max_head, strangers is None)
         self.loop = asyncio.get_running_loop()
         self.state = state
         self.app_state = app_state
         """What the app's lifespan left for its requests."""
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser = parser = httptools.HttpRequestParser(self)
         # A caller that ends the connection with a request, and sends more, still gets its answer.
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.reading: Cycle | None = None
         self.answering: Cycle | None = None
         """The newest request, and the one whose answer is under way, or was last."""
-        self.url = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.hosts = 0
-        self.wants_continue = False
-        self.is_known = False
         self.asks_who = strangers is not None
         """The app of the next request is asked to say when its client has shown who it is."""
         self.is_half_closed = False
-        self._in_head = False
+        self.limits = limits
+        self.client_timer = ClientTimer(self, limits, self.loop)
+        self.lingering: Lingering | None = None
+        """What is left of the connection once its last answer is written."""
         self._goes_on = True
         self._app = app
         self._waiting: deque[RequestCycle] = deque()
         """Requests behind the one that is being answered."""
         self._strangers = strangers
-        self._max_head = max_head
-        self._unread = 0
-        """Bytes since the last end of a head or part of a body: they wait in the parser."""
-        self._client_timer = ClientTimer(self, limits, self.loop)
 
     # --- from the transport ----------------------------------------------------------------------
 
@@ -100,31 +97,31 @@ class HttpProtocol(asyncio.Protocol):
         self.state.connections.add(self)
         if self._strangers is not None:
             self._strangers.add(self)
-        self._client_timer.start()
+        self.client_timer.start()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The caller is gone: whatever is under way for it is told so."""
         self.state.connections.discard(self)
         if self._strangers is not None:
             self._strangers.discard(self)
-        self._client_timer.gone()
+        self.client_timer.gone()
         if self.answering is not None:
             self.answering.disconnect()
         self.flow.resume_writing()
         self._waiting.clear()
         # Parser and cycles hold this connection: without a word it would wait for the collector.
-        self.reading = self.answering = None
+        self.reading = self.answering = self.lingering = None
         del self.parser
 
     def pause_writing(self) -> None:
         """The caller reads too slowly."""
         self.flow.pause_writing()
-        self._client_timer.cannot_write()
+        self.client_timer.cannot_write()
 
     def resume_writing(self) -> None:
         """The caller has caught up."""
         self.flow.resume_writing()
-        self._client_timer.can_write()
+        self.client_timer.can_write()
 
     def eof_received(self) -> bool:
         """The caller sends no more: it is gone, or waits for the answer to what it sent. Once an
@@ -138,27 +135,15 @@ class HttpProtocol(asyncio.Protocol):
         last.keep_alive = False
         self.is_half_closed = True
         self.probe()
-        self._client_timer.sent_last()
+        self.client_timer.sent_last()
         return True
-
-    def data_received(self, data: bytes) -> None:
-        """Reads on; what cannot be read, or never ends, is refused."""
-        self._unread += len(data)
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._wishes_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._refuse(NO_HOST if isinstance(error.__context__, NotOneHost) else NO_HTTP)
-        if self._unread > self._max_head:
-            self._refuse(TOO_LARGE)
-        if self._in_head or (self.reading is not None and self.reading.more_body):
-            self._client_timer.received_part(len(data))
 
     # --- from the server -------------------------------------------------------------------------
 
     def shutdown(self) -> None:
         """Takes no further request: the connection ends with the answer that is under way."""
+        if self.lingering is not None:
+            return
         if self.reading is None or self.reading.response_complete:
             self._end()
         else:
@@ -173,64 +158,33 @@ class HttpProtocol(asyncio.Protocol):
 
     # --- from the parser -------------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self.url = b""
-        self.headers = []
-        self.hosts = 0
-        self.wants_continue = False
-        self._in_head = True
-
-    def on_url(self, url: bytes) -> None:
-        """A part of its target."""
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, whole. What stands behind a body in chunks is no header (RFC 9110, 6.5.1):
-        whoever checked the head has not seen it."""
-        if not self._in_head:
-            return
-        name = name.lower()
-        if name == b"host":
-            self.hosts += 1
-        elif name == b"expect" and value.lower() == b"100-continue":
-            self.wants_continue = self.parser.get_http_version() != "1.0"
-        self.headers.append((name, value))
-
     def on_headers_complete(self) -> None:
-        """The head is whole: the app is asked, or the request waits for its turn. Raises NotOneHost
-        (RFC 9112, 3.2): another server on the way might take it for somebody else's."""
-        if self.hosts != 1 and self.parser.get_http_version() != "1.0":
-            raise NotOneHost
-        self._end_head()
-        cycle = self._cycle()
-        if self.is_answering():
-            self.flow.pause_reading()
-            self._waiting.append(cycle)
-        else:
+        """The head is whole: the app is asked, or the request waits for its turn. Raises
+        Unreadable where it cannot be answered."""
+        cycle = self._cycle(self._end_head())
+        answering, self.reading = self.answering, cycle
+        if answering is None or answering.response_complete:
             self.answering = cycle
             cycle.start()
-        self.reading = cycle
-
-    def _end_head(self) -> None:
-        self._unread = 0
-        self._in_head = False
-        self._client_timer.received_whole()
-        if self._strangers is None:
-            self.is_known = True
+        else:
+            self.flow.pause_reading()
+            self._waiting.append(cycle)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._unread = 0
-        assert self.reading is not None
-        self.reading.feed(body)
+        reading = self.reading
+        assert reading is not None
+        reading.feed(body)
 
     def on_message_complete(self) -> None:
         """The request is whole, unless it wants another protocol: see ``_wishes_upgrade``."""
-        assert self.reading is not None
-        self._client_timer.received_whole()
+        reading = self.reading
+        assert reading is not None
+        if self.client_timer.part_since is not None:
+            self.client_timer.received_whole()
         if not self.parser.should_upgrade():
-            self.reading.end_body()
+            reading.end_body()
 
     # --- from a cycle ----------------------------------------------------------------------------
 
@@ -248,18 +202,47 @@ class HttpProtocol(asyncio.Protocol):
         self.state.total_requests += 1
         if self.transport.is_closing():
             return
-        self._client_timer.quiet()
+        self.client_timer.quiet()
         if self._waiting:
             cycle = self.answering = self._waiting.popleft()
             cycle.start()
         self.resume_reading()
 
+    def on_last_response_complete(self) -> None:
+        """No other request has a turn: the connection ends."""
+        self.state.total_requests += 1
+        self.end()
+
+    def end(self) -> None:
+        """Ends the connection behind what was written."""
+        reading = self.reading
+        if self._in_head or not self.flow.is_read or (reading is not None and reading.more_body):
+            self.linger()
+        else:
+            self.transport.close()
+
+    def linger(self) -> None:
+        """Ends it, though its client may be sending still. TLS has a word for the end, and its
+        transport drops by itself what comes before the client's."""
+        if self.lingering is not None or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        if self.answering is not None:
+            self.answering.disconnect()
+            self.answering.response_complete = True
+        self._waiting.clear()
+        self.lingering = Lingering(self)
+
     # --- the request -----------------------------------------------------------------------------
 
-    def _cycle(self) -> RequestCycle:
+    def _cycle(self, version: str) -> RequestCycle:
         """Of the request whose head was read last."""
-        path, raw_path, query = target_of(self.url)
-        version = self.parser.get_http_version()
+        path, raw_path, query, authority = target_of(self.url)
+        if authority is not None:
+            self._take_authority(authority)
         scope: Scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -306,7 +289,7 @@ class HttpProtocol(asyncio.Protocol):
         cycle = self.answering
         assert cycle is not None
         cycle.response_started = cycle.response_complete = True
-        self._client_timer.end()
+        self.client_timer.end()
         if self._strangers is not None:
             self._strangers.discard(self)
         self.state.connections.discard(self)
@@ -315,24 +298,37 @@ class HttpProtocol(asyncio.Protocol):
         self.resume_reading()
 
     def _refuse(self, refusal: Refusal) -> None:
-        """What was sent cannot be read on. An answer that has begun, or that a whole request is
-        owed, is only cut, never mixed with this."""
-        if self.transport.is_closing():
+        """What was sent cannot be read on. An answer that has begun is only cut, never mixed with
+        this, and a whole request before it has its own, which is the last."""
+        if self.transport.is_closing() or self.lingering is not None:
             return
         cycle = self.answering
         if cycle is None or cycle.response_complete or self._is_half_sent(cycle):
             self.transport.write(refusal_answer(refusal))
-        self._end()
+            self.linger()
+        elif cycle.response_started:
+            cycle.cut()
+        else:
+            if self._waiting and self._waiting[-1].more_body:
+                self._waiting.pop()
+            last = self._waiting[-1] if self._waiting else cycle
+            last.keep_alive = False
+            self._in_head = True  # whatever it is, it is not whole
 
     def _end(self) -> None:
-        if self.answering is None:
-            self.transport.close()
+        if self.answering is None or self.answering.response_complete:
+            self.end()
         else:
             self.answering.cut()
 
     @staticmethod
     def _is_half_sent(cycle: Cycle) -> bool:
         return cycle.more_body and not cycle.response_started
+
+    def is_done(self) -> bool:
+        """The client has taken everything, and has only to end the connection too."""
+        ends = self.lingering is not None or self.transport.is_closing()
+        return ends and not self.is_untaken()
 
     # --- what the client lets wait ---------------------------------------------------------------
 
@@ -363,12 +359,14 @@ class HttpProtocol(asyncio.Protocol):
 
     def idle_since(self) -> float:
         """By the loop's clock."""
-        return self._client_timer.quiet_since
+        return self.client_timer.quiet_since
 
     def close_idle(self) -> None:
         """Ends the connection, whose client has sent nothing, or not enough; at once where it ends
         already, and its client takes its time."""
-        if self.transport.is_closing():
+        if self.lingering is not None:
+            self.lingering.cut()
+        elif self.transport.is_closing():
             self.give_up()
         else:
             self._end()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Message, Scope
 
 from local_runtime.app.request import BODILESS
+from local_runtime.http.client_limits import ClientLimits
 from local_runtime.http.cut_answers import UnframedAnswer
 from local_runtime.http.errors import Refusal
 from local_runtime.http.flow_control import HIGH_WATER, FlowControl
@@ -65,6 +66,7 @@ class Connection(Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     flow: FlowControl
+    limits: ClientLimits
     state: ServerState
 
     def resume_reading(self) -> None:
@@ -73,6 +75,14 @@ class Connection(Protocol):
 
     def on_response_complete(self) -> None:
         """The cycle's answer is written."""
+        ...
+
+    def on_last_response_complete(self) -> None:
+        """So it is, and the connection ends with it."""
+        ...
+
+    def end(self) -> None:
+        """Ends it behind what is written."""
         ...
 
 
@@ -150,12 +160,19 @@ class RequestCycle:
         """Keeps a part of the body for the app. Of an app that has answered already nobody will
         read it."""
         if self.response_complete:
+            self._drop(data)
             return
         self._body.append(data)
         self._buffered += len(data)
         if self._buffered > HIGH_WATER:
             self._connection.flow.pause_reading()
         self._wake()
+
+    def _drop(self, data: bytes) -> None:
+        """The next request is behind it, unless it is endless."""
+        self._buffered += len(data)
+        if self._buffered > self._connection.limits.linger_bytes:
+            self._connection.end()
 
     def end_body(self) -> None:
         """The app may be told that the request is whole."""
@@ -171,7 +188,7 @@ class RequestCycle:
     def cut(self) -> None:
         """Ends the connection, so that nobody takes an answer under way for whole."""
         if self._unframed is None:
-            self._connection.transport.close()
+            self._connection.end()
         else:
             self._connection.flow.pause_reading()
             self._unframed.cut()
@@ -331,9 +348,10 @@ class RequestCycle:
         self._wake()
         if self._unframed is not None and self._is_cut(more):
             return
-        if not self.keep_alive:
-            self._connection.transport.close()
-        self._connection.on_response_complete()
+        if self.keep_alive:
+            self._connection.on_response_complete()
+        else:
+            self._connection.on_last_response_complete()
 
     def _is_cut(self, more: bool | None) -> bool:
         if more is None:

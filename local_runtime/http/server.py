@@ -31,6 +31,8 @@ _HANDSHAKES = 4
 some round trips of clients of whom nothing is wrong."""
 _BACKLOG = 2048
 """Connections that wait in the kernel's queue."""
+_LAST_LOOKS = 3
+"""So often it looks, at its own end, whether clients that were told of it are gone."""
 _LOOK_S = 0.1
 """How late the server may notice that it is to end, or that nothing is under way any more."""
 
@@ -207,6 +209,7 @@ class HttpServer:
             _log.error("%d calls did not end in time, and are cancelled", len(self.state.tasks))
             for task in self.state.tasks:
                 task.cancel()
+        await self._hung_up()
         if not self.force_exit:
             await self.lifespan.shutdown()
 
@@ -225,9 +228,21 @@ class HttpServer:
         """Until no connection is left, and nothing is answered any more."""
         if self.state.connections and not self.force_exit:
             _log.info("waits for connections to end; Ctrl-C ends at once")
-        while self.state.connections or self.state.tasks:
+        while not self._is_idle():
             if self.force_exit:
                 break
             await asyncio.sleep(_LOOK_S)
         for acceptor in self.acceptors:
             await acceptor.wait_closed()
+
+    def _is_idle(self) -> bool:
+        return not self.state.tasks and all(one.is_done() for one in self.state.connections)
+
+    async def _hung_up(self) -> None:
+        """Clients that were told the end have a moment to end their connections too."""
+        for _ in range(_LAST_LOOKS):
+            if self.force_exit or not (self.state.connections or self.state.tasks):
+                return
+            await asyncio.sleep(_LOOK_S)
+        for connection in tuple(self.state.connections):
+            connection.transport.abort()

@@ -66,6 +66,10 @@ class Upgraded(asyncio.Protocol):
         """All the time."""
         return True
 
+    def is_done(self) -> bool:
+        """It ends by itself."""
+        return False
+
     def shutdown(self) -> None:
         """What it is used for ends by itself, or with its task."""
 

@@ -119,7 +119,7 @@ class FastCall:
 
     def cut(self) -> None:
         """Ends the connection: its answer leaves in one write, with its length."""
-        self._connection.transport.close()
+        self._connection.end()
 
     # --- to the worker ---------------------------------------------------------------------------
 
@@ -179,10 +179,11 @@ class FastCall:
             parts.append(body)
         if not connection.transport.is_closing():
             connection.transport.write(b"".join(parts))
-            if not self.keep_alive:
-                connection.transport.close()
         self.response_started = self.response_complete = True
-        connection.on_response_complete()
+        if self.keep_alive:
+            connection.on_response_complete()
+        else:
+            connection.on_last_response_complete()
 
 
 class FastPathHttp(HttpProtocol):

@@ -117,7 +117,9 @@ class ListenerProtocol(HttpProtocol):
     def rests_since(self, now: float) -> float | None:
         """No call is under way on it, or one that its client lets wait, nor is it one of the
         newest, nor does it wait for its client to take what was written."""
-        timer = self._client_timer
+        timer = self.client_timer
+        if self.lingering is not None:
+            return None if self.is_untaken() else self.lingering.since
         if self.is_answering():
             if not self.is_owed_body() or self.answering is not self.reading:
                 return None
@@ -142,7 +144,7 @@ class ListenerProtocol(HttpProtocol):
     def untaken_since(self, now: float) -> float | None:
         """Since when its client takes nothing of what waits for it. One that has shown no key is
         doubted from the first moment on."""
-        timer = self._client_timer
+        timer = self.client_timer
         if timer.is_stalled(now, _UNTAKEN_S) or (not self.is_known and self.is_untaken()):
             return timer.untaken_since
         return None
@@ -161,7 +163,9 @@ class ListenerProtocol(HttpProtocol):
         why; one that has had some knows that a connection may end between two requests."""
         if self.transport in self.crowd.leaving:
             return
-        if self.transport.is_closing():
+        if self.lingering is not None:
+            self.lingering.cut()
+        elif self.transport.is_closing():
             self.transport.abort()
         elif self._in_head or self.reading is None or self.is_answering():
             if self.answering is not None:
@@ -175,7 +179,7 @@ class ListenerProtocol(HttpProtocol):
 
     def stop_watching(self) -> None:
         """Its client may take the time that it was told."""
-        self._client_timer.end()
+        self.client_timer.end()
 
 
 class _Leaving(asyncio.Protocol):

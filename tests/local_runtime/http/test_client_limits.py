@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -31,7 +32,7 @@ from tests.local_runtime.http.wire import (
 from tests.waiting import until
 
 SHORT = ClientLimits(
-    first_head_s=0.2, head_s=0.2, body_s=0.2, write_s=0.2, idle_s=0.2, rate=1_000_000
+    first_head_s=0.2, head_s=0.2, body_s=0.2, write_s=0.2, idle_s=0.2, linger_s=0.2, rate=1_000_000
 )
 LONG = ClientLimits(idle_s=60)
 ENDLESS = 1_000_000
@@ -76,11 +77,18 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: Any, limits: ClientLimits, strangers: Strangers | None = None
+    app: Any,
+    limits: ClientLimits,
+    strangers: Strangers | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: protocol(app, state, limits=limits, strangers=strangers), "127.0.0.1", 0
+        lambda: protocol(app, state, limits=limits, strangers=strangers),
+        "127.0.0.1",
+        0,
+        ssl=tls,
     )
     try:
         yield Server(server.sockets[0].getsockname()[1], state, strangers)
@@ -359,8 +367,9 @@ async def test_half_a_head_is_as_good_as_none_when_there_are_too_many_strangers(
 
 async def test_a_stranger_that_is_being_answered_is_not_closed() -> None:
     waits = Waits()
+    soon = ClientLimits(first_head_s=0.2)
     async with (
-        serving(waits, LONG, Strangers(1)) as server,
+        serving(waits, soon, Strangers(1)) as server,
         server.client() as (first, ask),
     ):
         ask.write(ASK)

@@ -53,6 +53,16 @@ class Wire(asyncio.Transport):
     def abort(self) -> None:
         self.closed = True
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        """To its client this is the end."""
+        self.closed = True
+
     def get_write_buffer_size(self) -> int:
         return 0
 
