@@ -145,7 +145,7 @@ class HttpProtocol(Heads):
         if self.lingering is not None:
             return
         if self.reading is None or self.reading.response_complete:
-            self._end()
+            self.end()
         else:
             self.reading.keep_alive = False
 
@@ -315,12 +315,6 @@ class HttpProtocol(Heads):
             last.keep_alive = False
             self._in_head = True  # whatever it is, it is not whole
 
-    def _end(self) -> None:
-        if self.answering is None or self.answering.response_complete:
-            self.end()
-        else:
-            self.answering.cut()
-
     @staticmethod
     def _is_half_sent(cycle: Cycle) -> bool:
         return cycle.more_body and not cycle.response_started
@@ -368,8 +362,10 @@ class HttpProtocol(Heads):
             self.lingering.cut()
         elif self.transport.is_closing():
             self.give_up()
+        elif self.is_answering() and self.answering is not None:
+            self.answering.cut()
         else:
-            self._end()
+            self.transport.close()
 
     def hear_end(self) -> None:
         """Whoever is not read cannot say that it sends no more."""
