@@ -56,7 +56,7 @@ def refusal_answer(refusal: Refusal) -> bytes:
     return head_of([status_line(refusal.status), *headers]) + refusal.body()
 
 
-class Authority(NamedTuple):
+class TargetHost(NamedTuple):
     """Whose a target in absolute form is (RFC 9112, 3.2.2)."""
 
     host: bytes
@@ -65,7 +65,7 @@ class Authority(NamedTuple):
     """It is HTTP's, and of nobody in particular."""
 
 
-class Target(NamedTuple):
+class RequestTarget(NamedTuple):
     """What a request is for."""
 
     path: str
@@ -73,23 +73,25 @@ class Target(NamedTuple):
     raw_path: bytes
     """As it came."""
     query: bytes
-    authority: Authority | None
+    authority: TargetHost | None
 
 
 @functools.lru_cache(maxsize=256)
-def target_of(url: bytes) -> Target:
+def target_of(url: bytes) -> RequestTarget:
     """Raises httptools.HttpParserError for a target that is none."""
     parsed = httptools.parse_url(url)
     raw = parsed.path or b"/"
     path = raw.decode("ascii")
     authority = None if parsed.schema is None else _authority_of(url, parsed)
-    return Target(unquote(path) if "%" in path else path, raw, parsed.query or b"", authority)
+    return RequestTarget(
+        unquote(path) if "%" in path else path, raw, parsed.query or b"", authority
+    )
 
 
-def _authority_of(url: bytes, parsed: httptools.parser.url_parser.URL) -> Authority:
+def _authority_of(url: bytes, parsed: httptools.parser.url_parser.URL) -> TargetHost:
     host = re.split(rb"[/?#]", url.partition(b"://")[2], maxsplit=1)[0]
     is_http = parsed.schema.lower() in (b"http", b"https")
-    return Authority(host, is_http and parsed.userinfo is None)
+    return TargetHost(host, is_http and parsed.userinfo is None)
 
 
 def address_of(info: Any) -> tuple[str, int | None] | None:

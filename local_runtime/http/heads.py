@@ -15,7 +15,7 @@ import httptools
 
 from local_runtime.http.client_timer import ClientTimer
 from local_runtime.http.errors import Refusal
-from local_runtime.http.head import Authority
+from local_runtime.http.head import TargetHost
 from local_runtime.http.lingering import Lingering
 from local_runtime.http.request_cycle import Cycle
 from local_runtime.http.unreadable import (
@@ -206,7 +206,7 @@ class Heads(asyncio.Protocol):
             if coding != b"chunked":
                 raise Unreadable(not_decoded(coding.decode("latin-1")))
 
-    def _take_authority(self, authority: Authority) -> None:
+    def _take_authority(self, authority: TargetHost) -> None:
         """The host in a target is the request's, whatever its Host header says (RFC 9112, 3.2.2),
         unless that says nothing. Raises Unreadable."""
         if not authority.is_plain or b"" in self._all_of(_HOST):

@@ -18,7 +18,7 @@ _LOOKS = 4
 """So often is looked in the time that a client has."""
 
 
-class Ending(Protocol):
+class EndingConnection(Protocol):
     """What is asked of the connection."""
 
     transport: asyncio.Transport
@@ -35,7 +35,7 @@ class Ending(Protocol):
 class Lingering(asyncio.Protocol):
     """What is left of such a connection, on which nothing is written any more."""
 
-    def __init__(self, connection: Ending) -> None:
+    def __init__(self, connection: EndingConnection) -> None:
         self.since = connection.loop.time()
         """By the loop's clock: since the client has taken everything."""
         self._connection = connection
