@@ -322,10 +322,10 @@ def _milliseconds(seconds: float, shortest: float) -> int:
 
 
 def _seconds(milliseconds: Any) -> float | None:
-    """Of a number, also as text; None of all else, and of what no job takes."""
+    """Of a number, also as text; None of all else, and of what no job takes or has taken."""
     if isinstance(milliseconds, str):
         with contextlib.suppress(ValueError):
             milliseconds = float(milliseconds)
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, (int, float)):
         return None
-    return max(0.0, milliseconds / 1000) if milliseconds <= _LONGEST_MS else None
+    return milliseconds / 1000 if 0 <= milliseconds <= _LONGEST_MS else None

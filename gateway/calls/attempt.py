@@ -211,7 +211,8 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def used(self, reported: Usage) -> Usage:
         """A success's usage, with the device's share filled in where the backend stated none, and
-        the tokens, where they are paid and nobody counted them: no answer is free for that."""
+        the tokens, where they are paid and nobody counted them: no answer is free for that. Where
+        it lacks a time see ``with_time_seen``."""
         reported = credible(reported, self)
         price = self.price
         if self.tokens_count:
@@ -235,7 +236,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def answered(self, reply: Reply, now: float) -> Reply:
         """With what it has used, which stays so however long the call goes on, and is charged too
         where that is broken off. ``now``: when the backend has answered, in monotonic seconds."""
-        used = self.used(reply.usage)
+        used = self.with_time_seen(self.used(reply.usage), now)
         self.progress.usage = self._seen_until(now, used)
         self.progress.ended_at = now
         return msgspec.structs.replace(reply, usage=used)
@@ -258,6 +259,13 @@ class Attempt(msgspec.Struct, frozen=True):
         if held and used.input_tokens is not None and used.input_tokens > held:
             self.backend.learned.observe_input(self.call.model, parts, held, used.input_tokens)
 
+    def with_time_seen(self, used: Usage, now: float) -> Usage:
+        """What a success used until ``now``, in monotonic seconds: the time that was seen, where
+        seconds are paid for or limited and nobody said how many there were."""
+        if not self._lacks_times(used):
+            return used
+        return self._with_times(msgspec.structs.replace(used, reported=False), now)
+
     def _with_share(self, reported: Usage) -> Usage:
         if reported.gpu_s is not None or reported.exec_s is None:
             return reported
@@ -278,19 +286,22 @@ class Attempt(msgspec.Struct, frozen=True):
         return self.understood(left, now).failure is FailureClass.NOT_STARTED
 
     def _seen_until(self, now: float, reported: Usage | None) -> Usage:
+        seen = self._with_times(credible(reported or self.progress.seen, self), now)
+        seen = self._counted(seen, self._probably_made(seen.exec_s or 0.0))
+        stated = reported is not None and reported.reported
+        return msgspec.structs.replace(seen, reported=stated)
+
+    def _with_times(self, said: Usage, now: float) -> Usage:
+        """With the times that were seen, where nobody said them."""
         queue_s, cold_s = self._waited_there()
-        elapsed = max(0.0, self.at_work_until(now) - self.asked_at - queue_s - cold_s)
-        seen = credible(reported or self.progress.seen, self)
-        exec_s = elapsed if seen.exec_s is None else seen.exec_s
-        seen = self._counted(seen, self._probably_made(exec_s))
-        share = self._share(exec_s)
+        queue_s = queue_s if said.queue_s is None else said.queue_s
+        cold_s = cold_s if said.cold_s is None else said.cold_s
+        exec_s = said.exec_s
+        if exec_s is None:
+            exec_s = max(0.0, self.at_work_until(now) - self.asked_at - queue_s - cold_s)
+        gpu_s = self._share(exec_s) if said.gpu_s is None else said.gpu_s
         return msgspec.structs.replace(
-            seen,
-            queue_s=queue_s if seen.queue_s is None else seen.queue_s,
-            cold_s=cold_s if seen.cold_s is None else seen.cold_s,
-            exec_s=exec_s,
-            gpu_s=share if seen.gpu_s is None else seen.gpu_s,
-            reported=reported is not None and reported.reported,
+            said, queue_s=queue_s, cold_s=cold_s, exec_s=exec_s, gpu_s=gpu_s
         )
 
     def used_by_failure(self, failure: BackendError, now: float) -> Usage | None:
@@ -322,7 +333,7 @@ class Attempt(msgspec.Struct, frozen=True):
         what an ``answer`` says that came all the same, else as of one that is broken off. Nothing
         of one that had not begun."""
         if answer is not None:
-            return self.used(answer.usage)
+            return self.with_time_seen(self.used(answer.usage), now)
         return None if self._has_not_begun(now) else self.used_until(now, None, images)
 
     @property

@@ -95,6 +95,8 @@ class Completion:
         """The call succeeded, and its caller sees ``status``. Raises ApiError 503 when its row
         cannot be made durable."""
         used = attempt.used(reported)
+        if used.exec_s is None:
+            used = attempt.with_time_seen(used, self._clock.monotonic())
         attempt.teach(used, state.preferences.parts)
         self._release(state, attempt, used, None)
         try:
@@ -185,9 +187,8 @@ class Completion:
         self, state: CallState, attempt: Attempt, failure: BackendError
     ) -> None:
         """A stream broke off after it began, or work failed that was promised."""
-        name, slug = attempt.backend.name, failure.failure.slug
         state.failed(attempt, failure, self._clock.monotonic(), self._clock.time())
-        self._metrics.failures.labels(name, slug).inc()
+        self._metrics.failures.labels(attempt.backend.name, failure.failure.slug).inc()
         await self.call_failed(state, failure)
 
     async def call_failed(self, state: CallState, failure: BackendError) -> None:
@@ -229,8 +230,8 @@ class Completion:
         used: Usage | None = None
         if attempt is not None:
             now = self._clock.monotonic()
-            reported = await self._stop_remote(attempt)
-            used = attempt.used_until(now, reported, state.preferences.images)
+            stopped = await self._stop_remote(attempt)
+            used = attempt.used_until(now, stopped, state.preferences.images)
             self._release(state, attempt, None, None)
         outcome, status, code = BROKEN_OFF[state.stop_cause]
         try:
@@ -248,11 +249,9 @@ class Completion:
 
     async def _stop_remote(self, attempt: Attempt) -> Usage | None:
         backend, call_id = attempt.backend, attempt.call.id
-        if backend.cancellable is None:
-            return None
         try:
             async with asyncio.timeout(_CANCEL_S):
-                return await backend.cancellable.cancel(call_id)
+                return await backend.cancellable.cancel(call_id) if backend.cancellable else None
         except Exception as error:  # an adapter with a fault must not keep the call's lease
             log.warning("cancelling %s at %s failed: %r", call_id, backend.name, error)
             return None
