@@ -162,7 +162,7 @@ class EventReader:
         if not self.frames:
             self._break(self._nothing())
         elif self.openai and not self.done and not self.choices.finished:
-            self._break(self._cut_short(" without a finish_reason or [DONE]."))
+            self._break(self._cut_short(" without a finish_reason or its end marker."))
         return chunks
 
     def close(self) -> None:
@@ -177,7 +177,7 @@ class EventReader:
         elif self._stray and not self.choices.ended:
             self._break(self._cut_short(" without an answer's end."))
         elif unfinished := self.choices.unfinished:
-            self._break(_cut(f" in the middle of choice {min(unfinished)}, with [DONE]."))
+            self._break(_cut(f" in the middle of choice {min(unfinished)}, with its end marker."))
 
     def _cut_short(self, where: str) -> BackendError:
         """An end that is none, in the words of what came last where that has any."""

@@ -193,6 +193,7 @@ class Local:
             queued=sum(
                 max(0, len(connection.calls) - connection.slots) for connection in connections
             ),
+            stuck=self._workers.failed_starts > 0,
             detail=self._workers.detail,
         )
 

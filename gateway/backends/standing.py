@@ -102,11 +102,12 @@ class Standing:
     @property
     def ill(self) -> bool:
         """It says of itself that a call sent now would not be served. One that scales from zero
-        and has no worker is not ill, and neither is one whose start is waited for."""
+        and has no worker is not ill, and neither is one whose start is waited for, unless the last
+        start came to nothing."""
         if self._learned.cold is not None:
-            return self.stuck
+            return self.stuck and not self._has_slots_now
         starting = self._adapter.slots == 0 and self.ready_in() is not None
-        return self.says_not_ready and not starting
+        return self.says_not_ready and (self.stuck or not starting)
 
     @property
     def away(self) -> bool:
@@ -120,9 +121,12 @@ class Standing:
     @property
     def says_not_ready(self) -> bool:
         """Its last word holds, and is that a call would find no warm worker."""
-        if self.probed_ready is not False:
-            return False
-        return not (self._had_no_slots and self._adapter.slots)
+        return self.probed_ready is False and not self._has_slots_now
+
+    @property
+    def _has_slots_now(self) -> bool:
+        """It had none when it was asked last, and has some."""
+        return bool(self._had_no_slots and self._adapter.slots)
 
     def ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""

@@ -26,6 +26,8 @@ class WorkerStates:
         """When there was last a worker that was known."""
         self._last_death = ""
         """Why the worker that died last did: it may be started again at once."""
+        self._failed_starts: dict[int, int] = {}
+        """Starts of each worker in a row that came to nothing."""
 
     @property
     def known(self) -> frozenset[int]:
@@ -49,6 +51,11 @@ class WorkerStates:
         return bool(states) and all(
             state.state == "defunct" and state.retry_s is None for state in states
         )
+
+    @property
+    def failed_starts(self) -> int:
+        """How many starts in a row came to nothing for every worker; 0 where one last did not."""
+        return min((self._failed_starts.get(index, 0) for index in self._workers), default=0)
 
     @property
     def detail(self) -> str:
@@ -80,6 +87,11 @@ class WorkerStates:
         if event.spare:
             self._spares[event.index] = event
             return
+        before = self._workers.get(event.index)
+        if event.state == "ready":
+            self._failed_starts.pop(event.index, None)
+        elif event.state == "defunct" and before is not None and before.state == "starting":
+            self._failed_starts[event.index] = self._failed_starts.get(event.index, 0) + 1
         self._workers[event.index] = event
         self._since[event.index] = now
         self._unreachable.pop(event.index, None)
@@ -91,6 +103,7 @@ class WorkerStates:
         self._workers.pop(index, None)
         self._since.pop(index, None)
         self._unreachable.pop(index, None)
+        self._failed_starts.pop(index, None)
         self._none_since = now
 
     def none_until(self, now: float) -> None:

@@ -29,6 +29,8 @@ SWEEP_S = 0.025
 """A call past its deadline is failed at most so much later."""
 MAX_WAITING = 1000
 """Calls that may wait for a worker that starts."""
+IN_VAIN = 2
+"""Starts in a row that came to nothing, after which no call waits for the next one."""
 DISTANCE_WEIGHT = 4.0
 """Calls for each slot that a worker with the model may have more than one that has room for it; the
 other distances of ``residency`` count in proportion."""
@@ -104,6 +106,11 @@ class Workers:
         """No worker runs, and none will be started again."""
         return self._states.hopeless
 
+    @property
+    def failed_starts(self) -> int:
+        """How many starts in a row came to nothing for every worker; 0 where one last did not."""
+        return self._states.failed_starts
+
     def start(self) -> None:
         """Looks for workers and connects to them, from now on until it is closed."""
         if not self._started and not self._closing:
@@ -151,8 +158,9 @@ class Workers:
         return self._states.ready_in(self._clock.monotonic())
 
     async def wait_ready(self, deadline: float) -> bool:
-        """Waits until a worker takes calls, to ``deadline`` at the latest; whether one does."""
-        if not self.slots and not self.hopeless and len(self._waiting) < MAX_WAITING:
+        """Waits until a worker takes calls, to ``deadline`` at the latest, and not where no start
+        goes well; whether one does."""
+        if not self.slots and not self._is_vain and len(self._waiting) < MAX_WAITING:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting[waiter] = deadline
             try:
@@ -242,8 +250,13 @@ class Workers:
         self.deaths += not event.spare
         what = "spare" if event.spare else "worker"
         log.error("backend %s, %s %d: %s", self._name, what, event.index, event.detail)
-        if self.hopeless:
+        if self._is_vain:
             self._wake()
+
+    @property
+    def _is_vain(self) -> bool:
+        """To wait for a worker: one start may fail by chance, as beside one that still ends."""
+        return self.hopeless or self.failed_starts >= IN_VAIN
 
     # --- connections ---------------------------------------------------------------------------
 

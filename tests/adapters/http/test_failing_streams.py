@@ -97,6 +97,18 @@ def test_no_stream_is_whole_whose_last_word_is_no_answer(
         assert (failure is FailureClass.TRUNCATED) is begun, frame
 
 
+OTHER = event({"choices": [{"index": 1, "delta": {"content": "hi"}}]})
+
+
+@pytest.mark.parametrize("stream", [PIECE, PIECE + b"<html>", PIECE + OTHER + FINISH + DONE])
+def test_no_word_about_a_cut_reads_like_an_end_marker(stream: bytes) -> None:
+    """Some look for one in all the bytes that they have got."""
+    reader = chats()
+    assert failure_of(reader, stream) is FailureClass.TRUNCATED
+    assert reader.error is not None
+    assert "[DONE]" not in reader.error.message
+
+
 values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 999) | st.text(max_size=5),
     lambda inner: (

@@ -233,6 +233,16 @@ async def test_an_app_that_cannot_start_says_why_and_is_tried_again(app: str, wo
         assert error.retry_after >= 1
 
 
+async def test_no_call_waits_for_an_app_of_which_no_start_goes_well() -> None:
+    """One start may fail by chance; after two, who waits is told, and may go elsewhere."""
+    async with running("broken/raise_in_init.py:app", wait=False, wait_for_start=600) as backend:
+        error = await failure(backend, {})
+        assert error.failure is FailureClass.LOADING
+        assert "init failed: RuntimeError: no weights here" in error.told
+        assert (await backend.probe()).stuck
+        assert (await failure(backend, {})).failure is FailureClass.LOADING
+
+
 @pytest.mark.parametrize(
     ("app", "words"),
     [

@@ -49,6 +49,23 @@ def test_the_soonest_of_several_counts() -> None:
     assert found.ready_in(104.0) == 6.0
 
 
+def test_starts_that_came_to_nothing_are_counted_until_one_does_not() -> None:
+    """Of each worker; the luckiest counts. One that died after its start is another matter."""
+    starting, died = WorkerChanged(0, "starting"), dead(0, retry_s=1.0)
+    found = states(starting, WorkerChanged(0, "ready"), died)
+    counts = [found.failed_starts]
+    for event in (starting, died, starting, died, starting):
+        found.change(event, 101.0)
+        counts.append(found.failed_starts)
+    assert counts == [0, 0, 1, 1, 2, 2]
+    found.change(WorkerChanged(1, "starting"), 102.0)
+    assert found.failed_starts == 0
+    found.forget(1, 102.0)
+    assert found.failed_starts == 2
+    found.change(WorkerChanged(0, "ready"), 103.0)
+    assert found.failed_starts == 0
+
+
 def test_one_that_should_be_ready_and_cannot_be_reached_is_awaited_from_then_on() -> None:
     found = states(WorkerChanged(0, "ready"))
     found.mark_unreachable(0, "it cannot be reached: no such file", 110.0)
