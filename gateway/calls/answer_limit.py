@@ -56,7 +56,7 @@ class CallPatience:
         state, attempt = self._state, self._state.attempt
         if attempt is None or state.is_raced or attempt.progress.ended_at < inf:
             return LOOKS_S
-        if attempt.progress.begun or state.durable is not None or state.job is not None:
+        if attempt.progress.begun or state.job is not None:
             return inf
         if attempt is not self._attempt:
             self._attempt = attempt
@@ -98,12 +98,14 @@ def failure_of(state: CallState, raised: BaseException) -> BackendError:
     itself is cancelled."""
     if isinstance(raised, BackendError):
         return raised
-    if (why := _taken_back(state)) is None:
+    if (why := taken_back(state)) is None:
         raise raised
     return why
 
 
-def _taken_back(state: CallState) -> BackendError | None:
+def taken_back(state: CallState) -> BackendError | None:
+    """Why an attempt was broken off, whose cancellation is none of the call any more; None where
+    the call itself is cancelled."""
     given, state.gave_up = state.gave_up, None
     task = asyncio.current_task()
     if given is None or task is None or task.uncancel() > given.cancellations:

@@ -60,6 +60,8 @@ class StreamProgress(msgspec.Struct):
     ended_at: float = inf
     """When the backend was done with a call that goes on, in monotonic seconds: nothing more is
     used."""
+    sent_at: float = 0.0
+    """When a job was sent, in monotonic seconds; no instant while that is still written down."""
 
     @property
     def seen(self) -> Usage:
@@ -138,7 +140,8 @@ class Attempt(msgspec.Struct, frozen=True):
     def begins_at(self) -> float:
         """Monotonic seconds: when the run should begin, after the platform's own queue and what a
         cold start may take."""
-        return max(self.asked_at, self.call.progress.queued_until) + self.start_s
+        asked_at = max(self.asked_at, self.progress.sent_at)
+        return max(asked_at, self.call.progress.queued_until) + self.start_s
 
     @property
     def must_end_at(self) -> float:

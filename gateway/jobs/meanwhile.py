@@ -19,15 +19,9 @@ class Meanwhile:
         self._said: asyncio.Future[None] | None = None
 
     async def during(self, work: Awaitable[T], saying: Coroutine[Any, Any, None]) -> T:
-        """What ``work`` gives, or raises, perhaps before it is said; whoever breaks it off waits
-        for neither."""
+        """What ``work`` gives, or raises, perhaps before it is said."""
         self._said = asyncio.ensure_future(saying)
-        try:
-            return await work
-        except asyncio.CancelledError:
-            self._said.cancel()
-            self._said.add_done_callback(mark_seen)
-            raise
+        return await work
 
     async def within(
         self,
@@ -36,10 +30,15 @@ class Meanwhile:
         failed: Callable[[Exception], AbstractContextManager[None]],
     ) -> T:
         """What ``work`` gives, within its limit; raises what it does once all is said, which takes
-        none of its time, but what has ``failed`` does."""
+        none of its time, but what has ``failed`` does. Whoever breaks it off waits for neither."""
         try:
             with limit:
                 return await work
+        except asyncio.CancelledError:
+            if self._said is not None:
+                self._said.cancel()
+                self._said.add_done_callback(mark_seen)
+            raise
         except Exception as error:
             with failed(error):
                 await self.is_said()

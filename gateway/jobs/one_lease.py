@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 import msgspec
@@ -34,6 +35,7 @@ from gateway.jobs.outcomes import (
 from gateway.jobs.records import JobAttempt, JobRequest, read_request, to_text
 from gateway.jobs.run import JobRun
 from gateway.jobs.spent import goes_on
+from gateway.jobs.time_limit import TimeLimit
 from gateway.money.settling.settlement import Settler
 from gateway.storage.base import (
     Claim,
@@ -141,7 +143,9 @@ class OneLease:
             except ApiError as error:
                 unasked = of_failure(error, late=False), error.status, error.code
         run.state = state = self._state(active, run, request, row)
-        run.most_run_s = inf if request.most_run_s is None else request.most_run_s
+        most_s = inf if request.most_run_s is None else request.most_run_s
+        patience = self._dispatcher.patience(active, state)
+        run.limit = partial(TimeLimit, self._clock, state, most_s, patience)
         if run.stopped == "handed_over":
             return _left(run)
         if run.stopped and not run.goes_on_at:

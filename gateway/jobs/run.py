@@ -59,9 +59,7 @@ _POLL_EVERY_S = 0.5
 _STORE_AGAIN_S = 1.0
 _STOP_S = 10.0
 """The longest that a platform is waited for that is told to stop a job, or names one late."""
-_OF_THE_QUESTION = frozenset(
-    (FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.AMBIGUOUS)
-)
+_OF_THE_QUESTION = (FailureClass.UNREACHABLE, FailureClass.OVERLOADED, FailureClass.AMBIGUOUS)
 """A poll that failed by these says nothing of the job."""
 
 
@@ -79,7 +77,7 @@ class JobRun:
         clock: Clock,
         large: LargeBodies | None = None,
         unkept: UnkeptAnswers | None = None,
-        begins: Callable[[], None] | None = None,
+        begins: Callable[[], None] = lambda: None,
     ) -> None:
         """``large``: where what is large lies, where there is a place for it. ``unkept``: those of
         all that run here. ``begins`` is called when it waits for no backend any more."""
@@ -99,8 +97,8 @@ class JobRun:
         self.is_over = False
         """What became of it on this lease is known, and about to be written down."""
         self._is_leaving = False
-        self.most_run_s = inf
-        """How long its caller lets it run at a backend."""
+        self.limit: Callable[[Attempt], TimeLimit] | None = None
+        """Of its time at a backend."""
         self._begun_at = 0.0
         self._answer = read_answer(job.answer)
         self._state: JobState = job.state
@@ -164,14 +162,13 @@ class JobRun:
         if not self.begun.is_set():
             self.begun.set()
             self._begun_at = self._clock.monotonic()
-            if self._begins is not None:
-                self._begins()
+            self._begins()
         if self._answer is not None:
             return self._answer.reply()
+        assert self.limit is not None
         try:
-            limit = TimeLimit(self._clock, self.state, attempt, self.most_run_s)
             failed = functools.partial(self._unkept.failed, self.state, attempt, self._clock)
-            reply = await self._meanwhile.within(limit, self._asked(attempt), failed)
+            reply = await self._meanwhile.within(self.limit(attempt), self._asked(attempt), failed)
             reply = attempt.backend.redactor.over(reply)
             reply = attempt.answered(reply, self._clock.monotonic())
             with self._unkept.waiting(self.state, attempt, reply):
@@ -215,11 +212,13 @@ class JobRun:
     async def _begin(self, attempt: Attempt, to: JobState, *, handed: bool) -> None:
         """Raises StorageUnavailable: then nothing is sent; and JobLost."""
         record = self._said(attempt, handed=handed)
+        attempt.progress.sent_at = inf
         try:
             moved = await self._store.move(self.job.id, self.job.epoch, to, attempt=record)
         except asyncio.CancelledError:  # nothing was sent
             attempt.progress.usage = UNUSED
             raise
+        attempt.progress.sent_at = self._clock.monotonic()
         self._moved(to, moved)
 
     def _said(self, attempt: Attempt, *, handed: bool) -> str:
