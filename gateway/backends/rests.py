@@ -106,7 +106,7 @@ class Rests:
         """A call of the model was answered, while somebody is kept away."""
         self.health = after_success(self.health, model)
 
-    def add_good_word(self) -> None:
-        """The backend says of itself that it is ready."""
+    def add_good_word(self, *, is_news: bool) -> None:
+        """The backend says of itself that it is ready; ``is_news``: it said otherwise before."""
         if self.health.scopes:
-            self.health = after_good_word(self.health)
+            self.health = after_good_word(self.health, is_news=is_news)

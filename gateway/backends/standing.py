@@ -134,7 +134,7 @@ class Standing:
 
     def hear(self, probe: Probe, now: float) -> None:
         """Takes over what the backend says of itself; a good word ends its rests."""
-        was_ill = self.ill
+        was_ill, was_unwell = self.ill, self._unwell
         self.probed_ready, self.stuck = probe.ready, probe.stuck
         self.detail, self.told = probe.detail, probe.told
         self._unasked = bool(probe.why)
@@ -144,7 +144,7 @@ class Standing:
         if not was_ill:
             self._ill_since = now
         if probe.ready:
-            self._rests.add_good_word()
+            self._rests.add_good_word(is_news=was_unwell)
         self._in_doubt = self._unwell
         if self.outage is not None:
             self.outage.hear(now, well=self._word(probe))

@@ -28,7 +28,7 @@ TRIAL_S = 10.0
 """A call that was let through and takes longer lets another one through."""
 HEARSAY_S = 3.0
 """A rest that the backend's own good word ends has lasted at least so long: a health page may be
-wrong."""
+wrong. Of calls that were silent it says little that it said all the while."""
 FORGET_S = 60.0
 """Without a failure, and without a rest, after which those before it count no more: two callers who
 met the same a day apart are no two witnesses."""
@@ -69,6 +69,8 @@ class ScopeHealth(msgspec.Struct, frozen=True):
     """Of the last suspect's body: only a different request counts."""
     cause: str = ""
     """The last failure that counted, by its slug."""
+    believed: bool = False
+    """A good word has ended a rest from silence, and nothing was answered since."""
 
     def rests_until(self, now: float) -> float:
         """When the next call is let through; 0 when that is now."""
@@ -221,6 +223,7 @@ def _blame(
         hard=certain and not loading and (failures >= PATIENCE or lasting or _asks_for_it(error)),
         digest=failed.digest if suspect else 0,
         cause=error.failure.slug,
+        believed=before.believed,
     )
 
 
@@ -272,14 +275,20 @@ def after_trial_began(health: BackendHealth, model: str, user: str, now: float) 
     return BackendHealth(scopes, health.failures)
 
 
-def after_good_word(health: BackendHealth) -> BackendHealth:
-    """The backend says that it is well: its rests end, but no sooner than it has asked for."""
-    scopes = {scope: _shortened(one) for scope, one in health.scopes.items()}
+def after_good_word(health: BackendHealth, *, is_news: bool) -> BackendHealth:
+    """The backend says that it is well: its rests end, but no sooner than it has asked for. One
+    from silence does where that ``is_news``, and once until something is answered: whoever says
+    that he is well while his calls wait in vain will say so again."""
+    scopes = {scope: _shortened(one, is_news) for scope, one in health.scopes.items()}
     return BackendHealth(scopes, health.failures)
 
 
-def _shortened(one: ScopeHealth) -> ScopeHealth:
+def _shortened(one: ScopeHealth, is_news: bool) -> ScopeHealth:
     if not one.until:
         return one
+    silent = one.cause == FailureClass.TIMEOUT.slug
+    if silent and (one.believed or not is_news):
+        return one
     until = max(one.floor, min(one.until, one.since + HEARSAY_S))
-    return msgspec.structs.replace(one, until=until)
+    believed = one.believed or (silent and until < one.until)
+    return msgspec.structs.replace(one, until=until, believed=believed)

@@ -78,6 +78,23 @@ async def test_one_that_says_that_it_is_not_well_is_left_as_soon_as_that_is_sure
         assert await answered_after(gateway, stream=stream) <= SOON_S
 
 
+async def test_one_that_says_that_it_is_well_all_the_while_is_tried_ever_more_seldom(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """And as soon as it says so after it said otherwise."""
+    async with assembled(tmp_path, clock, policy()) as gateway:
+        first, begun = gateway.fake("first"), clock.monotonic()
+        first.runs_for = EVER_S
+        while clock.monotonic() < begun + 900.0:
+            await answered_after(gateway)
+        assert len(first.calls) <= 18
+        before = len(first.calls)
+        for first.unwell in ("it starts again", ""):
+            await clock.advance(3 * STEP_S)
+        await answered_after(gateway)
+        assert len(first.calls) == before + 1
+
+
 async def test_one_bad_word_cuts_no_answer(tmp_path: Path, clock: FakeClock) -> None:
     """A busy server may be slow to say how it is."""
     async with assembled(tmp_path, clock, policy()) as gateway:

@@ -197,7 +197,7 @@ def test_what_only_an_operator_mends_rests_longest_at_once(failure: FailureClass
 def test_an_overloaded_backend_is_left_alone_for_as_long_as_it_asks() -> None:
     """Up to a minute; and no good word of its own ends that sooner."""
     health = blamed(HEALTHY, F.OVERLOADED, 10.0, retry_after=7.0)
-    assert rests(after_good_word(health), 16.9) == "hard"
+    assert rests(after_good_word(health, is_news=False), 16.9) == "hard"
     assert rests(health, 17.0) == ""
     assert rests(blamed(HEALTHY, F.OVERLOADED, 10.0, retry_after=9999.0), 70.0) == ""
 
@@ -252,9 +252,38 @@ def test_the_backends_own_good_word_ends_a_long_rest_soon() -> None:
         health = blamed(health, F.UNREACHABLE, now)
         now = health.scopes[ALL].until
     began = health.scopes[ALL].since
-    well = after_good_word(health)
+    well = after_good_word(health, is_news=False)
     assert rests(well, began + HEARSAY_S - 0.1) == "hard"
     assert well.is_due("chat", "ann", began + HEARSAY_S)
+
+
+def silent(health: BackendHealth, times: int, now: float) -> tuple[BackendHealth, float]:
+    """So many of the calls that were let through were silent; when the next one is."""
+    for _ in range(times):
+        health = blamed(health, F.TIMEOUT, now, trial=True)
+        now = health.scopes["chat", "ann"].until or now + 1.0
+    return health, now
+
+
+@pytest.mark.parametrize("is_news", [False, True])
+def test_a_word_that_was_as_good_while_calls_were_silent_ends_no_rest_from_silence(
+    is_news: bool,
+) -> None:
+    health, until = silent(HEALTHY, 8, 0.0)
+    began = health.scopes["chat", "ann"].since
+    word = after_good_word(health, is_news=is_news)
+    assert until - began > 10 * HEARSAY_S
+    assert word.is_due("chat", "ann", began + HEARSAY_S) == is_news
+
+
+def test_no_word_is_believed_again_after_which_calls_were_silent_again() -> None:
+    """Until something was answered."""
+    health, rested = silent(HEALTHY, 6, 0.0)
+    again, until = silent(after_good_word(health, is_news=True), 1, rested)
+    assert after_good_word(again, is_news=True).scopes["chat", "ann"].until == until
+    anew, _ = silent(after_success(again, "chat"), 6, 200.0)
+    began = anew.scopes["chat", "ann"].since
+    assert after_good_word(anew, is_news=True).is_due("chat", "ann", began + HEARSAY_S)
 
 
 def test_scopes_that_have_not_failed_for_long_are_forgotten() -> None:
