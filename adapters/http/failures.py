@@ -10,11 +10,15 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.http.asked_waits import asked_to_wait
 from adapters.http.response import Response, find_header, retry_after
+from adapters.http.stated_usage import told, usage_in
 from adapters.settings import Secret
 from adapters.shapes.error_words import ErrorWords, error_words, words_of
+from adapters.shapes.json_texts import read_if
 from adapters.types import Usage
 
 MAX_MESSAGE = 500
@@ -309,9 +313,21 @@ def refusal(
         status,
         secrets,
         otherwise=f"The backend answered with status {status}.",
+        usage=_stated(body),
         retry_after=retry_after(headers, now),
         detail=f"HTTP {status}: {clean(_redirect(status, headers) or said.message, secrets)}",
     )
+
+
+class _Whole(msgspec.Struct, frozen=True):
+    usage: dict[str, Any] = {}
+
+
+def _stated(body: bytes) -> Usage | None:
+    """What a refusal says that was used all the same."""
+    whole = read_if(body, _Whole)
+    used = None if whole is None else usage_in(whole.usage)
+    return None if used is None or not told(used) else used
 
 
 def _redirect(status: int, headers: list[tuple[bytes, bytes]]) -> str:

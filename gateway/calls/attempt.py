@@ -43,6 +43,13 @@ UNUSED = Usage(
 """Of an attempt that has failed at no cost."""
 
 
+def _times_alone(used: Usage) -> Usage:
+    nothing = dict.fromkeys(("total_tokens", "text_tokens", "parts"))
+    return msgspec.structs.replace(
+        used, input_tokens=0, output_tokens=0, images=0, audio_s=0.0, **nothing
+    )
+
+
 class StreamProgress(msgspec.Struct):
     """How far a stream has come; written by whoever passes it on."""
 
@@ -309,10 +316,17 @@ class Attempt(msgspec.Struct, frozen=True):
 
     def used_by_failure(self, failure: BackendError, now: float) -> Usage | None:
         """What is charged where it failed: what the platform reported, else what was seen, where it
-        ran or may have run. A price by tokens or by the call is none of a call that brought
-        nothing: no platform bills that."""
+        ran or may have run. A price by tokens, images, sound or the call is none of a call that
+        brought nothing, whatever that says that it used, unless ``bills`` names failed ones."""
         if failure.failure is FailureClass.NOT_STARTED:
             return None
+        used = self._used_by_failure(failure, now)
+        if used is None or self.progress.events or self._bills_failed:
+            return used
+        brings_nothing = self._is_timed and (by_tokens(self.price) or by_media(self.price))
+        return _times_alone(used) if brings_nothing and used.cost_nano is None else used
+
+    def _used_by_failure(self, failure: BackendError, now: float) -> Usage | None:
         if failure.usage is not None and self._is_paid(failure.usage, failure.ran):
             used = credible(failure.usage, self)
             if self._lacks_times(used) and failure.ran is not Ran.NO:
@@ -320,7 +334,10 @@ class Attempt(msgspec.Struct, frozen=True):
             return self._with_share(self._counted(used) if self.progress.events else used)
         if failure.ran is Ran.NO:
             return None
-        return self._seen_until(now, None) if self._is_timed or self.progress.events else None
+        if self._is_timed or self.progress.events:
+            return self._seen_until(now, None)
+        has_fee = self._bills_failed and self.price is not None and self.price.per_call is not None
+        return UNUSED if has_fee else None
 
     def used_at_stop(self, reported: Usage) -> Usage | None:
         """What is charged of a call that was stopped after it failed, by what the platform says
@@ -344,6 +361,10 @@ class Attempt(msgspec.Struct, frozen=True):
         price = self.price
         return price is None or price.reserved or price.per_second is not None
 
+    @property
+    def _bills_failed(self) -> bool:
+        return self.price is not None and "failed" in self.price.bills
+
     def _lacks_times(self, used: Usage) -> bool:
         """Seconds are paid for, and nobody said how many there were."""
         untold = used.exec_s is used.gpu_s is used.cost_nano is None
@@ -356,6 +377,8 @@ class Attempt(msgspec.Struct, frozen=True):
             return True
         if self._is_timed:
             return used.reported or ran is not Ran.NO
+        if ran is Ran.NO or not self._bills_failed:
+            return False
         tokens = (used.input_tokens, used.output_tokens, used.total_tokens) != (None, None, None)
         media = not (used.images is used.audio_s is None)
         return (by_tokens(self.price) and tokens) or (by_media(self.price) and media)

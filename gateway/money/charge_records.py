@@ -20,7 +20,7 @@ from gateway.types import MICRO
 
 FIGURES = (*RATES, "per_hour", "minimum", "round_up")
 """All that decides over a charge, beside the seconds that are billed."""
-BILLED = ("start", "run", "idle")
+BILLED = ("start", "run", "idle", "failed")
 _PARTS = TokenParts.__struct_fields__
 _NONE: dict[str, int] = {}
 _THOUSAND = 1000

@@ -190,8 +190,9 @@ class Price(Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     per_hour: NanoUsd | None = None
     """Of a machine that is yours, busy or not."""
-    bills: tuple[Literal["start", "run", "idle"], ...] = ("run",)
-    """Which seconds of a worker ``per_second`` is charged for."""
+    bills: tuple[Literal["start", "run", "idle", "failed"], ...] = ("run",)
+    """Which seconds of a worker ``per_second`` is charged for; and ``failed``, whether what a
+    failed call says that it used, and its fee, is charged."""
     minimum: Microseconds | None = None
     """The least time that a call is charged for, at a price by the second."""
     round_up: Microseconds | None = None

@@ -35,6 +35,9 @@ prices:
   seconds: {{per_second: 0.001, as_of: 2026-11-01, source: test}}
   hours: {{per_hour: 3.6, as_of: 2026-11-01, source: test}}
   fees: {{per_call: 0.25, as_of: 2026-11-01, source: test}}
+  strict: {{per_million_input: 1000, per_million_output: 1000, bills: [failed],
+    as_of: 2026-11-01, source: test}}
+  strict-fees: {{per_call: 0.25, bills: [failed], as_of: 2026-11-01, source: test}}
 routes:
   - {{name: all, use: [faulty, well], order: listed}}
 plans:
@@ -200,7 +203,17 @@ COSTS = {
     for line in PAGE.partition("### What a failed attempt costs")[2].splitlines()
     if line.count("|") == 5 and len(cells := [each.strip() for each in line.split("|")[1:-1]]) == 4
 }
-PRICES = {"tokens": "by tokens", "seconds": "per_second", "hours": "per_hour", "fees": "per_call"}
+PRICES = {
+    "tokens": "by tokens",
+    "strict": "by tokens, with `failed` in `bills`",
+    "seconds": "per_second",
+    "hours": "per_hour",
+    "fees": "per_call",
+    "strict-fees": "`per_call`, with `failed` in `bills`",
+}
+FEE = 250_000_000
+STATED = {"failed": WELL_COSTS}
+"""Nano-dollars of what failures say that they used, as good answers do."""
 
 
 @pytest.mark.parametrize("price", PRICES)
@@ -212,10 +225,10 @@ async def test_a_failed_attempt_costs_what_the_page_says_at_every_kind_of_price(
     ran = fault in ("failed", "silent")
     async with scene(tmp_path, clock, fault, price) as stage:
         told = await stage.call("alone", stream=False)
-    costs = COSTS[PRICES[price]][ran]
-    assert costs in ("nothing", "its seconds")
-    if costs == "nothing":
-        assert told.charged == 0
+    costs = COSTS[PRICES[price].strip("`")][ran]
+    figures = {"nothing": 0, "the fee": FEE, "what it says that it used": STATED.get(fault, 0)}
+    if costs in figures:
+        assert told.charged == figures[costs]
     elif fault == "silent":
         assert 2_000_000 <= told.charged <= 2_200_000
     else:

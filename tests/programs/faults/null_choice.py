@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.programs.faults.speech import STREAM_HEAD, Asked, answer, chunk, event
+from tests.programs.faults.speech import STREAM_HEAD, USED, Asked, answer, chunk, event
 
-_SAID = {"choices": [None]}
+_SAID = {"choices": [None], **USED}
 _EVENTS = event(_SAID) + b"data: [DONE]\n\n"
 
 

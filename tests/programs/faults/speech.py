@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 NEVER_S = 3600.0
+USED = {"usage": {"prompt_tokens": 9, "completion_tokens": 6}}
+"""What failures state that they used, some of them."""
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.programs.faults.speech import Asked, answer, error
+from tests.programs.faults.speech import USED, Asked, answer, error
 
 
 async def play(asked: Asked, writer: asyncio.StreamWriter) -> None:
-    writer.write(answer(503, error("no room"), "retry-after: 30"))
+    writer.write(answer(503, error("no room") | USED, "retry-after: 30"))
