@@ -144,9 +144,31 @@ async def test_the_fee_of_a_run_goes_with_the_seconds_of_the_run(
     assert row.cost_nano == (0 if used is None else 500_000_000 + 2_000_000)
 
 
-async def test_tokens_that_a_failure_states_are_charged(tmp_path: Path, clock: FakeClock) -> None:
-    used = Usage(exec_s=2.0, input_tokens=10, output_tokens=500)
-    async with assembled(tmp_path, clock, BY_TOKENS) as gateway:
+@pytest.mark.parametrize("ran", Ran)
+@pytest.mark.parametrize("bills", ["", "bills: [failed], "])
+@pytest.mark.parametrize(
+    ("prices", "cost"),
+    [("", 500_000), ("per_call: 0.5", 500_000_000), ("per_image: 0.02", 64 * 20_000_000)],
+)
+async def test_what_a_failure_states_is_charged_where_its_price_bills_failed_calls(
+    prices: str, cost: int, bills: str, ran: Ran, tmp_path: Path, clock: FakeClock
+) -> None:
+    used = Usage(exec_s=2.0, input_tokens=10, output_tokens=500, images=64)
+    text = BY_TOKENS.replace("per_million_output: 1", f"{bills}{prices or 'per_million_output: 1'}")
+    failure = BackendError(FailureClass.FAILED, "an error", usage=used, ran=ran)
+    async with assembled(tmp_path, clock, text) as gateway:
+        gateway.fake("burst").answers = lambda _: failure
+        row = await row_of(gateway)
+    assert row.outcome == "error"
+    assert row.cost_nano == (cost if bills and ran is not Ran.NO else 0)
+
+
+async def test_a_price_of_time_and_tokens_charges_a_failure_its_time_alone(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    used = Usage(exec_s=2.0, input_tokens=10, output_tokens=500, reported=True)
+    text = BY_TOKENS.replace("per_million_output: 1", "per_million_output: 1, per_second: 0.001")
+    async with assembled(tmp_path, clock, text) as gateway:
         gateway.fake("burst").tell(BackendError(FailureClass.FAILED, "an error", usage=used))
         row = await row_of(gateway)
-    assert (row.outcome, row.cost_nano) == ("error", 500_000)
+    assert (row.outcome, row.cost_nano) == ("error", 2_000_000)
