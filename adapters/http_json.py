@@ -26,7 +26,7 @@ from adapters.http.passthrough import stream_of
 from adapters.http.response import Response
 from adapters.settings import Count, HeaderName, HttpSettings, SecretStr, UrlPath
 from adapters.shapes.error_words import words_in
-from adapters.shapes.json_texts import UNREADABLE, read_if, read_input
+from adapters.shapes.json_texts import UNREADABLE, read_if, read_input, value_in
 from adapters.types import ALL_TASKS, INFER_ONLY, Call, Capabilities, Probe, Reply, Usage
 
 FailureName = Literal[
@@ -149,7 +149,7 @@ class HttpJson(HttpBackend):
         usage = _usage_in(body, mapped.seconds, wall)
         error = at_path(body, mapped.error) if mapped.error else None
         if error is not None and is_error(msgspec.Raw(error)):
-            said = clean(words_in(msgspec.json.decode(error)), self._api.secrets)
+            said = clean(words_in(value_in(error)), self._api.secrets)
             raise BackendError(FailureClass.FAILED, said or "The backend failed.", usage=usage)
         output = at_path(body, mapped.response)
         if output is None:

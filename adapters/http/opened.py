@@ -14,7 +14,7 @@ from adapters.http.response import Body
 from adapters.http.sse import DONE, frame
 from adapters.http.stated_usage import told
 from adapters.settings import Secret
-from adapters.shapes.json_texts import read_if
+from adapters.shapes.json_texts import read_if, value_in
 from adapters.types import Chunk, Task, Usage
 from adapters.whole_events import BOM
 
@@ -95,7 +95,7 @@ def as_one_event(output: bytes, content_type: str, usage: Usage) -> list[Chunk]:
 
 def _in_pieces(choices: msgspec.Raw) -> msgspec.Raw:
     """The choices of a whole chat answer with a delta instead of a message."""
-    given = msgspec.json.decode(choices, type=list[dict[str, Any]])
+    given = value_in(choices)
     return msgspec.Raw(msgspec.json.encode([_in_piece(choice) for choice in given]))
 
 

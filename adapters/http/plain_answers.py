@@ -14,7 +14,7 @@ import msgspec
 from adapters.http.stated_usage import usage_from
 from adapters.http.token_counts import LARGEST
 from adapters.shapes.json_texts import UNREADABLE
-from adapters.shapes.task_answers import Vector
+from adapters.shapes.task_answers import Vector, hold_numbers
 from adapters.types import Task, Usage
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=LARGEST)]
@@ -131,6 +131,8 @@ def plain_usage(body: bytes, task: Task) -> Usage | None:
     try:
         plain = _DECODE[task](body)
         body.isascii() or body.decode()  # what is passed over is not decoded
+        if isinstance(plain, _Embeddings) and not hold_numbers(body, plain.data):
+            return None
     except (*UNREADABLE, KeyError):
         return None
     stated = plain.usage

@@ -39,7 +39,7 @@ from adapters.http.stated_usage import told, usage_in
 from adapters.http.token_counts import tokens_in_event
 from adapters.shapes.complaints import is_failure_name
 from adapters.shapes.error_words import words_in
-from adapters.shapes.json_texts import UNREADABLE, mended, read_if, value_of
+from adapters.shapes.json_texts import UNREADABLE, mended, read_if, value_in, value_of
 from adapters.types import Chunk, Usage
 from adapters.whole_events import (
     MAX_EVENT,
@@ -250,7 +250,7 @@ class EventReader:
             event, payload = _utf8(event), _utf8(payload)
         readable = mended(payload)
         try:
-            value = msgspec.json.decode(readable)
+            value = value_in(readable)
         except UNREADABLE:
             self._break(malformed("The backend's stream holds an event that is no JSON."))
             return None

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from adapters.http.token_counts import count_of
-from adapters.shapes.json_texts import read_if
+from adapters.shapes.json_texts import value_of
 from adapters.shapes.numbers import finite
 from adapters.types import TokenParts, Usage
 
@@ -75,7 +75,7 @@ def usage_in(value: Any) -> Usage:
 
 def read_usage(json: bytes | msgspec.Raw) -> Usage:
     """The same of a JSON text."""
-    return usage_in(read_if(json, dict[str, Any]))
+    return usage_in(value_of(bytes(json)))
 
 
 def told(usage: Usage) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from adapters.shapes.complaints import complains, is_failure_field
-from adapters.shapes.json_texts import UNREADABLE, mended
+from adapters.shapes.json_texts import UNREADABLE, mended, value_in
 
 MAX_WORD = 100
 """Characters of a code, a type or the name of a field that are kept."""
@@ -55,7 +55,7 @@ class ErrorWords(msgspec.Struct, frozen=True):
 def words_of(body: bytes) -> ErrorWords:
     """What a refusal's body says."""
     try:
-        value = msgspec.json.decode(mended(body))
+        value = value_in(mended(body))
     except UNREADABLE:
         return ErrorWords(message_of(body))
     return error_words(value)
@@ -139,7 +139,7 @@ def _first(several: Any) -> Any:
 def message_of(body: bytes) -> str:
     """A backend's own words for what went wrong, from any of the known shapes; may be empty."""
     try:
-        value = msgspec.json.decode(body)
+        value = value_in(body)
     except UNREADABLE:
         text = body[:4096].decode("utf-8", "replace").strip()
         return "" if text.startswith("<") else text

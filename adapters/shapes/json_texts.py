@@ -43,16 +43,25 @@ def _as_null(found: re.Match[bytes]) -> bytes:
     return found[0] if found[0].startswith(b'"') else b"null"
 
 
+_anything = msgspec.json.Decoder(float_hook=float)
+_ENDLESS = re.compile(
+    rb'"(?:[^"\\]++|\\.)*+"|-?\b\d{300,}+(?:\.\d*+)?(?:[eE][-+]?\d++)?|-?\b\d++(?:\.\d++)?[eE]\+?\d{3,}+',
+    re.S,
+)
+"""Text, or a number past the bounds of any reader."""
+
+
 def read(
     body: bytes | msgspec.Raw,
     kind: type[T],
     message: str = "The backend's answer could not be read.",
     usage: Usage | None = None,
 ) -> T:
-    """A platform's JSON as a value of a type. Raises MALFORMED with ``message`` for anything else:
-    ``usage`` is what the call used all the same, and the decoder's own words are the detail."""
+    """A platform's JSON as a value of a type; numbers past all bounds are null. Raises MALFORMED
+    with ``message`` for anything else: ``usage`` is what the call used all the same, and the
+    decoder's own words are the detail."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return _decoded(bytes(body), kind)
     except UNREADABLE as error:
         raise malformed(message, usage=usage, detail=str(error)) from None
 
@@ -67,20 +76,39 @@ def read_input(body: bytes | msgspec.Raw, kind: type[T], message: str) -> T:
 
 
 def read_if(body: bytes | str | msgspec.Raw, kind: type[T]) -> T | None:
-    """The same for what may be of that type or not: None where it is not."""
+    """The same as ``read`` for what may be of that type or not: None where it is not."""
     try:
-        return msgspec.json.decode(body, type=kind)
+        return _decoded(body.encode() if isinstance(body, str) else bytes(body), kind)
     except UNREADABLE:
         return None
 
 
-_anything = msgspec.json.Decoder(float_hook=float)
+def _decoded(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        if (bounded := _bounded(body)) == body:
+            raise
+        return msgspec.json.decode(bounded, type=kind)
+
+
+def value_in(body: bytes | str | msgspec.Raw) -> Any:
+    """The value that JSON is, whatever numbers it holds: those past all bounds have no end, or are
+    null. Raises one of ``UNREADABLE``."""
+    body = body.encode() if isinstance(body, str) else bytes(body)
+    try:
+        return _anything.decode(body)
+    except msgspec.ValidationError:  # of anything but numbers nothing is asked
+        return _anything.decode(_bounded(body))
 
 
 def value_of(body: bytes) -> Any:
-    """The value that JSON is, whatever numbers it holds: also those past all bounds. None where it
-    is none."""
+    """The same, mended; None where it is none."""
     try:
-        return _anything.decode(mended(body))
+        return value_in(mended(body))
     except UNREADABLE:
         return None
+
+
+def _bounded(body: bytes) -> bytes:
+    return _ENDLESS.sub(_as_null, body)

@@ -24,6 +24,7 @@ servers of vLLM and SGLang, as of 2026-11.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -79,7 +80,20 @@ def has_vectors(body: bytes) -> bool:
         vectors = _vectors.decode(body).data
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    return bool(vectors)
+    return bool(vectors) and hold_numbers(body, vectors)
+
+
+def hold_numbers(body: bytes, vectors: list[Vector]) -> bool:
+    """Whether the vectors of an answer hold numbers alone, as far as that is plain."""
+    if isinstance(vectors[0].embedding, str):
+        return True
+    return _NO_NUMBER.search(body.translate(None, _OF_NUMBERS)) is None
+
+
+_OF_NUMBERS = b"0123456789.,-+eE[] \n\t\r"
+_NO_NUMBER = re.compile(rb'"mbdding":(?:[^}"]|"[^"]*+"(?!:))')
+"""What stands in a vector, or in its place, when all is gone that is a number's or a list's: also
+the two letters of the key."""
 
 
 def _are_vectors(said: Any) -> bool:
@@ -90,7 +104,8 @@ def _are_vectors(said: Any) -> bool:
 def _is_vector(value: Any) -> bool:
     """Numbers, base64, one for each token, or several by their names."""
     if isinstance(value, list):
-        return bool(value) and (_is_number(value[0]) or isinstance(value[0], list))
+        each = [one if isinstance(one, list) else [one] for one in value]
+        return bool(value) and all(_is_number(number) for one in each for number in one)
     return isinstance(value, str | dict) and bool(value)
 
 

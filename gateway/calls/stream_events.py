@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from adapters.shapes.json_texts import UNREADABLE, value_in
 from adapters.types import Call, Task, Usage
 from gateway.dialects.faults import message_error, response_error
 from gateway.tokens.telling import for_caller
@@ -18,9 +19,9 @@ def priced(event: bytes, cost_nano: int) -> bytes:
     as it is."""
     payload = event.strip().removeprefix(b"data:").strip()
     try:
-        value = msgspec.json.decode(payload)
+        value = value_in(payload)
         value["usage"]["cost"] = cost_nano / NANO
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*UNREADABLE, KeyError, TypeError):
         return event
     return _event(value)
 

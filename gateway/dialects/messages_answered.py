@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from adapters.errors import malformed
+from adapters.shapes.json_texts import UNREADABLE, value_in
 from adapters.types import Call, Usage
 from gateway.dialects.streams import (
     Writer,
@@ -185,8 +186,8 @@ def _arguments(text: str) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        value = value_in(text)
+    except UNREADABLE:
         value = text
     return value if isinstance(value, dict) else {"arguments": value}
 

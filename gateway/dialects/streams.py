@@ -10,12 +10,12 @@ from typing import Any, Self
 import msgspec
 
 from adapters.errors import BackendError, FailureClass, malformed
+from adapters.shapes.json_texts import UNREADABLE, value_in
 from adapters.types import Call, Chunk, Usage
 from adapters.whole_events import data_of, split_events
 
 MISSHAPEN = (AttributeError, KeyError, TypeError, ValueError)
 """What reading raises for values of other types than a protocol has."""
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Writer(ABC):
@@ -108,8 +108,8 @@ def events_of(data: bytes) -> Iterator[dict[str, Any]]:
 def object_of(payload: bytes) -> dict[str, Any]:
     """A JSON object. Raises MALFORMED where it is none."""
     try:
-        value = msgspec.json.decode(payload)
-    except _UNREADABLE:
+        value = value_in(payload)
+    except UNREADABLE:
         value = None
     if not isinstance(value, dict):
         raise malformed("The backend's answer is no JSON object.")

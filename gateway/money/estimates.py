@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from adapters.shapes.json_texts import value_in
 from adapters.types import FORMS, WRITES_NOTHING, Task, Usage
 from gateway.money.pricing import MostTokens
 from gateway.money.token_split import at_least_its_parts, contradicts
@@ -108,7 +109,7 @@ def prompt_tokens(body: bytes, task: Task) -> int:
     if task in ("infer", "infer_file", "other"):
         return _tokens(len(body))
     try:
-        asked = msgspec.json.decode(body)
+        asked = value_in(body)
     except _UNREADABLE:
         return _tokens(len(body))
     return _tokens(sum(_sizes(asked))) if isinstance(asked, dict) else _tokens(len(body))

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from adapters.shapes.json_texts import UNREADABLE, value_in
 from adapters.types import ASKED_OF, WRITES_NOTHING, Task
 from gateway.active_policy import ActivePolicy
 from gateway.api.calls.call_requests import serve
@@ -335,7 +336,12 @@ _BROUGHT: dict[PartKind, Ability] = {
 
 
 def _read(raw: msgspec.Raw) -> Any:
-    return None if raw is _NOTHING else msgspec.json.decode(raw)
+    if raw is _NOTHING:
+        return None
+    try:
+        return value_in(raw)
+    except UNREADABLE as error:
+        raise malformed(error, bytes(raw)) from None
 
 
 def _prompts(prompt: str | list[Any] | None) -> int:

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
+from adapters.shapes.json_texts import read_if
 from adapters.types import Task
 from gateway.api.requests.request import Header, RequestContext
 from gateway.policy.model import RequestTags
@@ -36,9 +37,6 @@ class _Fields(msgspec.Struct, frozen=True):
 
     user: Any = None
     metadata: Any = None
-
-
-_fields = msgspec.json.Decoder(_Fields).decode
 
 
 def tags_of(
@@ -91,7 +89,7 @@ def told(tags: Mapping[str, str]) -> Header:
 
 
 def _of_body(taken: RequestTags, body: bytes) -> Iterator[tuple[str, str]]:
-    fields = _fields(body)
+    fields = read_if(body, _Fields) or _Fields()
     if taken.user_as is not None and isinstance(fields.user, str) and fields.user:
         yield taken.user_as, fields.user
     if taken.metadata and isinstance(fields.metadata, dict):

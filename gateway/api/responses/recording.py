@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.shapes.json_texts import UNREADABLE
 from adapters.whole_events import WholeEvents, data_of, split_events
 from gateway.api.requests.request import Send
 
@@ -68,7 +69,7 @@ class RecordedResponse:
     async def _told(self, body: bytes) -> bytes:
         try:
             answer = _decode(body)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return body
         await self._mark(answer, ended=True)
         return msgspec.json.encode(answer)
@@ -88,7 +89,7 @@ class RecordedResponse:
             return event
         try:
             value = _decode(data_of(event))
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return event
         answer = value.get("response")
         if not isinstance(answer, dict):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.shapes.json_texts import value_in
 from gateway.api.answers.relay import begin_stream
 from gateway.api.jobs.job_requests import last_event_id
 from gateway.doors.replicate.views import PROMPT, output, status_of
@@ -52,7 +53,7 @@ def pieces_of(job: StoredJob) -> list[str]:
     found = output(job, prompt=prompt)
     if found is None:
         return []
-    value = msgspec.json.decode(found) if isinstance(found, msgspec.Raw) else found
+    value = value_in(found) if isinstance(found, msgspec.Raw) else found
     return [_text(one) for one in value] if isinstance(value, list) else [_text(value)]
 
 

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from adapters.errors import BackendError, FailureClass
 from adapters.http.answers import answer_in, plain_answer
+from adapters.http.token_counts import LARGEST
 from adapters.http.typed_events import typed_answer
 from adapters.routes import OPENAI_ROUTES, PLAIN_ROUTES, TYPED_ROUTES
 from adapters.shapes.task_answers import has_shape, has_vectors, is_answer
 from adapters.types import Task, Usage
+from tests.adapters.shapes.odd_figures import ODD, beside, fields_with
 
 _MESSAGE = {"role": "assistant", "content": "hello there"}
 _USED = {"prompt_tokens": 3, "completion_tokens": 2}
@@ -122,6 +124,29 @@ def test_numbers_that_are_none_are_null_and_decide_nothing(task: Task, answer: A
     body, _ = read(task, json.dumps({**answer, **beside}).encode()[:-1] + b',"z":1e999}')
     expected = {"x": None, "y": [None, None], "said": 'NaN "Infinity"', "z": float("inf")}
     assert json.loads(body) == {**answer, **expected}
+
+
+@each_answer
+def test_figures_that_no_reader_takes_decide_nothing(task: Task, answer: Any) -> None:
+    for odd in ODD.values() if isinstance(answer, dict) else ():
+        for field in fields_with(odd):
+            body = beside(answer, field)
+            given, used = read(task, body)
+            assert given == body or odd == b"NaN"
+            assert all((count or 0) < LARGEST for count in (used.input_tokens, used.output_tokens))
+
+
+@pytest.mark.parametrize("odd", ["null", "NaN", "Infinity", '"0.5"', "true", "{}", '"NaN"'])
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("usage", ["", ', "usage": {"prompt_tokens": 3}'])
+def test_a_vector_of_anything_but_numbers_is_none(odd: str, at: int, usage: str) -> None:
+    """Wherever it stands in it, and in whichever vector."""
+    numbers = ["0.5", "1", "-2e-3"]
+    numbers[at] = odd
+    for vectors in ([numbers], [["1", "2"], numbers]):
+        data = ", ".join(f'{{"embedding": [{", ".join(one)}]}}' for one in vectors)
+        body = f'{{"object": "list", "data": [{data}]{usage}}}'.encode()
+        assert refused("embeddings", body).failure is FailureClass.MALFORMED
 
 
 @each_answer
