@@ -17,8 +17,8 @@ log = logging.getLogger("spillgate")
 _LOOK_EVERY_S = 30.0
 _PRUNE_EVERY = 20
 """Looks between two in which what is old is dropped."""
-_DELIVERIES = 10_000
-"""Attempts that are kept."""
+_DELIVERIES = 1_000
+"""Attempts that are kept of each receiver."""
 _LATE_S = 3_600.0
 """What waits for longer is worth a line of the log, once an hour."""
 

@@ -12,18 +12,18 @@ from gateway.storage.jobs.states import ENDED
 from gateway.storage.outbox import Outbox
 from gateway.types import ApiError
 
-_LOOKED_AT = 1_000
-"""Attempts at one receiver among which those of one job are sought."""
+_MOST = 100
+"""Attempts that are shown."""
 
 
 async def deliveries_of(outbox: Outbox, job: StoredJob) -> dict[str, Any]:
     """The attempts, newest first, and since when the receiver is sent nothing. Raises ApiError 409
     for a job without a webhook, and StorageUnavailable."""
     receiver, id = _receiver(job), message_id(job.id)
-    found = await outbox.deliveries(receiver, _LOOKED_AT)
+    found = await outbox.deliveries(receiver, _MOST, id)
     return {
         "object": "list",
-        "data": [attempt_shown(one) for one in found if one.id == id],
+        "data": [attempt_shown(one) for one in found],
         "disabled_at": iso_or_none(await outbox.disabled_at(receiver), "seconds"),
     }
 

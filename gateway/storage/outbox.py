@@ -160,13 +160,13 @@ class Outbox(Protocol):
         """Notes the rows that began in a time once more; how many they are."""
         ...
 
-    async def deliveries(self, endpoint: str, most: int) -> list[Delivery]:
-        """The last attempts, newest first."""
+    async def deliveries(self, endpoint: str, most: int, id: str = "") -> list[Delivery]:
+        """The last attempts, newest first; with an ``id`` those of one message."""
         ...
 
     async def prune(self, keep_s: float, most_deliveries: int) -> dict[str, int]:
-        """Drops what is older than ``keep_s``, and all but the last attempts. Returns how many
-        messages and rows were dropped that no endpoint had taken, by endpoint."""
+        """Drops what is older than ``keep_s``, and all but the last attempts at each endpoint.
+        Returns how many messages and rows were dropped that no endpoint had taken, by endpoint."""
         ...
 
     async def aclose(self) -> None:

@@ -198,12 +198,13 @@ def note(endpoint: str, since_us: int, until_us: int, ended_us: int) -> Statemen
     return _NOTE + which, (endpoint, since_us, until_us, ended_us)
 
 
-def deliveries(endpoint: str, most: int) -> Statement:
+def deliveries(endpoint: str, most: int, id: str) -> Statement:
+    of_one, values = (" AND id = ?", (endpoint, id)) if id else ("", (endpoint,))
     sql = (
-        "SELECT id, endpoint, topic, attempt, at, took_us, status, error FROM deliveries "
-        "WHERE endpoint = ? ORDER BY number DESC LIMIT ?"
+        "SELECT id, endpoint, topic, attempt, at, took_us, status, error FROM deliveries "  # noqa: S608
+        f"WHERE endpoint = ?{of_one} ORDER BY number DESC LIMIT ?"
     )
-    return sql, (endpoint, most)
+    return sql, (*values, most)
 
 
 def prune(keep_us: int, most_deliveries: int, most: int) -> list[Statement]:
@@ -214,9 +215,11 @@ def prune(keep_us: int, most_deliveries: int, most: int) -> list[Statement]:
         _drop("outbox", waiting, keep_us, most),
         _drop("unsent_usage", "SELECT number, made_at FROM unsent_usage", keep_us, most),
         ("DELETE FROM outbox WHERE delivered_at < {now} - ?", (keep_us,)),
+        ("DELETE FROM deliveries WHERE at < {now} - ?", (keep_us,)),
+        (_PAST_THE_LAST, (most_deliveries,)),
         (
             "DELETE FROM deliveries WHERE number <= (SELECT MAX(number) FROM deliveries) - ?",
-            (most_deliveries,),
+            (_RECEIVERS * most_deliveries,),
         ),
         ("DELETE FROM budget_facts WHERE ends_at < {now} - ?", (_LATE_US,)),
         # Whoever ends a job locks its receiver before it puts the message: what is looked at again
@@ -226,6 +229,13 @@ def prune(keep_us: int, most_deliveries: int, most: int) -> list[Statement]:
     ]
 
 
+_RECEIVERS = 100
+"""Whose attempts are kept in full, if all are tried again and again; callers name receivers."""
+_PAST_THE_LAST = (
+    "DELETE FROM deliveries WHERE number IN (SELECT number FROM (SELECT number, ROW_NUMBER() "
+    "OVER (PARTITION BY endpoint ORDER BY number DESC) AS place FROM deliveries) AS placed "
+    "WHERE place > ?)"
+)
 _IS_FREE = "NOT EXISTS (SELECT 1 FROM outbox WHERE endpoint = name)"
 _IDLE = f"name LIKE '{JOB_RECEIVERS}%' AND COALESCE(disabled_at, 0) < {{now}} - ? AND {_IS_FREE}"
 """Of receivers that jobs have named: those of whom nothing is kept."""

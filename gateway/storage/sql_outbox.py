@@ -156,10 +156,10 @@ class SqlOutbox(SqlTables):
             since_us = end_us
         return noted
 
-    async def deliveries(self, endpoint: str, most: int) -> list[Delivery]:
+    async def deliveries(self, endpoint: str, most: int, id: str = "") -> list[Delivery]:
         return [
             Delivery(
-                id=id,
+                id=message,
                 endpoint=name,
                 topic=topic,
                 attempt=attempt,
@@ -168,8 +168,8 @@ class SqlOutbox(SqlTables):
                 status=status,
                 error=error,
             )
-            for id, name, topic, attempt, at, took_us, status, error in await self._one(
-                statements.deliveries(endpoint, most)
+            for message, name, topic, attempt, at, took_us, status, error in await self._one(
+                statements.deliveries(endpoint, most, id)
             )
         ]
 

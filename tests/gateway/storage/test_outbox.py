@@ -282,7 +282,27 @@ async def test_what_nobody_took_for_long_is_dropped_and_counted(
         assert await outbox.prune(50.0, most_deliveries=1) == {"billing": 1}
         assert [one.id for one in await take(outbox)] == ["young"]
         assert not await outbox.redeliver("billing", "told")
-        assert len(await outbox.deliveries("billing", 10)) == 1
+
+
+async def test_the_log_of_one_receiver_takes_nothing_from_that_of_another(
+    open_books: OpenBooks, clock: FakeClock
+) -> None:
+    async with open_books() as (_, outbox, *_):
+        await outbox.put([message("quiet"), message("other")])
+        for one in await take(outbox):
+            await outbox.mark([failed(one, 1.0)])
+        await outbox.put([message(f"m{at}", "loud") for at in range(8)])
+        for one in await outbox.take("loud", 10, LEASE_S):
+            await outbox.mark([failed(one, 1.0)])
+
+        await outbox.prune(50.0, most_deliveries=3)
+
+        assert [one.id for one in await outbox.deliveries("loud", 10)] == ["m7", "m6", "m5"]
+        assert [one.id for one in await outbox.deliveries("billing", 10)] == ["other", "quiet"]
+        assert [one.id for one in await outbox.deliveries("billing", 10, "quiet")] == ["quiet"]
+        clock.move(51.0)
+        await outbox.prune(50.0, most_deliveries=3)
+        assert await outbox.deliveries("loud", 10) == []
 
 
 async def test_a_receiver_that_a_job_has_named_is_forgotten_with_the_last_that_it_was_told(
