@@ -23,16 +23,25 @@ class Lifespan:
         self._said: asyncio.Future[bool]
         """Whether what was asked last is done."""
         self._task: asyncio.Task[None] | None = None
+        self._has_told = False
+        """The app has said itself what failed."""
 
     async def startup(self) -> bool:
         """Whether the app could begin; what kept it from that is in the log."""
         self._task = asyncio.get_running_loop().create_task(self._run())
         return await self._ask("startup", self._task)
 
-    async def shutdown(self) -> None:
-        """The app closes what it has opened, unless it has failed before."""
-        if self._task is not None and not self._task.done():
-            await self._ask("shutdown", self._task)
+    async def shutdown(self) -> bool:
+        """The app closes what it has opened, unless it has failed before; what kept it from that
+        is in the log."""
+        if self._task is None or self._task.done():
+            return True
+        return await self._ask("shutdown", self._task)
+
+    def give_up(self) -> None:
+        """Nobody waits for the app any longer."""
+        if self._task is not None:
+            self._task.cancel()
 
     async def _ask(self, event: str, task: asyncio.Task[None]) -> bool:
         self._said = asyncio.get_running_loop().create_future()
@@ -49,10 +58,14 @@ class Lifespan:
         try:
             await self._app(scope, self._asked.get, self._send)
         except Exception as error:
-            if not self._said.done():  # else the app has said itself why
+            if not self._has_told:
                 _log.error("the app's lifespan has failed", exc_info=error)
 
     async def _send(self, message: Message) -> None:
+        if self._said.done():
+            raise RuntimeError(f"{message['type']} was sent where it has no place")
         if why := message.get("message"):
             _log.error(why)
-        self._said.set_result(message["type"].endswith(".complete"))
+        is_done = message["type"].endswith(".complete")
+        self._has_told = not is_done
+        self._said.set_result(is_done)

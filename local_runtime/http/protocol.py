@@ -206,7 +206,9 @@ class HttpProtocol(Heads):
         if self._waiting:
             cycle = self.answering = self._waiting.popleft()
             cycle.start()
-        self.resume_reading()
+            self.resume_reading()
+        else:
+            self.flow.resume_reading()
 
     def on_last_response_complete(self) -> None:
         """No other request has a turn: the connection ends."""

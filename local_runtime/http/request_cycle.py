@@ -23,6 +23,10 @@ Headers = Iterable[tuple[bytes, bytes]]
 _OURS = FRAMING | {b"connection"}
 """The headers that are not passed on as the app says them."""
 _FAILED = Refusal(500, "internal", "the server has failed")
+_ENDS = Refusal(503, "shutting_down", "The server is shutting down; the request has no answer.")
+_NONE = -1
+_UNSAID = {204: FRAMING, 304: frozenset((b"transfer-encoding",))}
+"""What answers without a body do not say of its end (RFC 9112, 6); some clients wait for chunks."""
 _JOINED = 64 * 1024
 """Up to this many bytes a body is joined to its head; a larger one is not copied."""
 _log = logging.getLogger("server")
@@ -150,7 +154,7 @@ class RequestCycle:
         """The body is framed by its chunks, else by its length; None: not known yet."""
         self._left: int | None = 0
         """Bytes that the answer still owes of its Content-Length; None where it has none, and
-        ends with the connection."""
+        ends with the connection; ``_NONE`` where it has no body."""
         self._unframed: UnframedAnswer | None = None
         """Of such an answer, until it is whole."""
 
@@ -158,21 +162,16 @@ class RequestCycle:
 
     def feed(self, data: bytes) -> None:
         """Keeps a part of the body for the app. Of an app that has answered already nobody will
-        read it."""
+        read it; the next request is behind it, unless it is endless."""
+        self._buffered += len(data)
         if self.response_complete:
-            self._drop(data)
+            if self._buffered > self._connection.limits.linger_bytes:
+                self._connection.end()
             return
         self._body.append(data)
-        self._buffered += len(data)
         if self._buffered > HIGH_WATER:
             self._connection.flow.pause_reading()
         self._wake()
-
-    def _drop(self, data: bytes) -> None:
-        """The next request is behind it, unless it is endless."""
-        self._buffered += len(data)
-        if self._buffered > self._connection.limits.linger_bytes:
-            self._connection.end()
 
     def end_body(self) -> None:
         """The app may be told that the request is whole."""
@@ -204,7 +203,7 @@ class RequestCycle:
         try:
             await self._app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
-            self._fail()  # the server ends, and says so itself: it is no fault of the app
+            self._fail(_ENDS)  # the server ends: it is no fault of the app
         except BaseException as error:
             _log.error("Exception in ASGI application\n", exc_info=error)
             self._fail()
@@ -286,12 +285,12 @@ class RequestCycle:
 
     # --- the answer ------------------------------------------------------------------------------
 
-    def _fail(self) -> None:
+    def _fail(self, why: Refusal = _FAILED) -> None:
         if self.response_started:
             self.cut()
         elif not self._disconnected:
-            self._begin(_FAILED.status, refusal_headers(_FAILED))
-            self._continue(_FAILED.body(), more=False)
+            self._begin(why.status, refusal_headers(why))
+            self._continue(why.body(), more=False)
 
     def _begin(self, status: int, headers: Headers) -> None:
         lines = [status_line(status)]
@@ -301,11 +300,19 @@ class RequestCycle:
                 lines.append(name + b": " + value)
         if not self.keep_alive:
             lines.append(b"connection: close")
-        if self._chunked is None and status not in BODILESS and self.scope["method"] != "HEAD":
+        if status in BODILESS or self.scope["method"] == "HEAD":
+            lines = self._frame_nothing(status, lines)
+        elif self._chunked is None:
             self._frame_unknown(lines)
         self._head = head_of(lines)
         self.response_started = True
         self.wants_continue = False
+
+    def _frame_nothing(self, status: int, lines: list[bytes]) -> list[bytes]:
+        """No body, whatever the app sends (RFC 9110, 6.4.1)."""
+        self._chunked, self._left = False, _NONE
+        unsaid = _UNSAID.get(status, ())
+        return [line for line in lines if line.partition(b":")[0] not in unsaid]
 
     def _frame_unknown(self, lines: list[bytes]) -> None:
         """A body of unknown length: in chunks, which HTTP/1.0 does not know; there it ends with
@@ -337,11 +344,11 @@ class RequestCycle:
         head, self._head = self._head, b""
         self._write(head, self._framed(body, more=more))
         if more:
-            self._in_chunks = bool(self._chunked) and self.scope["method"] != "HEAD"
+            self._in_chunks = bool(self._chunked)
             return
         if more is None:
             self.keep_alive = False
-        elif self._left:
+        elif self._left and self._left != _NONE:
             raise RuntimeError("the answer is shorter than its Content-Length")
         self.response_complete = True
         self._body = []  # of a request that was answered before it was whole
@@ -364,14 +371,13 @@ class RequestCycle:
         return False
 
     def _framed(self, body: bytes, *, more: bool | None) -> bytes:
-        if self.scope["method"] == "HEAD":
-            self._left = 0
-            return b""
         if self._chunked:
             chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             return chunk if more or more is None else chunk + b"0\r\n\r\n"
         if self._left is not None:
             if len(body) > self._left:
+                if self._left == _NONE:
+                    return b""
                 raise RuntimeError("the answer is longer than its Content-Length")
             self._left -= len(body)
         return body

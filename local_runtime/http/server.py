@@ -7,13 +7,15 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import os
 import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
+from typing import Any
 
 import uvloop
 from starlette.types import ASGIApp
@@ -36,6 +38,8 @@ _LAST_LOOKS = 3
 _LOOK_S = 0.1
 """How late the server may notice that it is to end, or that nothing is under way any more."""
 
+_APP_ENDS_S = 30.0
+"""The app may take so long to end, with what it has to write down and to give back."""
 LINGER_S = 5.0
 """How long a server that retires waits for clients that are idle."""
 _LOOKS = 100
@@ -135,7 +139,7 @@ class HttpServer:
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """The app begins, then connections are taken; ``started`` says whether it came to that."""
-        if not await self.lifespan.startup():
+        if not await self._lived(self.lifespan.startup(), self._drain_s):
             _log.error("the app could not start")
             for each in sockets or ():
                 each.close()
@@ -144,7 +148,7 @@ class HttpServer:
             listening = sockets or await self._listening()
         except OSError as error:
             _log.error(error)
-            await self.lifespan.shutdown()
+            await self._lived(self.lifespan.shutdown(), _APP_ENDS_S)
             return
         self.state.tell_date(int(time.time()))
         make = self.maker(self._protocol, limits=self._limits, strangers=self.strangers)
@@ -211,7 +215,22 @@ class HttpServer:
                 task.cancel()
         await self._hung_up()
         if not self.force_exit:
-            await self.lifespan.shutdown()
+            await self._lived(self.lifespan.shutdown(), _APP_ENDS_S)
+
+    async def _lived(self, step: Coroutine[Any, Any, bool], within_s: float) -> bool:
+        """Whether the app has done a step of its life: it has ``within_s`` seconds once the server
+        is to end, and none once it is to end at once."""
+        doing = asyncio.create_task(step)
+        end = math.inf
+        while not (await asyncio.wait([doing], timeout=_LOOK_S))[0]:
+            if self.should_exit:
+                end = min(end, time.monotonic() + within_s)
+            if self.force_exit or time.monotonic() >= end:
+                _log.error("the app is not done in time, and is cancelled")
+                self.lifespan.give_up()
+                await asyncio.wait([doing], timeout=_LOOK_S)
+                return False
+        return doing.result()
 
     async def _tell_all(self) -> None:
         for acceptor in self.acceptors:

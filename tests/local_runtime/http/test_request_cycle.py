@@ -237,7 +237,8 @@ async def test_a_request_that_the_server_cancels_is_cut_and_no_fault_of_the_app(
     await settle()
     await asyncio.wait(end(state.tasks))
     connection.connection_lost(None)
-    assert b"".join(wire.writes).startswith(b"HTTP/1.1 500 ")
+    assert b"".join(wire.writes).startswith(b"HTTP/1.1 503 ")
+    assert b'"shutting_down"' in b"".join(wire.writes)
     assert not state.tasks
     assert caplog.records == []
 
