@@ -36,7 +36,7 @@ _PLAIN, _DOUBTFUL = 1, 2
 _LINE = 2048
 """Bytes of a head that comes in pieces in which its first line is looked for."""
 _NAMES_HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[!$&-.0-9;=A-Z_a-z~]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+    rb"(?:\[[0-9A-Fa-f:.]+(?:%[%\w.~-]+)?\]|(?:[!$&-.0-9;=A-Z_a-z~]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
 )
 """A name, or an address, and perhaps a port (RFC 9110, 7.2; RFC 3986, 3.2)."""
 

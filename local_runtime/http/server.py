@@ -38,8 +38,6 @@ _LAST_LOOKS = 3
 _LOOK_S = 0.1
 """How late the server may notice that it is to end, or that nothing is under way any more."""
 
-_APP_ENDS_S = 30.0
-"""The app may take so long to end, with what it has to write down and to give back."""
 LINGER_S = 5.0
 """How long a server that retires waits for clients that are idle."""
 _LOOKS = 100
@@ -51,7 +49,8 @@ class HttpServer:
     ``drain_s`` is how long calls under way may take to end once the server is told to. ``max_head``
     bounds the head of a request, in bytes. ``protocol`` is made for each connection; ``tls``: with
     it the server speaks HTTPS alone. ``limits`` bound what it waits for its clients;
-    ``identifies``: the app says which have shown who they are, by ``IDENTIFY``.
+    ``identifies``: the app says which have shown who they are, by ``IDENTIFY``. ``app_ends_s`` is
+    how long the app may take to end, with what it has to write down and to give back.
     """
 
     def __init__(
@@ -66,6 +65,7 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         limits: ClientLimits = DEFAULT_LIMITS,
         identifies: bool = False,
+        app_ends_s: float = 12.0,
     ) -> None:
         self.state = ServerState()
         self.lifespan = Lifespan(app)
@@ -81,6 +81,7 @@ class HttpServer:
         self._app = app
         self._address = (host, port)
         self._drain_s = drain_s
+        self._app_ends_s = app_ends_s
         self._protocol = protocol
         self._max_head = max_head
         self._tls = tls
@@ -148,7 +149,7 @@ class HttpServer:
             listening = sockets or await self._listening()
         except OSError as error:
             _log.error(error)
-            await self._lived(self.lifespan.shutdown(), _APP_ENDS_S)
+            await self._lived(self.lifespan.shutdown(), self._app_ends_s)
             return
         self.state.tell_date(int(time.time()))
         make = self.maker(self._protocol, limits=self._limits, strangers=self.strangers)
@@ -215,7 +216,7 @@ class HttpServer:
                 task.cancel()
         await self._hung_up()
         if not self.force_exit:
-            await self._lived(self.lifespan.shutdown(), _APP_ENDS_S)
+            await self._lived(self.lifespan.shutdown(), self._app_ends_s)
 
     async def _lived(self, step: Coroutine[Any, Any, bool], within_s: float) -> bool:
         """Whether the app has done a step of its life: it has ``within_s`` seconds once the server

@@ -176,6 +176,9 @@ OF_ANYBODY: dict[str, Says] = {
     "a body that waits for leave": lambda key, job: post(
         key, "content-length: 1000", "expect: 100-continue"
     ),
+    "a body that nobody wants": lambda key, job: (
+        post(key, "content-length: 1000000000") + b"x" * 1000
+    ),
     "answers that are not read": lambda key, job: (
         asked(key, "large") if key else head("", "GET /openapi.json") * 9
     ),

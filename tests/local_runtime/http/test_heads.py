@@ -147,6 +147,10 @@ ANSWERED: dict[str, tuple[bytes, tuple[str, str, str, str]]] = {
     "a port": (b"GET /a HTTP/1.1\r\nhost: g:80\r\n\r\n", ("/a", "", "g:80", "")),
     "a port that is not said": (b"GET /a HTTP/1.1\r\nhost: g:\r\n\r\n", ("/a", "", "g:", "")),
     "an address": (b"GET /a HTTP/1.1\r\nhost: [::1]:80\r\n\r\n", ("/a", "", "[::1]:80", "")),
+    "an address of a zone": (
+        b"GET /a HTTP/1.1\r\nhost: [fe80::1%25eth0]\r\n\r\n",
+        ("/a", "", "[fe80::1%25eth0]", ""),
+    ),
     "a name as containers have": (
         b"GET /a HTTP/1.1\r\nhost: my_app:8\r\n\r\n",
         ("/a", "", "my_app:8", ""),

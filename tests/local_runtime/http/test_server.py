@@ -65,11 +65,13 @@ def listening() -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, drain_s: float = 30.0) -> AsyncIterator[tuple[HttpServer, int]]:
+async def serving(
+    app: Any, drain_s: float = 30.0, app_ends_s: float = 30.0
+) -> AsyncIterator[tuple[HttpServer, int]]:
     """The server and its port; it has ended when this does."""
     place = listening()
     port = place.getsockname()[1]
-    server = HttpServer(app, host="127.0.0.1", port=port, drain_s=drain_s)
+    server = HttpServer(app, host="127.0.0.1", port=port, drain_s=drain_s, app_ends_s=app_ends_s)
     task = asyncio.create_task(server.serve([place]))
     while not (server.started or task.done()):
         await asyncio.sleep(0)
@@ -205,10 +207,9 @@ async def returns_early(receive: Receive, send: Send) -> None:
     ],
 )
 async def test_an_app_that_does_not_end_well_keeps_no_server_from_ending(
-    life: Life, why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    life: Life, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("local_runtime.http.server._APP_ENDS_S", 0.0)
-    async with serving(Lives(life)) as (server, _):
+    async with serving(Lives(life), app_ends_s=0.0) as (server, _):
         assert server.started
     errors = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
     assert errors == [why]
