@@ -1,7 +1,8 @@
 """How long reports of a large ledger take: ``python -m benchmarks.reports --rows 10000000``.
 
 Makes the ledger, rolls it up, and then measures a start, reports by all kinds of dimensions, zones
-and times with the memory that they take, and what calls wait for the ledger meanwhile. ``--check``
+and times with the memory that they take, and what calls wait for the ledger meanwhile, and for
+counters that are filled from it. ``--check``
 compares each report with that of the rows alone. The file is kept with ``--file PATH`` and used
 again; ``--postgres`` copies it into a server of its own, which ends with the command.
 """
@@ -22,6 +23,7 @@ import msgspec
 import uvloop
 
 from benchmarks.ledger import in_postgres
+from benchmarks.reports.endings import endings
 from benchmarks.reports.measuring import reports, start
 from benchmarks.reports.questions import REPORTS, at, from_rows, same
 from benchmarks.reports.rows import copy, fill
@@ -61,6 +63,8 @@ class Asked(msgspec.Struct, frozen=True):
     path: Path
     """The file whose rows it has."""
     check: bool
+    endings: bool
+    """And not reports."""
     seconds: float
 
 
@@ -104,7 +108,9 @@ async def _measured(ledger: SqliteLedger | PostgresLedger, asked: Asked) -> bool
     wrong = await _differing(ledger, asked.path, now) if asked.check else []
     if asked.check:
         print(f"other than the rows: {', '.join(wrong)}" if wrong else "every report is the rows'")
-    await reports(ledger, now, seconds=asked.seconds)
+    await endings(ledger, now)
+    if not asked.endings:
+        await reports(ledger, now, seconds=asked.seconds)
     return not wrong
 
 
@@ -141,6 +147,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--postgres", action="store_true", help="the same rows in PostgreSQL")
     parser.add_argument("--check", action="store_true", help="compares reports with the rows")
     parser.add_argument(
+        "--endings", action="store_true", help="only how long calls that end wait for a fill"
+    )
+    parser.add_argument(
         "--seconds", type=float, default=10.0, help="how long calls are measured at a time"
     )
     options = parser.parse_args(arguments)
@@ -149,7 +158,7 @@ def main(arguments: list[str]) -> int:
             began = time.perf_counter()
             fill(path, options.rows)
             print(f"made {options.rows:,} rows in {time.perf_counter() - began:.0f} s", flush=True)
-        asked = Asked(path, options.check, options.seconds)
+        asked = Asked(path, options.check, options.endings, options.seconds)
         if options.postgres:
             with PostgresServer(_SERVER) as server:
                 right = asyncio.run(in_server(server, Path(folder), asked))

@@ -25,6 +25,7 @@ from gateway.storage.rollups.stretches import Piece
 
 _SHORTEST = frozenset({"day", "hour"})
 """Moments that few sums of one group share."""
+_MOST_NAMED = 20_000
 _START_US = f"(r.start * {QUARTER_US})"
 
 
@@ -108,11 +109,9 @@ class Reading(msgspec.Struct, frozen=True):
 
     def _where(self, statement: Statement, piece: Piece, cube: Cube) -> str:
         conditions = [f"r.span = {piece.span}"]
-        conditions += [] if piece.first is None else [f"r.start >= {piece.first}"]
-        conditions += [] if piece.last is None else [f"r.start < {piece.last}"]
+        conditions += starts_where(piece)
         conditions += ["g.id = r.group_id"] if cube.groups else []
         conditions += self._splits(piece)
-        conditions += _of_day(piece)
         more = filters_of(self.query, statement, self.calendar, _START_US, "g.")
         return " AND ".join(conditions + more)
 
@@ -137,10 +136,29 @@ class Reading(msgspec.Struct, frozen=True):
         return ["g.id", *moments]
 
 
-def _of_day(piece: Piece) -> list[str]:
+def starts_where(piece: Piece) -> list[str]:
+    """The condition on when sums start."""
+    if named := _few_of_day(piece):
+        return [f"r.start IN ({', '.join(map(str, named))})"]
+    conditions = [] if piece.first is None else [f"r.start >= {piece.first}"]
+    conditions += [] if piece.last is None else [f"r.start < {piece.last}"]
     at = f"r.start % {DAY}"
     within = [f"({at} >= {first} AND {at} < {last})" for first, last in piece.of_day]
-    return [f"({' OR '.join(within)})"] if within else []
+    return [*conditions, f"({' OR '.join(within)})"] if within else conditions
+
+
+def _few_of_day(piece: Piece) -> list[int]:
+    """The starts themselves, where a database has to look at few of the sums for them; none where
+    they are most, or too many to name."""
+    if piece.first is None or piece.last is None or piece.first % DAY:
+        return []
+    of_day = [at for first, last in piece.of_day for at in range(first, last, piece.span)]
+    if len(of_day) * piece.span * 2 > DAY:
+        return []
+    days = range(piece.first, piece.last, DAY)
+    if len(days) * len(of_day) > _MOST_NAMED:
+        return []
+    return [day + at for day in days for at in of_day]
 
 
 def _summed(name: str, grouping: Sequence[str]) -> str:

@@ -21,8 +21,9 @@ from tests.live import LiveGateway
 from tests.redis_server import RedisServer, require_redis
 from tests.waiting import until
 
-STORE = {"timeout": "100ms", "when_lost": {"key": "share", "rest": "closed"}}
-"""Closed for the limits of users alone."""
+STORE = {"timeout": "1s", "when_lost": {"key": "share", "rest": "closed"}}
+"""Closed for the limits of users alone. A server that answers late, since the machine is busy with
+something else, is not lost."""
 chat = partial(shared_stores.chat, within_s=10.0)
 keep_asking = partial(shared_stores.keep_asking, within_s=10.0)
 
