@@ -389,9 +389,9 @@ class Settler:
         can say how far the backend went. Returns how many rows were settled."""
         return await self.abandoned.settle()
 
-    async def interrupt(self, row: LedgerRow, spent: tuple[LedgerRow, ...] = ()) -> None:
+    async def interrupt(self, row: LedgerRow, spent: tuple[LedgerRow, ...] | None = None) -> None:
         """Settles an open row at the amount held. ``spent``: the rows of what its call has cost
-        before."""
-        ended = interrupted(row, self._clock.time())
+        before, where they are known."""
+        ended = interrupted(row, self._clock.time(), spent)
         beside = [Part(hold, (ended,)) for hold in held_beside(row)]
-        await self.settle((ended, *spent), row.claims, opened=True, beside=beside)
+        await self.settle((ended, *(spent or ())), row.claims, opened=True, beside=beside)
