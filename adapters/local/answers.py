@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
 from adapters.http.token_counts import tokens_in_event
 from adapters.shapes.json_texts import read_if
-from adapters.types import Chunk, Usage
+from adapters.types import Chunk, Progress, Usage
 from adapters.whole_events import data_of
 from local_runtime.client.pending_call import Answer, PendingCall, Unanswered
 from local_runtime.protocol.events import Done, Output
@@ -71,6 +72,14 @@ async def end_of(entry: PendingCall) -> Usage:
     while entry.answer is None:
         await entry.wait()
     return usage_of(entry, done_of(entry))
+
+
+async def hear_of_line(given_up: PendingCall, progress: Progress, clock: Clock) -> None:
+    """Waits, for a second at most, for the worker's word about a call that was given up: whether it
+    was begun, or has waited in line there."""
+    said = await given_up.wait_late()
+    if said is not None and not said.exec_s:
+        progress.queued_until = clock.monotonic()
 
 
 class Chunks:

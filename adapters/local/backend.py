@@ -22,7 +22,7 @@ import msgspec
 
 from adapters.base import Clock
 from adapters.errors import BackendError, FailureClass
-from adapters.local.answers import Chunks, done_of, end_of, usage_of
+from adapters.local.answers import Chunks, done_of, end_of, hear_of_line, usage_of
 from adapters.local.hosting import LocalHost, guest_of, host_of
 from adapters.local.ray_settings import PROGRAM, RayWorkers
 from adapters.local.settings import LocalSettings
@@ -44,7 +44,7 @@ from local_runtime.client.attached import AttachedWorkers
 from local_runtime.client.autoscaler import Autoscaler
 from local_runtime.client.connection import WorkerConnection
 from local_runtime.client.managed import ManagedWorkers
-from local_runtime.client.pending_call import CANCELLED, PendingCall
+from local_runtime.client.pending_call import CANCELLED, LATE, PendingCall
 from local_runtime.client.promises import promise_of
 from local_runtime.client.worker_environment import worker_environment
 from local_runtime.client.workers import KEEP_S, Workers
@@ -237,7 +237,10 @@ class Local:
             await pending.wait()
         except asyncio.CancelledError:
             pending.leave(self._clock.monotonic() + KEEP_S)
+            await hear_of_line(pending, call.progress, self._clock)
             raise
+        if pending.answer is LATE:
+            await hear_of_line(pending, call.progress, self._clock)
         return pending
 
     async def _until_ready(self, call: Call) -> float:

@@ -32,15 +32,12 @@ from local_runtime.protocol.events import (
 )
 from local_runtime.protocol.shared_memory import NO_MEMORY, SHARED_FROM, SharedMemory
 from local_runtime.protocol.wire import (
+    ENDS_LATER_S,
     BrokenProtocol,
     FramedConnection,
     FrameTooLarge,
     decode_from_worker,
 )
-
-_LATER_S = 0.25
-"""A worker ends a call so much later than its caller gives it up: of a handler that comes back when
-it is cancelled, the caller hears what it used."""
 
 
 class WorkerConnection:
@@ -105,7 +102,7 @@ class WorkerConnection:
         self._next_id = id = self._next_id + 1
         within = 0.0
         if deadline != math.inf:
-            within = max(deadline - self._now(), 0.0) + _LATER_S
+            within = max(deadline - self._now(), 0.0) + ENDS_LATER_S
         follows = route in self.facts.background
         run = Run(id, route, body, call_id, stream, False, headers, model, within, follows)
         if len(body) < SHARED_FROM:

@@ -155,7 +155,10 @@ class Workers:
             return None
         if not self._expected and not self._states.known:
             return waited_for(self._states.start_stages, "none")
-        return self._states.ready_in(self._clock.monotonic())
+        expected = self._states.ready_in(self._clock.monotonic())
+        if expected == 0.0:  # it takes no calls: its handler should have come back and has not
+            return waited_for(self._states.start_stages, "none")
+        return expected
 
     async def wait_ready(self, deadline: float) -> bool:
         """Waits until a worker takes calls, to ``deadline`` at the latest, and not where no start

@@ -39,6 +39,10 @@ ENVELOPE = 64 * 1024
 STREAM_WINDOW = 1024 * 1024
 """Bytes of a stream that may be on their way before the reader gives credit."""
 
+ENDS_LATER_S = 0.25
+"""A worker ends a call so much later than its caller gives it up: of a handler that comes back when
+it is cancelled, the caller hears what it used."""
+
 _COPY_BELOW = 64 * 1024
 _HEADER = struct.Struct(">I")
 _pack = _HEADER.pack

@@ -19,6 +19,7 @@ from local_runtime.protocol.events import (
     Respond,
     Run,
 )
+from local_runtime.protocol.wire import ENDS_LATER_S
 from local_runtime.status import Status
 from local_runtime.worker.jobs import Job, Work
 from local_runtime.worker.peer import Peers
@@ -172,8 +173,13 @@ class JobDispatcher:
             self._pump(self._clock())
         elif self._schedule.withdraw(job):
             self._models.release(job)
-        elif job.work is not None and not any(other.open for other in job.work.jobs):
-            self._runner.cancel(job.work)
+        elif (work := job.work) is not None and not any(other.open for other in work.jobs):
+            if not work.expired and work.ends_at - self._clock() <= 2 * ENDS_LATER_S:
+                work.expired = True
+                self._expire(work)  # its caller has given it up for being late
+                self._arm(self._clock())
+            else:
+                self._runner.cancel(work)
 
     def _refuse(self, job: Job, refusal: Done) -> None:
         job.open = False

@@ -100,6 +100,22 @@ async def test_a_handler_that_spins_past_its_calls_deadline_loses_its_worker_too
         await until(lambda: backend.slots > 0 and pids() != before)
 
 
+async def test_who_waits_behind_a_handler_that_does_not_return_was_not_begun() -> None:
+    """So another backend may have those calls; and none is sent to that worker any more."""
+    now = asyncio.get_running_loop().time()
+    late = [call(None, deadline=now + 0.5), call(None, deadline=now + 0.5), call(None)]
+    broken = "broken/die_in_handler.py:app"
+    async with running(broken, handler="/spin", grace=30.0, wait_for_start=None) as backend:
+        tasks = [asyncio.create_task(backend.invoke(each)) for each in late]
+        failures = await asyncio.gather(*tasks[:2], return_exceptions=True)
+        assert backend.slots == 0
+        assert (backend.ready_in() or 0.0) > 0.0
+        tasks[2].cancel()
+        await asyncio.wait(tasks)
+    assert [getattr(each, "failure", None) for each in failures] == [FailureClass.TIMEOUT] * 2
+    assert [each.progress.queued_until > now for each in late] == [False, True, True]
+
+
 async def test_a_worker_whose_interpreter_is_held_is_replaced_by_its_silence() -> None:
     """No thread of it can run, so only the missing heartbeat tells."""
     async with running("broken/die_in_handler.py:app", silence=2.5) as backend:
