@@ -11,6 +11,7 @@ from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.types import Call, Reply, Usage
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
+from gateway.calls.history import StreamProgress
 from gateway.money.estimates import (
     SOME_TOKENS,
     by_media,
@@ -36,7 +37,6 @@ _NOTICED_S = 0.1
 _WHILE_IT_WAITS = frozenset((FailureClass.TIMEOUT, FailureClass.CANCELLED))
 """What may end a call that waits in a platform's queue."""
 
-NOTHING = Usage()
 UNUSED = Usage(
     exec_s=0.0, gpu_s=0.0, input_tokens=0, output_tokens=0, images=0, audio_s=0.0, reported=True
 )
@@ -48,37 +48,6 @@ def _times_alone(used: Usage) -> Usage:
     return msgspec.structs.replace(
         used, input_tokens=0, output_tokens=0, images=0, audio_s=0.0, **nothing
     )
-
-
-class StreamProgress(msgspec.Struct):
-    """How far a stream has come; written by whoever passes it on."""
-
-    usage: Usage = NOTHING
-    """What the backend said last."""
-    events: int = 0
-    """Tokens of answer passed to the caller, about: what is charged where no usage is reported."""
-    told_at: int = 0
-    """What ``events`` were when the backend said ``usage``."""
-    covered: float = inf
-    """Of these, how many what is held covers, or would cover, were the call limited; no bound where
-    none are paid."""
-    begun: bool = False
-    """Its first token is here."""
-    ended_at: float = inf
-    """When the backend was done with a call that goes on, in monotonic seconds: nothing more is
-    used."""
-    sent_at: float = 0.0
-    """When a job was sent, in monotonic seconds; no instant while that is still written down."""
-
-    @property
-    def seen(self) -> Usage:
-        """What the backend said last, with the output that has come since: what it says at the
-        start of a stream is no account of the rest."""
-        said, since = self.usage, self.events - self.told_at
-        if said.output_tokens is None or since <= 0:
-            return said
-        made = said.output_tokens + since
-        return msgspec.structs.replace(said, output_tokens=made, text_tokens=made)
 
 
 class AtBackend(Protocol):

@@ -1,10 +1,14 @@
-"""What is kept of a call's way: the attempts that failed, and the record beside its row."""
+"""What is kept of a call's way: how far its answer has come, the attempts that failed, and the
+record beside its row."""
 
 from __future__ import annotations
+
+from math import inf
 
 import msgspec
 
 from adapters.errors import Ran
+from adapters.types import Usage
 from gateway.routing.repeating import Asked
 from gateway.routing.router import Candidate, Decision, Quote
 from gateway.storage.history import (
@@ -18,6 +22,39 @@ from gateway.storage.history import (
     words,
 )
 from gateway.types import MICRO
+
+NOTHING = Usage()
+
+
+class StreamProgress(msgspec.Struct):
+    """How far a stream has come; written by whoever passes it on."""
+
+    usage: Usage = NOTHING
+    """What the backend said last."""
+    events: int = 0
+    """Tokens of answer passed to the caller, about: what is charged where no usage is reported."""
+    told_at: int = 0
+    """What ``events`` were when the backend said ``usage``."""
+    covered: float = inf
+    """Of these, how many what is held covers, or would cover, were the call limited; no bound where
+    none are paid."""
+    begun: bool = False
+    """Its first token is here."""
+    ended_at: float = inf
+    """When the backend was done with a call that goes on, in monotonic seconds: nothing more is
+    used."""
+    sent_at: float = 0.0
+    """When a job was sent, in monotonic seconds; no instant while that is still written down."""
+
+    @property
+    def seen(self) -> Usage:
+        """What the backend said last, with the output that has come since: what it says at the
+        start of a stream is no account of the rest."""
+        said, since = self.usage, self.events - self.told_at
+        if said.output_tokens is None or since <= 0:
+            return said
+        made = said.output_tokens + since
+        return msgspec.structs.replace(said, output_tokens=made, text_tokens=made)
 
 
 class FailedAttempt(msgspec.Struct, frozen=True):

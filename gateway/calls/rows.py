@@ -8,8 +8,8 @@ import msgspec
 
 from adapters.types import Usage
 from gateway.calls.admission import amounts_in, most_held
-from gateway.calls.attempt import NOTHING, Attempt
-from gateway.calls.history import history_of
+from gateway.calls.attempt import Attempt
+from gateway.calls.history import NOTHING, history_of
 from gateway.calls.state import CallState
 from gateway.money.charge_records import amounts_of
 from gateway.money.committed import IDLE

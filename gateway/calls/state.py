@@ -20,9 +20,9 @@ from adapters.types import Call
 from gateway.backends.leases import Lease
 from gateway.backends.live import LiveBackend
 from gateway.calls.admission import UNLIMITED, Admission, holds, more_of, most_held
-from gateway.calls.attempt import AtBackend, Attempt, Durable, StreamProgress
+from gateway.calls.attempt import AtBackend, Attempt, Durable
 from gateway.calls.ending import GRACE_S, LONGEST_S, Ending, GivenUp, StopCause
-from gateway.calls.history import FailedAttempt
+from gateway.calls.history import FailedAttempt, StreamProgress
 from gateway.dialects.output_bound import bounded
 from gateway.money.charge_records import charged_alone
 from gateway.money.counted import Part, charged_of

@@ -7,7 +7,8 @@ from types import TracebackType
 
 from adapters.errors import BackendError
 from gateway.calls.answer_limit import LOOKS_S, CallPatience, taken_back
-from gateway.calls.attempt import NOTHING, Attempt
+from gateway.calls.attempt import Attempt
+from gateway.calls.history import NOTHING
 from gateway.calls.state import CallState
 from gateway.clock import Clock, Timer
 
