@@ -147,6 +147,26 @@ async def test_a_client_that_never_agrees_on_tls_is_cut_after_its_time(
         writer.close()
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nhost: g\r\n\r\n",
+        bytes(70_000),
+        b"\x16\x03\x01\xff\xff" + b"\x01" * 70_000,
+    ],
+    ids=["plain HTTP", "zeros", "a record that is too large"],
+)
+async def test_who_speaks_no_tls_is_let_go_at_once(sent: bytes, material: TlsMaterial) -> None:
+    async with listening(tls=server_context(material)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        with contextlib.suppress(ConnectionResetError):  # of what was not read
+            await reader.read()
+        writer.close()
+        ends = await asyncio.open_connection("127.0.0.1", port, ssl=trusting(material))
+        assert await echoed(ends) == b"hello"
+
+
 async def test_the_end_of_a_listener_cuts_those_that_have_not_agreed_on_tls(
     material: TlsMaterial,
 ) -> None:
