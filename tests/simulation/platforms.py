@@ -155,11 +155,11 @@ class SimulatedBackend:
         never = float("inf")
         work = Work(call.id, never, never, fate.tokens, fate.states_usage)
         self._platform.works[call.id].append(work)
-        if fate.has_fault:
-            await self._clock.sleep(0.01)
-            raise BugOfAdapter
         visit = self._enter()
         try:
+            if fate.has_fault:
+                await self._clock.sleep(0.01)
+                raise BugOfAdapter
             await self._queue(call, fate)
             await self._until(fate.cold_s, call)
             if fate.fails is not None and fate.fails.ran is Ran.NO:
