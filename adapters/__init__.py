@@ -4,9 +4,9 @@ The port: ``base`` is what the gateway may ask of a backend (start, invoke, prob
 small abilities beside them), ``types`` a call and its answer as values, ``routes`` the paths of
 tasks, ``images`` what an image is, ``errors`` the classes of failure that decide whether another
 backend is tried, ``settings`` the scalars that a backend's YAML may hold, ``names`` those that are
-names; ``trust`` is whom a backend's certificate is believed by, ``proxies`` are those on the way to
-it, ``tunnel`` goes through one, ``shortage`` is what the gateway lacks itself. ``fake`` is a
-backend that does as it is told, for tests.
+names; ``regular_files`` reads files that a policy names, ``trust`` is whom a backend's certificate
+is believed by, ``proxies`` are those on the way to it, ``tunnel`` goes through one, ``shortage`` is
+what the gateway lacks itself. ``fake`` is a backend that does as it is told, for tests.
 
 Platforms: ``local`` (warm workers of our own), ``openai`` (vLLM, SGLang, llama.cpp, a provider),
 ``runpod``, ``modal``, ``replicate``, ``huggingface``, ``baseten``, ``vercel``, ``potassium``,

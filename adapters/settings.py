@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Protocol, runtime_checkable
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from adapters.proxies import parse_proxy
+from adapters.regular_files import read_regular
 from adapters.trust import certificate_of, check_certificate
 
 _DURATION = re.compile(r"(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>ms|s|m|h|d)?\Z")
@@ -312,7 +312,7 @@ def unfit_ca_file(path: str | None) -> list[SettingError]:
     if path is None:
         return []
     try:
-        text = Path(path).read_bytes()
+        text = read_regular(path)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         return [SettingError(("ca_file",), f"{path} cannot be read: {why}")]

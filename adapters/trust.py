@@ -5,6 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import NamedTuple
 
+from adapters.regular_files import checked
+
 
 class ClientCertificate(NamedTuple):
     """PEM files of what a backend is shown: the certificate with its chain, and its key."""
@@ -39,7 +41,7 @@ def read_trust(ca_file: str | None, certificate: ClientCertificate | None = None
 
     Raises OSError, and then what was read before stays in force.
     """
-    context = ssl.create_default_context(cafile=ca_file)
+    context = ssl.create_default_context(cafile=checked(ca_file))
     context.set_alpn_protocols(["http/1.1"])
     if certificate is not None:
         _show(context, certificate)
@@ -53,5 +55,7 @@ def check_certificate(certificate: ClientCertificate) -> None:
 
 
 def _show(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
+    checked(certificate.cert)
+    checked(certificate.key)
     # With a password an encrypted key is an error, and not a question at the terminal.
     context.load_cert_chain(certificate.cert, certificate.key, password="")

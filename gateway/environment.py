@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
+
+from adapters.regular_files import LARGEST_SECRET, read_regular
 
 _SUFFIX = "_FILE"
 _FILE = "file:"
@@ -58,7 +59,7 @@ class Environment(Mapping[str, str]):
         return self._read(name, self._variables[name + _SUFFIX])
 
     def _read(self, name: str, file: str) -> str:
-        text = Path(file).read_text(encoding="utf-8", errors="replace")
+        text = read_regular(file, LARGEST_SECRET).decode("utf-8", "replace")
         self.files[name] = file
         return text
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+from adapters.regular_files import read_regular
+
 
 def lack_of_app(name: str) -> str | None:
     """What keeps ``folder/file.py:app`` or ``package.module:app`` from being found from here, as
@@ -47,7 +49,7 @@ def _lack_of_file(source: str) -> str | None:
 def _lack_of_sense(path: Path) -> str | None:
     """What a worker could not read of a program."""
     try:
-        compile(path.read_bytes(), path, "exec", dont_inherit=True)
+        compile(read_regular(path), path, "exec", dont_inherit=True)
     except SyntaxError as error:
         return f"{path} is no Python: line {error.lineno}: {error.msg}"
     except (OSError, ValueError, RecursionError, MemoryError) as error:

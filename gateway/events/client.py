@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 import httpx
 
+from adapters.regular_files import checked
 from gateway.events.addresses import Resolve, dialled
 from gateway.events.attempts import NotReceived, Receiver, ReceiverAnswer
 from local_runtime.public_addresses import Forbidden
@@ -82,7 +83,7 @@ class WebhookClient:
 
     def _make(self, ca_file: str | None) -> httpx.AsyncClient:
         client = self._clients[ca_file] = httpx.AsyncClient(
-            verify=ssl.create_default_context(cafile=ca_file),
+            verify=ssl.create_default_context(cafile=checked(ca_file)),
             follow_redirects=False,
             trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=0),

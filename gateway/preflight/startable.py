@@ -191,11 +191,23 @@ def _authorities(policy: Policy) -> Found:
     shared = policy.store.shared
     address = shared.entry if isinstance(shared, ServerGroup) else shared
     if address is not None and address.ca_file:
-        try:
-            read_trust(address.ca_file)
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            yield "store.shared", f"ca_file: {address.ca_file} is of no use: {why}"
+        yield from _of_no_use("store.shared", address.ca_file, "ca_file: ")
+    hooks = policy.webhooks
+    named = {f"webhooks.endpoints.{name}": one.ca_file for name, one in hooks.endpoints.items()}
+    if hooks.jobs is not None:
+        named["webhooks.jobs"] = hooks.jobs.ca_file
+    if policy.server.otel is not None:
+        named["server.otel"] = policy.server.otel.ca_file
+    for path, file in named.items():
+        if file:
+            yield from _of_no_use(f"{path}.ca_file", file)
+
+
+def _of_no_use(path: str, file: str, key: str = "") -> Found:
+    try:
+        read_trust(file)
+    except (OSError, ValueError) as error:
+        yield path, f"{key}{file} is of no use: {getattr(error, 'strerror', None) or error}"
 
 
 def _clash(folder: Path, ledger: Path) -> str | None:

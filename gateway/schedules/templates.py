@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from adapters.regular_files import open_regular
 from gateway.active_policy import ActivePolicy
 from gateway.batches.batches import AskedBatch
 from gateway.batches.feeding import LineCall
@@ -69,7 +70,7 @@ async def _stored(path: Path, files: Files, principal: Principal) -> str:
     """A copy of the file, as it is now: its id."""
     new = NewFile(user=principal.user, key_id=principal.key_id, name=path.name, purpose="batch")
     try:
-        with await asyncio.to_thread(path.open, "rb") as file:
+        with await asyncio.to_thread(open_regular, path) as file:
             async with files.incoming(new) as incoming:
                 read = functools.partial(file.read, _PIECE)
                 while piece := await asyncio.to_thread(read):

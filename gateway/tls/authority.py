@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from adapters.regular_files import read_regular
 from gateway.tls.files import (
     Issued,
     TlsError,
@@ -212,14 +213,14 @@ def _issue_leaf(
 
 def end_of(cert: Path) -> datetime.datetime:
     """When a certificate's file ends to be valid, UTC. Raises OSError and ValueError."""
-    return x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc
+    return x509.load_pem_x509_certificate(read_regular(cert)).not_valid_after_utc
 
 
 def names_in(path: Path) -> list[str]:
     """The host names and addresses that a PEM file's first certificate is for; none where it
     cannot be read or says none."""
     try:
-        leaf = x509.load_pem_x509_certificate(path.read_bytes())
+        leaf = x509.load_pem_x509_certificate(read_regular(path))
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, x509.ExtensionNotFound):
         return []

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapters.regular_files import checked
 from gateway.tls.files import TlsError, TlsMaterial, current
 
 __all__ = ["TlsError", "TlsMaterial", "current", "ensure_certificates", "server_context"]
@@ -59,8 +60,7 @@ def server_context(material: TlsMaterial) -> ssl.SSLContext:
 def check_readable(kind: str, path: Path) -> None:
     """Raises TlsError where the file is not there or cannot be read."""
     try:
-        with path.open("rb") as file:
-            file.read(1)
+        checked(str(path))
     except FileNotFoundError:
         raise TlsError(
             f"the TLS {kind} {path} does not exist; set server.tls to files that do, or to auto"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,3 +72,33 @@ def test_a_policy_names_the_file_itself(tmp_path: Path) -> None:
     file.write_text("  ")
     with pytest.raises(PolicyError, match="is empty"):
         read_policy_text(named, Environment({}))
+
+
+def huge(file: Path) -> None:
+    file.touch()
+    os.truncate(file, 2**40)
+
+
+SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a pipe": (os.mkfifo, "it is no regular file"),
+    "a device": (lambda file: file.symlink_to("/dev/zero"), "it is no regular file"),
+    "huge": (huge, "it is larger than 1 MiB"),
+    "a folder": (lambda file: file.mkdir(), "Is a directory"),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+@pytest.mark.parametrize("named", ["KEY_FILE", "file"])
+def test_what_is_no_file_of_a_secret_holds_up_no_reading_and_is_named_in_its_place(
+    spoilt: str, named: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    make, why = SPOILT[spoilt]
+    make(file)
+    variables = {"KEY_FILE": str(file)} if named == "KEY_FILE" else {}
+    text = POLICY if variables else POLICY.replace("${KEY}", f"${{file:{file}}}")
+    with pytest.raises(PolicyError) as caught:
+        read_policy_text(text, Environment(variables))
+    [problem] = caught.value.problems
+    assert (problem.path, problem.line) == ("backends.b.api_key", 3)
+    assert problem.message.endswith(f"cannot be read: {why}")

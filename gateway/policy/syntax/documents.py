@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapters.regular_files import open_regular
 from gateway.policy.syntax.nodes import MapEntry, MapNode, ScalarNode, parse
 from gateway.policy.syntax.problems import Mark, PolicyError, Problem, problem_at
 
@@ -71,7 +72,7 @@ def _text(file: Path) -> str:
     try:
         if file.exists() and not file.is_file():
             raise _refused(str(file), "is not a regular file")
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise _refused(str(file), f"cannot be read: {_reason(error)}") from None

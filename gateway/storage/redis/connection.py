@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
+from adapters.regular_files import checked
 from gateway.clock import Clock, Timer
 from gateway.storage.base import StorageShortage, StorageUnavailable, unavailable
 from gateway.storage.redis.breaker import Breaker
@@ -239,7 +240,7 @@ class RedisConnection:
         else:
             tls = None
             if address.scheme == "rediss":  # read anew: its authorities may have been replaced
-                tls = ssl.create_default_context(cafile=address.ca_file or None)
+                tls = ssl.create_default_context(cafile=checked(address.ca_file) or None)
             _, wire = await loop.create_connection(protocol, address.host, address.port, ssl=tls)
         return wire
 

@@ -42,7 +42,26 @@ def _linked_to_nothing(file: Path) -> None:
     file.symlink_to("nowhere")
 
 
+def _made_a_pipe(file: Path) -> None:
+    """Which nobody writes to: who opens it waits for ever."""
+    file.unlink()
+    os.mkfifo(file)
+
+
+def _linked_to_a_device(file: Path) -> None:
+    """Which has no end."""
+    file.unlink()
+    file.symlink_to("/dev/zero")
+
+
+def _made_huge(file: Path) -> None:
+    os.truncate(file, 2**40)
+
+
 SPOILT: dict[str, Spoil] = {
+    "pipe": _made_a_pipe,
+    "device": _linked_to_a_device,
+    "huge": _made_huge,
     "missing": lambda file: file.unlink(),
     "empty": lambda file: file.write_bytes(b""),
     "half": _halved,
