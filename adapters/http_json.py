@@ -15,18 +15,19 @@ from typing import Any, Literal
 import msgspec
 
 from adapters.base import Clock
-from adapters.errors import BackendError, FailureClass, takes_no
+from adapters.errors import BackendError, FailureClass, Fault, Ran, takes_no
 from adapters.http.answers import check_output, is_error, output_in, with_usage_told
 from adapters.http.api import EVENTS, Api, merged
 from adapters.http.backend import HttpBackend
 from adapters.http.client import Origin
+from adapters.http.endpoint_words import about_the_endpoint
 from adapters.http.failures import OUR_MATTER, clean
 from adapters.http.outputs import answer_of
 from adapters.http.passthrough import stream_of
 from adapters.http.response import Response
-from adapters.settings import Count, HeaderName, HttpSettings, SecretStr, UrlPath
+from adapters.settings import Count, HeaderName, HttpSettings, SecretStr, SettingError, UrlPath
 from adapters.shapes.error_words import words_in
-from adapters.shapes.json_texts import UNREADABLE, read_if, read_input, value_in
+from adapters.shapes.json_texts import UNREADABLE, read_if, read_input, value_in, value_of
 from adapters.types import ALL_TASKS, INFER_ONLY, Call, Capabilities, Probe, Reply, Usage
 
 FailureName = Literal[
@@ -59,6 +60,11 @@ class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_f
     """Where the answer states what the call ran on, such as meta.gpu, for a price ``by_device``."""
     statuses: dict[str, FailureName] = msgspec.field(default_factory=dict)
     """What a status of this server means where it is not what HTTP says."""
+    words: dict[str, FailureName] = msgspec.field(default_factory=dict)
+    """What a refusal says, and what that means whatever its status is; of several the first."""
+    platform: bool = False
+    """Whether a serverless platform runs the endpoint: where a refusal says that this is paused,
+    not there, out of workers or of money, that is believed over the status."""
     stream_path: UrlPath | None = None
     """Where streamed calls go, answered with server-sent events; left out: it streams nothing."""
     health_path: UrlPath | None = None
@@ -75,6 +81,8 @@ class HttpJsonSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_f
         for status in self.statuses:
             if not (status.isdecimal() and 100 <= int(status) <= 599):
                 raise ValueError(f"{status} is no HTTP status")
+        if not all(map(str.strip, self.words)):
+            raise SettingError(("words",), "an empty text is in every refusal")
 
 
 class HttpJson(HttpBackend):
@@ -150,13 +158,20 @@ class HttpJson(HttpBackend):
         error = at_path(body, mapped.error) if mapped.error else None
         if error is not None and is_error(msgspec.Raw(error)):
             said = clean(words_in(value_in(error)), self._api.secrets)
-            raise BackendError(FailureClass.FAILED, said or "The backend failed.", usage=usage)
+            raise self._understood(
+                BackendError(
+                    FailureClass.FAILED, said or "The backend failed.", usage=usage, detail=said
+                )
+            )
         output = at_path(body, mapped.response)
         if output is None:
-            raise BackendError(
-                FailureClass.FAILED,
-                f"The backend's answer has no {mapped.response}.",
-                usage=usage,
+            raise self._understood(
+                BackendError(
+                    FailureClass.FAILED,
+                    f"The backend's answer has no {mapped.response}.",
+                    usage=usage,
+                    detail=clean(words_in(value_of(body)), self._api.secrets),
+                )
             )
         if call.task == "infer":
             usage = with_usage_told(body, usage)
@@ -185,13 +200,31 @@ class HttpJson(HttpBackend):
         meaning = self._meanings.get(response.status)
         if meaning is None and 200 <= response.status < 300:
             return
-        error = self._api.refusal(response)
+        refused = self._api.refusal(response)
+        error = self._understood(refused)
+        if error is not refused:
+            raise error
         if meaning is None or meaning is error.failure:
             raise error
         message = f"The backend answered with status {response.status}."
         if meaning not in OUR_MATTER:
             message = error.message
         raise error.reclassed(meaning, message)
+
+    def _understood(self, error: BackendError) -> BackendError:
+        """By what it says, where that is declared or speaks of the endpoint. It may repeat what the
+        caller wrote, so one that could be everybody's matter blames neither."""
+        said = error.detail.casefold()
+        for words, name in self._settings.words.items():
+            if words.casefold() in said:
+                kind = _CLASSES[name]
+                meant = error.reclassed(kind, OUR_MATTER.get(kind))
+                if kind.fault is Fault.BACKEND and kind.ran is Ran.NO:
+                    meant.fault = Fault.SUSPECT
+                elif kind.ran is not Ran.NO:
+                    meant.usage = error.usage
+                return meant
+        return about_the_endpoint(error) if self._settings.platform else error
 
 
 class Template:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from adapters.errors import BackendError, FailureClass
+from adapters.errors import BackendError, FailureClass, Fault, Ran
 from adapters.http_json import HttpJson, HttpJsonSettings, Template, at_path
-from adapters.settings import Secret
+from adapters.settings import Secret, SettingError
 from adapters.types import Call, Task, TokenParts
 from gateway.clock import FakeClock
 from tests.adapters.servers import CUT, Scripted, answer, chunked, drive, scripted
@@ -246,3 +246,69 @@ async def test_a_server_without_a_health_path_is_taken_to_be_ready(clock: FakeCl
     async with server(clock) as (backend, script):
         assert (await backend.probe()).ready
         assert not script.requests
+
+
+# --- what a platform says of its endpoint ---------------------------------------------------------
+
+WORDS = {"app is warming": "loading", "no gpu of this type": "overloaded", "unknown app": "gone"}
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 409, 422, 500, 503])
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("The App is warming, try later", FailureClass.LOADING),
+        ("no GPU of this type is free", FailureClass.OVERLOADED),
+        ("unknown app 'x'", FailureClass.GONE),
+    ],
+)
+async def test_words_that_are_declared_mean_what_they_are_declared_to_under_any_status(
+    said: str, kind: FailureClass, status: int, clock: FakeClock
+) -> None:
+    """Nothing has run, and one refusal alone blames neither."""
+    settings: dict[str, Any] = {"words": WORDS, "error": "error", "response": "output"}
+    for body in ({"error": said}, {"message": said}, {"error": {"message": said}}):
+        error = await failing(clock, answer(body, status), **settings)
+        assert (error.failure, error.fault, error.ran) == (kind, Fault.SUSPECT, Ran.NO)
+        assert error.usage is None
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("endpoint is paused", FailureClass.GONE),
+        ("Deployment my-app-1 not found", FailureClass.GONE),
+        ("no workers available", FailureClass.OVERLOADED),
+        ("the endpoint is not yet ready", FailureClass.LOADING),
+        ("insufficient credits", FailureClass.QUOTA),
+    ],
+)
+async def test_what_all_platforms_say_is_believed_where_a_platform_runs_the_endpoint(
+    said: str, kind: FailureClass, clock: FakeClock
+) -> None:
+    refusal = answer({"error": said}, 400)
+    assert (await failing(clock, refusal, platform=True)).failure is kind
+    assert (await failing(clock, refusal)).failure is not FailureClass.OVERLOADED
+    of_code = await failing(clock, answer({"error": said}, 500), platform=True)
+    assert of_code.failure is FailureClass.FAILED
+
+
+@pytest.mark.parametrize("platform", [False, True])
+async def test_what_is_wrong_with_a_request_stays_the_requests(
+    platform: bool, clock: FakeClock
+) -> None:
+    refusal = answer({"error": "steps must be below 50"}, 422)
+    error = await failing(clock, refusal, platform=platform, words=WORDS)
+    assert (error.failure, error.status) == (FailureClass.INVALID, 422)
+
+
+async def test_a_declared_failure_of_the_code_is_charged_as_one(clock: FakeClock) -> None:
+    settings: dict[str, Any] = {"words": {"out of memory": "failed"}, "error": "error"}
+    error = await failing(clock, answer({"error": "CUDA out of memory"}), **settings)
+    assert (error.failure, error.ran) == (FailureClass.FAILED, Ran.MAYBE)
+    assert error.usage is not None
+
+
+def test_words_that_are_none_are_refused() -> None:
+    with pytest.raises(SettingError, match="every refusal"):
+        HttpJsonSettings(base_url="http://127.0.0.1", words={" ": "loading"})
