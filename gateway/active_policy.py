@@ -204,6 +204,16 @@ class ActivePolicy:
         """Whether a call of the model would be sent to a backend, whoever makes it."""
         return any(not one.standing.serves_nobody(now, model) for one in self._serving[model])
 
+    def unserved(self, now: float) -> list[str]:
+        """A line that names the models all of whose backends are drained, rest, or say that they
+        are not ready; none where there are no such models."""
+        named = [
+            model
+            for model, serving in self._serving.items()
+            if all(one.standing.blocked(now, model) for one in serving)
+        ]
+        return [f"no backend is ready for calls of {', '.join(named)}"] if named else []
+
     def usable(self, model: str, route: str) -> tuple[LiveBackend, ...]:
         """Where calls of the model that took this route may go."""
         named = self._named.get(route)
@@ -218,9 +228,8 @@ class ActivePolicy:
         """Raises ApiError 404 for an unknown backend."""
         found = self.backends.get(name)
         if found is None:
-            raise ApiError(
-                404, "backend_not_found", f"There is no backend {name!r}.", param="backend"
-            )
+            words = f"There is no backend {name!r}. The policy has {', '.join(self.backends)}."
+            raise ApiError(404, "backend_not_found", words, param="backend")
         return found
 
     def template(

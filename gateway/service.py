@@ -365,7 +365,7 @@ class Gateway:
         """Of this process: the policy is loaded, the stores work, every required backend is warm.
         Of what is warned of nothing is missing: calls of keys that are known are taken, and within
         what limits let."""
-        missing, warnings = self.not_ready(), []
+        missing, warnings = self.not_ready(), self.active.unserved(self.clock.monotonic())
         if self.ledger.failing:
             missing.append("the ledger cannot be written")
         if self.shared.failing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from gateway.money.call_reports import entry_json
 from gateway.money.usage_reports import parse_usage_query
 from gateway.storage.base import LedgerRow
 from gateway.storage.queries import CallsCursor, CallsQuery
-from gateway.types import ApiError, Principal
+from gateway.types import NANO, ApiError, Principal
 
 _MOST = 1_000
 _USUAL = 50
@@ -68,15 +68,38 @@ def one_more(query: CallsQuery) -> CallsQuery:
     return msgspec.structs.replace(query, most=query.most + 1)
 
 
-def calls_json(rows: Sequence[LedgerRow], query: CallsQuery) -> dict[str, Any]:
-    """The body of ``/usage/calls``; ``rows`` are those of ``one_more``. ``next`` is None on the
-    last page."""
+class CallsPage(msgspec.Struct, frozen=True):
+    """Some of the rows that fit."""
+
+    rows: Sequence[LedgerRow]
+    totals: Mapping[str, int]
+    """What each row's call has cost, in nano-dollars, with the attempts before that failed and were
+    charged: what its caller was told."""
+    next: str | None
+    """``after`` of the page that follows; None on the last one."""
+
+
+def page_of(
+    rows: Sequence[LedgerRow], parts: Iterable[Sequence[LedgerRow]], query: CallsQuery
+) -> CallsPage:
+    """``rows`` are those of ``one_more``, ``parts`` all rows of each call whose attempts have
+    some."""
     page = rows[: query.most]
-    more = len(rows) > len(page)
+    totals = {row.id: row.cost_nano for row in page}
+    totals |= {one[0].id: sum(row.cost_nano for row in one) for one in parts if one}
+    return CallsPage(page, totals, _written(page[-1]) if len(rows) > len(page) else None)
+
+
+def calls_json(page: CallsPage) -> dict[str, Any]:
+    """The body of ``/usage/calls``."""
     return {
         "object": "usage.calls",
-        "data": [entry_json(row) for row in page],
-        "next": _written(page[-1]) if more else None,
+        "data": [
+            entry_json(row)
+            | {"total_cost_usd": page.totals[row.id] / NANO, "total_cost_nano": page.totals[row.id]}
+            for row in page.rows
+        ],
+        "next": page.next,
     }
 
 

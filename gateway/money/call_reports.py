@@ -35,6 +35,11 @@ def call_json(rows: Sequence[LedgerRow]) -> dict[str, Any]:
     }
 
 
+def has_charged_attempts(call: LedgerRow) -> bool:
+    """Whether attempts that failed it have rows of their own."""
+    return call.history is not None and any(one.entry > 0 for one in call.history.attempts)
+
+
 def _attempts(rows: Sequence[LedgerRow]) -> list[dict[str, Any]]:
     """All of one shape, whether they were free, have a row of their own or, as the last of a call
     that failed, are charged in the call's; of a call whose history was not kept, the second

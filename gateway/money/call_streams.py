@@ -6,6 +6,7 @@ stream slowly, or not at all any more, keeps no reader busy and no more than a p
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -14,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.money.call_reports import call_json, entry_json
+from gateway.money.call_lists import CallsPage, one_more, page_of
+from gateway.money.call_reports import call_json, entry_json, has_charged_attempts
 from gateway.money.text import safe_cell, usd
 from gateway.storage.base import Ledger, LedgerRow
 from gateway.storage.queries import CallsCursor, CallsQuery
@@ -71,10 +73,17 @@ class CallStream:
     async def _call(self, row: LedgerRow) -> dict[str, Any]:
         if not self._attempts or row.kind != "call":
             return entry_json(row)
-        attempts = () if row.history is None else row.history.attempts
-        if any(attempt.entry > 0 for attempt in attempts):  # it has a row of its own
+        if has_charged_attempts(row):
             return call_json(await self._ledger.rows(row.id) or [row])
         return call_json([row])
+
+
+async def read_page(ledger: Ledger, query: CallsQuery) -> CallsPage:
+    """Raises StorageUnavailable, ReportRefused."""
+    rows = await ledger.calls(one_more(query))
+    shown = rows[: query.most]
+    split = [row.id for row in shown if row.kind == "call" and has_charged_attempts(row)]
+    return page_of(rows, await asyncio.gather(*map(ledger.rows, split)), query)
 
 
 def _header() -> bytes:

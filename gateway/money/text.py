@@ -18,6 +18,12 @@ def usd(nano: int, *, padded: bool = False) -> str:
     return sign + (digits if padded else digits.rstrip("0").rstrip("."))
 
 
+def short_usd(dollars: float, places: int = 4) -> str:
+    """'0.0021'; what is there and would be read as nothing is '<0.0001'."""
+    text = f"{dollars:.{places}f}"
+    return f"<{10**-places:.{places}f}" if dollars > 0 and not float(text) else text
+
+
 def seconds(micro: int) -> str:
     """Microseconds as a decimal number of seconds, exactly: '1.5'."""
     whole, rest = divmod(abs(micro), MICRO)

@@ -22,9 +22,9 @@ from gateway.api.requests.request import (
     respond_json,
 )
 from gateway.api_keys import without_keys
-from gateway.money.call_lists import calls_json, one_more, parse_calls_query
+from gateway.money.call_lists import calls_json, parse_calls_query
 from gateway.money.call_reports import call_json
-from gateway.money.call_streams import FORMS, CallStream
+from gateway.money.call_streams import FORMS, CallStream, read_page
 from gateway.money.focus import contract_commitments, cost_and_usage, focus_query
 from gateway.money.usage_reports import (
     as_csv,
@@ -134,10 +134,10 @@ class CallsEndpoint:
             await _respond_stream(send, context, stream.pieces(), FORMS[form])
             return
         try:
-            rows = await self._gateway.ledger.calls(one_more(query))
+            page = await read_page(self._gateway.ledger, query)
         except ReportRefused as refused:
             raise refusal_of(refused) from None
-        await respond_json(send, context, calls_json(rows, query))
+        await respond_json(send, context, calls_json(page))
 
 
 async def _respond_stream(

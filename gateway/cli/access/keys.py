@@ -20,6 +20,7 @@ from gateway.cli.shared import (
 )
 from gateway.clock import SystemClock
 from gateway.key_requests import as_json, issue, read_request
+from gateway.money.text import short_usd
 from gateway.opening.stores import open_keys
 from gateway.policy.model import Policy
 from gateway.storage.key_store import KeyStore
@@ -189,7 +190,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["id"],
         *told,
         " ".join(_bound(row)),
-        f"{row['spent_this_month_usd']:.4f}",
+        short_usd(row["spent_this_month_usd"]),
         row["expires_at"] or "",
         row["last_used_at"] or "",
         tags,

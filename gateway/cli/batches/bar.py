@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from gateway.cli.on_stderr import BarOnStderr
+from gateway.money.text import short_usd
 
 _EVERY = 0.05
 """Of the lines: how often a file or a pipe is told."""
@@ -68,7 +69,7 @@ def said(batch: dict[str, Any]) -> str:
     """What has failed, what it has cost, and what it waits for."""
     failed = batch["request_counts"]["failed"]
     parts = [f"{failed} failed"] if failed else []
-    parts.append(f"{float(batch['cost_usd']):.4f} USD")
+    parts.append(f"{short_usd(float(batch['cost_usd']))} USD")
     if batch["waits_for"]:
         parts.append(f"waits: {batch['waits_for'][:60]}")
     return ", " + ", ".join(parts)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from gateway.cli.running.client import GatewayRefused, RunningGateway, add_gateway, reach
 from gateway.cli.shared import command, fail, table
+from gateway.money.text import short_usd
 
 _FILTERS = ("user", "model", "backend", "outcome")
 _HEADS = ("began", "id", "user", "model", "backend", "outcome", "status", "cold", "USD")
@@ -61,6 +62,9 @@ def _found(options: argparse.Namespace, gateway: RunningGateway) -> Any:
 
 
 def _list(found: dict[str, Any]) -> Iterator[str]:
+    if not found["data"]:
+        yield "no call fits"
+        return
     yield table(_HEADS, [_cells(one) for one in found["data"]]).rstrip("\n")
     if found["next"]:
         yield f"more: --after {found['next']}"
@@ -68,8 +72,8 @@ def _list(found: dict[str, Any]) -> Iterator[str]:
 
 def _cells(one: dict[str, Any]) -> tuple[str, ...]:
     words = (str(one.get(name) or "") for name in _HEADS[1:7])
-    cost = f"{one['cost_usd']:.6f}"
-    return (str(one["started_at"])[:19], *words, "cold" if one.get("cold_start") else "", cost)
+    cost = short_usd(one["total_cost_usd"], 6)
+    return (str(one["started_at"])[:19], *words, "cold" if one["cold_seconds"] else "", cost)
 
 
 def _lines(value: Any, depth: int = 0) -> Iterator[str]:
@@ -84,6 +88,13 @@ def _lines(value: Any, depth: int = 0) -> Iterator[str]:
             for number, one in enumerate(inner, 1):
                 yield f"{pad}  {number}."
                 yield from _lines(one, depth + 2)
-        elif inner not in (None, "", [], {}):
-            shown = ", ".join(map(str, inner)) if isinstance(inner, list) else inner
+        elif inner not in (None, "", [], {}) and not name.endswith("_nano"):
+            shown = ", ".join(map(str, inner)) if isinstance(inner, list) else _plain(inner)
             yield f"{pad}{name:<{max(1, 24 - 2 * depth)}} {shown}"
+
+
+def _plain(value: Any) -> str:
+    """Numbers without an exponent: '0.000027'."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.9f}".rstrip("0").rstrip(".")

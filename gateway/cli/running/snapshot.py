@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.cli.running.client import RunningGateway
+from gateway.money.text import short_usd
 
 _COUNTS = ("calls", "errors", "refused", "cold_starts")
 _SPANS = ("1h", "1d", "30d")
@@ -56,4 +57,4 @@ def spent_cells(span: str, spent: dict[str, Any]) -> tuple[str, ...]:
     """A row of a table."""
     words = {"1h": "hour", "1d": "day", "30d": "30 days"}[span]
     figures = (str(spent[name]) for name in _COUNTS)
-    return (words, *figures, f"{spent['cost_usd']:.4f}")
+    return (words, *figures, short_usd(spent["cost_usd"]))

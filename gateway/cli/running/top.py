@@ -23,6 +23,7 @@ from gateway.cli.running.snapshot import (
 )
 from gateway.cli.shared import command, fail, is_terminal
 from gateway.cli.terminal import as_table
+from gateway.money.text import short_usd
 
 _CALLS = ("began", "user", "model", "backend", "outcome", "USD")
 
@@ -87,7 +88,7 @@ def drawn(found: dict[str, Any]) -> Group:
         (
             str(one["started_at"])[11:19],
             *(str(one.get(name) or "-") for name in _CALLS[1:5]),
-            f"{one['cost_usd']:.6f}",
+            short_usd(one["total_cost_usd"], 6),
         )
         for one in found["calls"]
     ]

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.api.middleware import CONSOLE
+from gateway.cli.serving.first_call import first_call
 from gateway.clock import Clock
 from gateway.key_requests import issue, read_request
 from gateway.keys.limited import unlimited
@@ -115,15 +116,13 @@ def banner(
     ca = None if material is None or material.ca == material.cert else material.ca.resolve()
     key = None if keys is None else keys.user
     head = f"Spillgate is listening on {base}\n{_where(policy, base, config)}"
-    parts = [head, _keys(keys, config), _trust(ca)]
-    model = next((name for name, spec in policy.models.items() if spec.task == "embeddings"), None)
-    if model is not None:
-        parts += [_curl(base, ca, key, model), _snippet(base, ca, key, model)]
+    parts = [head, _keys(keys, config), _trust(ca), *first_call(policy, base, ca, key)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _where(policy: Policy, base: str, config: Path) -> str:
     """What is served, and where everything is."""
+    program = _PROGRAM.resolve() if _PROGRAM.name == _COMMAND else _COMMAND
     models = (f"{name} ({spec.task})" for name, spec in policy.models.items())
     told = {
         "models": ", ".join(models) or "none",
@@ -131,7 +130,7 @@ def _where(policy: Policy, base: str, config: Path) -> str:
         "data": Path(policy.server.data).resolve(),
         "console": f"{base}{CONSOLE}",
         "docs": f"{base}/docs",
-        "command": f"{_PROGRAM.resolve() if _PROGRAM.name == _COMMAND else _COMMAND} status",
+        "command": f"{program} status --config '{config.resolve()}'",
     }
     return "\n".join(f"  {name:<8} {value}" for name, value in told.items())
 
@@ -158,29 +157,3 @@ def _keys(keys: FirstKeys | None, config: Path) -> str:
 
 def _trust(ca: Path | None) -> str:
     return "" if ca is None else f"Clients trust it by this certificate authority:\n  CA  {ca}"
-
-
-def _curl(base: str, ca: Path | None, key: str | None, model: str) -> str:
-    key = key or "$SPILLGATE_KEY"
-    trust = "" if ca is None else f" --cacert '{ca}'"
-    body = f'{{"model": "{model}", "input": "a warm GPU"}}'
-    return (
-        "Ask it with curl:\n"
-        f'  curl -sS{trust} {base}/v1/embeddings -H "Authorization: Bearer {key}" '
-        f"-H 'Content-Type: application/json' -d '{body}'"
-    )
-
-
-def _snippet(base: str, ca: Path | None, key: str | None, model: str) -> str:
-    shown = 'os.environ["SPILLGATE_KEY"]' if key is None else f'"{key}"'
-    lines = [
-        *(["import os"] if key is None or ca is not None else []),
-        *([f'os.environ["SSL_CERT_FILE"] = "{ca}"'] if ca is not None else []),
-        "from openai import OpenAI",
-        f'client = OpenAI(base_url="{base}/v1", api_key={shown})',
-        f'answer = client.embeddings.create(model="{model}", input="a warm GPU")',
-        "print(len(answer.data[0].embedding), answer.usage)",
-    ]
-    title = "Or with the openai client in Python (pip install openai):"
-    # Python takes no line that is indented for nothing: what is pasted begins where lines begin.
-    return "\n".join([title, "", *lines])

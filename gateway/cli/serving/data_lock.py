@@ -18,7 +18,12 @@ _EVERY_S = 0.1
 
 
 class DataInUse(Exception):
-    """Another gateway uses the data folder. The message is for the operator."""
+    """Another gateway uses the data folder. The message is for whoever would start one there;
+    ``by`` says who that is."""
+
+    def __init__(self, message: str, by: str = "") -> None:
+        super().__init__(message)
+        self.by = by
 
 
 class DataLock:
@@ -34,7 +39,7 @@ class DataLock:
         try:
             while not self._is_taken():
                 if not self._told().endswith(_ENDING):
-                    raise DataInUse(_words(folder, self._told().decode(errors="replace")))
+                    raise _in_use(folder, self._told().decode(errors="replace"))
                 time.sleep(_EVERY_S)
         except BaseException:
             os.close(self.descriptor)
@@ -68,10 +73,12 @@ class DataLock:
             os.pwrite(self.descriptor, text, 0)
 
 
-def _words(folder: Path, process: str) -> str:
+def _in_use(folder: Path, process: str) -> DataInUse:
     who = f"the gateway with process id {process}" if process else "another gateway"
-    return (
-        f"server.data: {who} uses {folder} already. With store.shared: memory:// each would have "
-        "limits and budgets of its own. End it, give another server.data, or let both share a "
-        "store.shared: redis://HOST:6379/0; `spillgate serve --beside-others` starts all the same"
+    by = f"server.data: {who} uses {folder} already"
+    return DataInUse(
+        f"{by}. With store.shared: memory:// each would have limits and budgets of its own. End "
+        "it, give another server.data, or let both share a store.shared: redis://HOST:6379/0; "
+        "`spillgate serve --beside-others` starts all the same",
+        by,
     )

@@ -19,8 +19,8 @@ from gateway.cli.spending.forecast import forecast
 from gateway.cli.spending.reconcile import EVERY, Reconciliation, Unbilled, reconcile
 from gateway.cli.spending.watch import watch
 from gateway.clock import SystemClock
-from gateway.money.call_lists import calls_json, one_more, parse_calls_query
-from gateway.money.call_streams import FORMS, CallStream
+from gateway.money.call_lists import CallsPage, calls_json, parse_calls_query
+from gateway.money.call_streams import FORMS, CallStream, read_page
 from gateway.money.focus import contract_commitments, cost_and_usage, focus_query
 from gateway.money.text import iso, usd
 from gateway.money.usage_reports import (
@@ -199,24 +199,23 @@ def _calls(options: argparse.Namespace, params: dict[str, str]) -> int:
     if options.format in FORMS:
         asyncio.run(_stream_calls(policy_with_stores(options.config), query, options.format))
         return 0
-    rows = asyncio.run(_read_calls(policy_with_stores(options.config), query))
-    told = calls_json(rows, query)
+    page = asyncio.run(_read_calls(policy_with_stores(options.config), query))
     if options.format == "json":
-        print(json.dumps(told, indent=2))
+        print(json.dumps(calls_json(page), indent=2))
         return 0
-    print(table(_HEADS, [_cells(row) for row in rows[: query.most]]), end="")
-    if told["next"]:
-        print(f"more: --after {told['next']}")
+    print(table(_HEADS, [_cells(row, page.totals[row.id]) for row in page.rows]), end="")
+    if page.next:
+        print(f"more: --after {page.next}")
     return 0
 
 
 _HEADS = ("began", "id", "user", "model", "backend", "outcome", "status", "error", "gpu s", "USD")
 
 
-def _cells(row: LedgerRow) -> tuple[str, ...]:
+def _cells(row: LedgerRow, total_nano: int) -> tuple[str, ...]:
     return (
         *(iso(row.started_at, "seconds"), row.id, row.user, row.model, row.backend, row.outcome),
-        *(str(row.status), row.error, f"{row.gpu_us / MICRO:.3f}", usd(row.cost_nano, padded=True)),
+        *(str(row.status), row.error, f"{row.gpu_us / MICRO:.3f}", usd(total_nano, padded=True)),
     )
 
 
@@ -231,10 +230,10 @@ async def _stream_calls(policy: Policy, query: CallsQuery, form: str) -> None:
         await ledger.aclose()
 
 
-async def _read_calls(policy: Policy, query: CallsQuery) -> list[LedgerRow]:
+async def _read_calls(policy: Policy, query: CallsQuery) -> CallsPage:
     ledger = open_ledger(policy)
     try:
-        return await ledger.calls(one_more(query))
+        return await read_page(ledger, query)
     finally:
         await ledger.aclose()
 

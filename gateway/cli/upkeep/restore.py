@@ -42,7 +42,9 @@ def main(arguments: Sequence[str]) -> int:
             _refuse_what_is_there(parts, options.force)
             stamp = f".replaced-{SystemClock().time():.0f}"
             replace_all(Path(name), parts, stamp)
-    except (ArchiveFault, DataInUse, OSError) as error:
+    except DataInUse as used:
+        fail(f"{options.file}: {f'{used.by}. End it first' if used.by else used}")
+    except (ArchiveFault, OSError) as error:
         fail(f"{options.file}: {error}")
     _note(policy, options.file)
     _tell(options, manifest, parts, policy)

@@ -9,13 +9,15 @@ import msgspec
 from gateway.console.drawing.figures import places_for
 from gateway.console.drawing.words import ERROR_WORDS, OUTCOMES
 from gateway.console.pages import call
+from gateway.console.pages.spend_plot import USED
 from gateway.console.visits.asking import filters_of, query_of, report_of, whole
 from gateway.console.visits.spans import span_of
 from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, link
 from gateway.keys.permitted import may_use
-from gateway.money.call_lists import calls_json, one_more, parse_calls_query
-from gateway.money.call_streams import CallStream
-from gateway.storage.queries import CallsQuery
+from gateway.money.call_lists import parse_calls_query
+from gateway.money.call_streams import CallStream, read_page
+from gateway.money.usage_reports import total_of
+from gateway.storage.queries import CallsQuery, UsageReport, UsageRow
 
 _PAGE = 50
 
@@ -28,19 +30,19 @@ async def show(visit: Visit) -> Given:
         return Onward(link("calls", {}, wanted))
     span = span_of(visit, "24h", whole_hours=False)
     query = _query(visit)
-    rows, report = await asyncio.gather(
-        visit.gateway.ledger.calls(one_more(query)),
-        report_of(visit, span, (), _kind(visit)),
+    page, report = await asyncio.gather(
+        read_page(visit.gateway.ledger, query),
+        report_of(visit, span, ("kind",)),
     )
-    shown = rows[: query.most]
     return HtmlPage(
         "calls.html",
         {
             "span": span,
-            "rows": shown,
-            "places": max(4, places_for(row.cost_nano for row in shown)),
-            "next": calls_json(rows, query)["next"],
-            "total": whole(report),
+            "rows": page.rows,
+            "totals": page.totals,
+            "places": max(4, places_for(page.totals.values())),
+            "next": page.next,
+            "total": _total(visit, report),
             "filters": filters_of(visit),
             "choices": _choices(visit),
             "outcomes": OUTCOMES,
@@ -65,6 +67,20 @@ def _query(visit: Visit) -> CallsQuery:
     span = span_of(visit, "24h", whole_hours=False)
     rows = query_of(visit, span, (), _kind(visit))
     return msgspec.structs.replace(asked, rows=rows)
+
+
+_OF_AN_END = frozenset(("outcome", "error", "reason", "backend"))
+"""What an attempt has of its own, so that it may fit where its call does not."""
+
+
+def _total(visit: Visit, report: UsageReport) -> UsageRow:
+    """Of the calls and the attempts that failed them, as each line has it; of rows of a kind, and
+    of calls that ended in a certain way, by themselves."""
+    filters = filters_of(visit)
+    if "kind" in filters:
+        return whole(report)
+    kinds = ("call",) if _OF_AN_END & filters.keys() else USED
+    return total_of([row for row in report.rows if row.group["kind"] in kinds])
 
 
 def _kind(visit: Visit) -> dict[str, str]:

@@ -54,7 +54,7 @@ async def show(visit: Visit) -> HtmlPage:
         report_of(visit, span, (span.bucket, "kind")),
         report_of(visit, span.before, (span.bucket,)),
         report_of(visit, span, (span.bucket, "backend"), {"kind": "call"} | kind_asked(visit)),
-        report_of(visit, span, ("user", "model"), {"kind": "call"} | kind_asked(visit), limit=400),
+        report_of(visit, span, ("user", "model"), limit=400),
     )
     lines = _lines(now, before, asked, visit)
     return HtmlPage(
@@ -168,7 +168,7 @@ def _heat(report: UsageReport, visit: Visit) -> Heat | None:
     cells = {
         (row.group["user"], row.group["model"]): row.cost_nano
         for row in report.rows
-        if row.group["model"]
+        if row.group["model"] and not row.group["user"].startswith("system:")
     }
     return heat_of(
         cells,

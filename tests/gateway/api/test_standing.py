@@ -234,3 +234,17 @@ async def test_a_model_without_a_backend_says_why_and_that_a_repetition_does_not
         assert words[cause] in answer.json()["error"]["message"]
         assert answer.headers["x-should-retry"] == "false"
         assert "retry-after" not in answer.headers
+
+
+async def test_a_model_of_which_no_backend_is_ready_is_warned_of(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """``required`` may be none: the answer is 200, and not silent."""
+    async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
+        for name in ("home", "burst"):
+            told = (await client.get("/readyz")).json()
+            assert "chat" not in str(told.get("warnings")), f"before {name} is drained"
+            gateway.inner.active.backend(name).standing.draining = True
+        answer = await client.get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json()["warnings"] == ["no backend is ready for calls of chat, far, any"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,19 +13,22 @@ from gateway.cli.serving.banner import FirstKeys, banner, first_keys, warn_of_un
 from gateway.clock import FakeClock
 from gateway.keys.limited import makes_calls
 from gateway.keys.permitted import check_request
+from gateway.policy.model import Policy
 from gateway.policy.reader import read_policy_text
 from gateway.storage.sqlite.keys import SqliteKeys
 from gateway.tls.files import TlsMaterial
 from gateway.types import Limit, Principal
 
-POLICY = read_policy_text(
-    """
-version: 1
-backends: {b: {kind: openai, base_url: "http://127.0.0.1:9"}}
-models: {m: {task: embeddings, backends: [b]}}
-""",
-    {},
-)
+
+def serving(*tasks: str) -> Policy:
+    models = ", ".join(
+        f"m{n or ''}: {{task: {task}, backends: [b]}}" for n, task in enumerate(tasks)
+    )
+    backend = 'backends: {b: {kind: openai, base_url: "http://127.0.0.1:9"}}'
+    return read_policy_text(f"version: 1\n{backend}\nmodels: {{{models}}}\n", {})
+
+
+POLICY = serving("embeddings")
 CONFIG = Path("/srv/gpus/spillgate.yaml")
 FILES = TlsMaterial(ca=Path("/data/ca.pem"), cert=Path("/data/c.pem"), key=Path("/data/c.pem"))
 
@@ -34,13 +39,33 @@ FILES = TlsMaterial(ca=Path("/data/ca.pem"), cert=Path("/data/c.pem"), key=Path(
     ids=["first", "first without limits", "later"],
 )
 @pytest.mark.parametrize("material", [FILES, None], ids=["tls", "plain"])
+@pytest.mark.parametrize("task", ["embeddings", "chat", "completions"])
 def test_the_snippet_is_python_as_it_is_printed(
-    material: TlsMaterial | None, keys: FirstKeys | None
+    task: str, material: TlsMaterial | None, keys: FirstKeys | None
 ) -> None:
-    _, _, snippet = banner(POLICY, material, keys, CONFIG).partition("(pip install openai):\n")
+    said = banner(serving("infer", task), material, keys, CONFIG)
+    _, _, snippet = said.partition("(pip install openai):\n")
     compile(snippet, "pasted", "exec")
     assert snippet.count("client") == 2
     assert ("os." in snippet) == ("import os\n" in snippet)
+
+
+@pytest.mark.parametrize(
+    ("task", "path", "member"),
+    [
+        ("embeddings", "/v1/embeddings", "input"),
+        ("chat", "/v1/chat/completions", "messages"),
+        ("completions", "/v1/completions", "prompt"),
+        ("infer", "/v1/infer/m", None),
+    ],
+)
+def test_curl_asks_what_the_policy_serves(task: str, path: str, member: str | None) -> None:
+    said = banner(serving(task), FILES, FirstKeys("sg-a", "sg-u"), CONFIG)
+    [line] = [line for line in said.splitlines() if line.startswith("  curl ")]
+    words = shlex.split(line)
+    assert words[4] == f"https://127.0.0.1:8443{path}"
+    body = json.loads(words[-1])
+    assert body == {} if member is None else (body["model"], member in body) == ("m", True)
 
 
 def test_keys_of_a_first_start_are_shown_once() -> None:

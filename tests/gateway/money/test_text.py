@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.money.text import iso, iso_or_none, usd
+from gateway.money.text import iso, iso_or_none, short_usd, usd
 
 AMOUNTS = st.integers(-(10**27), 10**27)
 
@@ -54,3 +54,17 @@ def test_an_instant_can_be_read_back(instant: int) -> None:
 def test_an_instant_that_is_not_yet_is_nothing() -> None:
     assert iso_or_none(None, "seconds") is None
     assert iso_or_none(0.0, "seconds") == "1970-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("dollars", "places", "told"),
+    [
+        (0.0, 4, "0.0000"),
+        (0.00002, 4, "<0.0001"),
+        (0.00006, 4, "0.0001"),
+        (0.0000004, 6, "<0.000001"),
+        (12.5, 4, "12.5000"),
+    ],
+)
+def test_what_is_there_is_not_told_as_nothing(dollars: float, places: int, told: str) -> None:
+    assert short_usd(dollars, places) == told

@@ -94,6 +94,8 @@ def test_not_where_a_gateway_runs(made: Path, elsewhere: str, shell: Shell, tmp_
     finally:
         lock.close()
     assert "server.data" in shell.error
+    assert "End it first" in shell.error
+    assert "spillgate serve" not in shell.error, "that is for whoever would serve"
     assert not (tmp_path / "other" / "keys.db").exists()
 
 
