@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,23 @@ def audit_json(entries: Sequence[AuditEntry], query: AuditQuery) -> dict[str, An
     page = entries[: query.most]
     more = len(entries) > len(page)
     return {"data": [_json(entry) for entry in page], "next": page[-1].number if more else None}
+
+
+def acts_of(entries: Sequence[AuditEntry]) -> list[AuditEntry]:
+    """One entry of each act, newest first: that of its end, or of its beginning where it has not
+    ended. ``entries`` are newest first."""
+    ends: Counter[tuple[str, ...]] = Counter()
+    found = []
+    for entry in entries:
+        act = entry.act
+        who_what = (act.actor, act.address, act.act, act.target)
+        if act.outcome != "begun":
+            ends[who_what] += 1
+        elif ends[who_what]:
+            ends[who_what] -= 1
+            continue
+        found.append(entry)
+    return found
 
 
 def _json(entry: AuditEntry) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gateway.console.visits.asking import report_of, summed
 from gateway.console.visits.spans import TimeSlice, bounds, pieces_of, span_of, times_of
 from gateway.console.visits.standings import standings
 from gateway.console.visits.visit import HtmlPage, Sheet, Visit, link
-from gateway.keys.audit import audit_json
+from gateway.keys.audit import acts_of, audit_json
 from gateway.storage.audit import AuditQuery
 from gateway.storage.queries import UsageReport, UsageRow
 
@@ -48,7 +48,7 @@ async def show(visit: Visit) -> HtmlPage:
         report_of(visit, span, (span.bucket, "backend"), {"kind": "call"}),
         report_of(visit, span, (span.bucket, "error"), {"kind": "call", "outcome": "error"}),
         report_of(visit, span, (span.bucket,), {"kind": "call", "reason": "FAILOVER"}),
-        asyncio.to_thread(visit.gateway.keys.audit, AuditQuery(most=_ACTS)),
+        asyncio.to_thread(visit.gateway.keys.audit, AuditQuery(most=2 * _ACTS)),
         standings(visit),
     )
     pieces = pieces_of(span, visit.tzinfo)
@@ -59,7 +59,7 @@ async def show(visit: Visit) -> HtmlPage:
             "incidents": incidents_of(by_backend, by_reason, pieces, span.bucket),
             "plot": _plot(by_error, pieces, span.bucket, visit),
             "errors": sorted(summed(by_error.rows, "error").values(), key=lambda one: -one.errors),
-            "acts": audit_json(acts, AuditQuery(most=_ACTS))["data"],
+            "acts": audit_json(acts_of(acts)[:_ACTS], AuditQuery(most=_ACTS))["data"],
             "away": [one for one in stand if one.light == "away"],
             "refused": visit.gateway.refused,
         },
