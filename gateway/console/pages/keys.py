@@ -7,10 +7,10 @@ import datetime
 from typing import Any
 
 import msgspec
-import yaml
 
 from gateway.api.admin import keys as admin
 from gateway.console.drawing.figures import midnight
+from gateway.console.pages.budgets import budgets_of
 from gateway.console.visits import sheets
 from gateway.console.visits.acts import done
 from gateway.console.visits.asking import report_of
@@ -19,7 +19,6 @@ from gateway.console.visits.visit import Given, HtmlPage, Onward, Sheet, Visit, 
 from gateway.key_requests import as_json
 from gateway.keys.delegation import Delegation
 from gateway.money.limits import is_callers_own, unit_name
-from gateway.policy.model import Policy
 from gateway.storage.base import LimitStatus
 from gateway.storage.key_records import KeyRecord
 from gateway.types import MICRO, NANO, ApiError
@@ -38,14 +37,6 @@ class OwnLimit(msgspec.Struct, frozen=True):
     resets_at: float | None
 
 
-class Budget(msgspec.Struct, frozen=True):
-    """A limit of money in the policy, and where it stands there."""
-
-    whose: str
-    place: str
-    amount: str
-
-
 async def show(visit: Visit, problem: ApiError | None = None) -> HtmlPage:
     """A user's own keys, a delegate's team, all for an admin."""
     records, month = await asyncio.gather(asyncio.to_thread(visit.gateway.keys.list), _month(visit))
@@ -62,7 +53,7 @@ async def show(visit: Visit, problem: ApiError | None = None) -> HtmlPage:
             "wanted": wanted,
             "spent": month,
             "own": await _own(visit),
-            "budgets": budgets_of(policy) if visit.is_admin else [],
+            "budgets": budgets_of(policy.document, visit.now_at) if visit.is_admin else [],
             "plans": list(policy.plans),
             "problem": problem,
             "form": visit.form,
@@ -132,31 +123,6 @@ def _limit(status: LimitStatus, now_at: float) -> OwnLimit:
         left=status.likely / part,
         resets_at=round(now_at + status.reset_s) if claim.window else None,
     )
-
-
-# --- budgets -------------------------------------------------------------------------------------
-
-
-def budgets_of(policy: Policy) -> list[Budget]:
-    """The limits of money that the policy sets for all, for plans, and for users by name."""
-    document = yaml.safe_load(policy.document) or {}
-    limits, plans = document.get("limits") or {}, document.get("plans") or {}
-    found = [Budget("the gateway", "limits|spend", _amount(limits))]
-    found += [
-        Budget(f"each user of plan {name}", f"plans|{name}|spend", _amount(plan))
-        for name, plan in plans.items()
-    ]
-    found += [
-        Budget(name, f"limits|users|{name}|spend", _amount(of_user))
-        for name, of_user in (limits.get("users") or {}).items()
-    ]
-    return [one for one in found if one.amount]
-
-
-def _amount(limits: Any) -> str:
-    """As the policy writes it; empty where it says nothing, or several windows."""
-    spend = limits.get("spend") if isinstance(limits, dict) else None
-    return spend if isinstance(spend, str) else ""
 
 
 # --- acts ----------------------------------------------------------------------------------------
