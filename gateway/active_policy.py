@@ -205,13 +205,9 @@ class ActivePolicy:
         return any(not one.standing.serves_nobody(now, model) for one in self._serving[model])
 
     def unserved(self, now: float) -> list[str]:
-        """A line that names the models all of whose backends are drained, rest, or say that they
-        are not ready; none where there are no such models."""
-        named = [
-            model
-            for model, serving in self._serving.items()
-            if all(one.standing.blocked(now, model) for one in serving)
-        ]
+        """A line that names the models of which no backend is ready; none where there are none."""
+        serving = self._serving.items()
+        named = [m for m, each in serving if all(one.standing.blocked(now, m) for one in each)]
         return [f"no backend is ready for calls of {', '.join(named)}"] if named else []
 
     def usable(self, model: str, route: str) -> tuple[LiveBackend, ...]:
