@@ -8,7 +8,9 @@ from fractions import Fraction
 
 import msgspec
 
+from gateway.money.text import seconds
 from gateway.policy.sections.price import RATES, DatedPrices, Price, epoch_s
+from gateway.types import MICRO
 
 FIGURES = ("per_hour", *RATES)
 """In the order in which they are shown."""
@@ -36,6 +38,14 @@ def unit_of(figure: str) -> str:
     """What a rate is the price of, for a person."""
     part = figure.removeprefix("per_million_").replace("_", " ")
     return _UNITS.get(figure, f"a million tokens of {part}")
+
+
+def told_quantity(figure: str, quantity: int) -> str:
+    """How much of what a rate is for, in the unit of the rate: '0.021744 s', '7'."""
+    in_a_second = {"per_second": MICRO, "per_hour": MICRO, "per_audio_second": 1_000}.get(figure)
+    if in_a_second is None:
+        return f"{quantity:,}"
+    return f"{seconds(quantity * (MICRO // in_a_second))} s"
 
 
 class ListedPrice(msgspec.Struct, frozen=True):

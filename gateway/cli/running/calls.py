@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from gateway.cli.running.client import GatewayRefused, RunningGateway, add_gateway, reach
 from gateway.cli.shared import command, fail, table
-from gateway.money.text import short_usd
+from gateway.money.price_comparison import told_quantity, unit_of
+from gateway.money.text import short_usd, usd
 
 _FILTERS = ("user", "model", "backend", "outcome")
 _HEADS = ("began", "id", "user", "model", "backend", "outcome", "status", "cold", "USD")
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(found, indent=2))
     else:
-        print("\n".join(_lines(found) if options.id else _list(found)))
+        print("\n".join(lines_of(found) if options.id else _list(found)))
     return 0
 
 
@@ -76,21 +77,33 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
     return (str(one["started_at"])[:19], *words, "cold" if one["cold_seconds"] else "", cost)
 
 
-def _lines(value: Any, depth: int = 0) -> Iterator[str]:
+def lines_of(value: Any, depth: int = 0) -> Iterator[str]:
     """Every field on a line of its own, those within it further in."""
     pad = "  " * depth
     for name, inner in value.items():
-        if isinstance(inner, dict) and inner:
+        if name == "charged_by" and inner:
+            yield f"{pad}charged_by"
+            yield from (f"{pad}  {_charge(part)}" for part in inner["parts"] if part["rate_nano"])
+        elif isinstance(inner, dict) and inner:
             yield f"{pad}{name}"
-            yield from _lines(inner, depth + 1)
+            yield from lines_of(inner, depth + 1)
         elif isinstance(inner, list) and inner and isinstance(inner[0], dict):
             yield f"{pad}{name}"
             for number, one in enumerate(inner, 1):
                 yield f"{pad}  {number}."
-                yield from _lines(one, depth + 2)
+                yield from lines_of(one, depth + 2)
         elif inner not in (None, "", [], {}) and not name.endswith("_nano"):
             shown = ", ".join(map(str, inner)) if isinstance(inner, list) else _plain(inner)
             yield f"{pad}{name:<{max(1, 24 - 2 * depth)}} {shown}"
+
+
+def _charge(part: dict[str, Any]) -> str:
+    """'0.000000604 USD: 0.021744 s at 0.1 USD an hour'."""
+    cost, item = f"{usd(part['cost_nano'], padded=True)} USD", part["item"]
+    if item == "stated":
+        return f"{cost}, as the platform states it"
+    much = told_quantity(item, part["quantity"])
+    return f"{cost}: {much} at {usd(part['rate_nano'])} USD {unit_of(item)}"
 
 
 def _plain(value: Any) -> str:

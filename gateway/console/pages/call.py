@@ -13,6 +13,7 @@ from gateway.console.drawing.words import REASONS, VERDICTS
 from gateway.console.visits.standings import reserved_names
 from gateway.console.visits.visit import HtmlPage, Visit
 from gateway.money.call_reports import call_json
+from gateway.money.price_comparison import told_quantity
 from gateway.money.usage_reports import may_see
 from gateway.storage.base import LedgerRow
 from gateway.storage.history import HEDGED
@@ -61,7 +62,11 @@ async def show(visit: Visit) -> HtmlPage:
 def _charges(told: dict[str, Any]) -> list[dict[str, Any]]:
     """What was charged for; rates of nothing are left out."""
     parts = [] if told["charged_by"] is None else told["charged_by"]["parts"]
-    return [part for part in parts if part["rate_nano"] or part["cost_nano"]]
+    return [
+        part | {"amount": told_quantity(part["item"], part["quantity"])}
+        for part in parts
+        if part["rate_nano"] or part["cost_nano"]
+    ]
 
 
 def _total_s(call: LedgerRow) -> float | None:
