@@ -14,6 +14,7 @@ closed: whole, broken off by its backend, or left by its reader at whatever poin
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Any
@@ -27,6 +28,8 @@ from gateway.calls.refusals import refusal_of, shutting_down, stopped
 from gateway.calls.state import CallState
 from gateway.calls.stream_events import error_event, events_in, priced, usage_event
 from gateway.types import ApiError, Unit
+
+log = logging.getLogger("spillgate")
 
 _MOST_KEPT = 64
 """Chunks without a token that wait for the first one; of more than these the later are dropped."""
@@ -135,6 +138,8 @@ class SettledStream:
             self._ended = True
         except BackendError as failure:
             self._ended = True
+            name, kind = attempt.backend.name, failure.failure.slug
+            log.warning("call %s broke off at %s (%s): %s", state.call.id, name, kind, failure.told)
             await self._completion.failed_after_answer(state, attempt, failure)
             self._error = refusal_of(failure, state.tried)
         except ApiError as error:

@@ -190,11 +190,11 @@ async def test_a_reader_that_fails_is_no_caller_that_left(tmp_path: Path, clock:
 
 
 async def test_a_stream_that_its_backend_breaks_off_ends_and_says_so_last(
-    tmp_path: Path, clock: FakeClock
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its reader sees an end, not an exception."""
+    """Its reader sees an end, not an exception; the log has what the system said."""
     async with counted(tmp_path, clock) as bench:
-        failure = BackendError(FailureClass.TRUNCATED, "it broke off")
+        failure = BackendError(FailureClass.TRUNCATED, "it broke off", detail="Connection reset")
         _, stream = await bench.begun(WORD, failure)
         async with stream:
             assert [piece async for piece in stream] == [WORD.data]
@@ -202,6 +202,7 @@ async def test_a_stream_that_its_backend_breaks_off_ends_and_says_so_last(
         assert told["error"]["code"] == "backend_truncated"
         assert told["usage"]["cost"] == 0
         assert (await bench.settled_once()).outcome == "error"
+        assert "(truncated): it broke off (Connection reset)" in caplog.text
 
 
 async def test_a_stream_whose_row_cannot_be_written_ends_in_an_error(
