@@ -20,7 +20,9 @@ def payer_of(schedule: ScheduleSpec, keys: Sequence[KeyRecord], now_at: float) -
     own = [one for one in keys if one.principal.user == schedule.user]
     good = [one.principal for one in own if not _why_not(one, schedule, now_at)]
     if not good:
-        raise _no_payer(f"none of the {len(own)} keys of {schedule.user} is good for this", "user")
+        raise _no_payer(
+            f"{schedule.user} has no key{' that is good for this' if own else ''}", "user"
+        )
     return good[-1]
 
 

@@ -97,9 +97,9 @@ def warn_of_unlimited(keys: KeyStore, policy: Policy, now_at: float) -> None:
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         log.warning(
-            "nothing limits what %d keys may spend: %s%s; put them under limits.keys or "
+            "nothing limits what %s may spend: %s%s; put them under limits.keys or "
             "limits.users, or make others",
-            len(names),
+            "1 key" if len(names) == 1 else f"{len(names)} keys",
             ", ".join(names[:_NAMED]),
             more,
         )

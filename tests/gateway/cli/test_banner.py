@@ -105,7 +105,7 @@ def test_keys_that_nothing_limits_are_named_at_a_start(
     warn_of_unlimited(keys, POLICY, clock.time())
     keys.close()
     [line] = [one.getMessage() for one in caplog.records]
-    assert "1 keys may spend: key_old;" in line
+    assert "what 1 key may spend: key_old;" in line
 
 
 def test_it_says_what_is_served_and_where_everything_is() -> None:
