@@ -24,6 +24,7 @@ async def list_keys(gateway: Gateway, scope: Scope, body: bytes) -> tuple[int, A
     """Every key that the asker may see, revoked ones too; of a key itself, its first characters
     alone."""
     delegation = _delegation(gateway, scope)
+    await gateway.last_uses.write()
     records, now_at = await asyncio.to_thread(gateway.keys.list), gateway.clock.time()
     return 200, {
         "keys": [as_json(record, now_at) for record in records if _sees(delegation, record)]

@@ -39,6 +39,7 @@ class OwnLimit(msgspec.Struct, frozen=True):
 
 async def show(visit: Visit, problem: ApiError | None = None) -> HtmlPage:
     """A user's own keys, a delegate's team, all for an admin."""
+    await visit.gateway.last_uses.write()
     records, month = await asyncio.gather(asyncio.to_thread(visit.gateway.keys.list), _month(visit))
     seen = [record for record in records if _sees(visit, record)]
     wanted = visit.params.get("state", "active")

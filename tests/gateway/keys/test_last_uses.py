@@ -43,6 +43,18 @@ async def test_a_minute_later_it_is_known_when_a_key_was_used(
         assert gateway.inner.last_uses.noted == {}
 
 
+async def test_whoever_lists_keys_is_told_of_the_last_minute_too(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with assembled(tmp_path, clock) as gateway:
+        root = gateway.key("root", admin=True)
+        async with gateway.client(gateway.key("busy")) as client:
+            await client.get("/v1/models")
+        async with gateway.client(root) as client:
+            listed = (await client.get("/admin/keys")).json()["keys"]
+        assert {one["user"] for one in listed if one["last_used_at"]} == {"root", "busy"}
+
+
 async def test_a_gateway_that_ends_writes_what_it_noted(tmp_path: Path, clock: FakeClock) -> None:
     async with assembled(tmp_path, clock) as gateway, gateway.client() as client:
         await client.get("/v1/models")
