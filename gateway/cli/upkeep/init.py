@@ -16,7 +16,7 @@ from gateway.cli.upkeep.templates import APP, TEMPLATES, Question, filled
 from gateway.policy.reader import read_policy_text
 from gateway.policy.syntax.problems import PolicyError
 
-_OPTIONS = {one.name: one for each in TEMPLATES.values() for one in each.questions}
+_OPTIONS = dict.fromkeys(one.name for each in TEMPLATES.values() for one in each.questions)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, default=Path("spillgate.yaml"), metavar="FILE", help="spillgate.yaml"
     )
-    for name, question in _OPTIONS.items():
-        parser.add_argument(f"--{name}", help=question.text)
+    for name in _OPTIONS:
+        parser.add_argument(f"--{name}", help=_help_of(name))
     parser.add_argument(
         "--listen", default="127.0.0.1:8443", metavar="HOST:PORT", help="127.0.0.1:8443"
     )
@@ -69,6 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="overwrite the policy that is there")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
+
+
+def _help_of(name: str) -> str:
+    """What each template means by the option, where they do not mean the same; the default."""
+    meant: dict[str, list[str]] = {}
+    for template, policy in TEMPLATES.items():
+        for one in policy.questions:
+            if one.name == name:
+                text = f"{one.text}: {one.default}" if one.default else one.text
+                meant.setdefault(text, []).append(template)
+    if len(meant) == 1:
+        return next(iter(meant))
+    return "; ".join(f"({', '.join(names)}) {text}" for text, names in meant.items())
 
 
 def _money(text: str) -> float:

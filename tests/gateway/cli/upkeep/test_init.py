@@ -113,3 +113,10 @@ def test_on_a_terminal_it_asks(here: Path) -> None:
     assert "owner/name" in asked
     policy = load_policy(here / "spillgate.yaml", AnySecret({}))
     assert list(policy.models) == ["faces"]
+
+
+def test_the_help_says_what_each_template_means_by_an_option(shell: Shell) -> None:
+    told = " ".join(shell("init", "--help").split())
+    for template, policy in TEMPLATES.items():
+        for one in policy.questions:
+            assert one.text in told, (template, one.name)
