@@ -390,7 +390,7 @@ def _times(model: ModelSpec, serving: tuple[LiveBackend, ...]) -> tuple[float, f
     starts = [0.0 if one.learned.cold is None else one.learned.cold.p95 for one in serving]
     runs = [one.spec.common.max_run for one in serving]
     longest = max(map(sum, zip(runs, starts, strict=True)))
-    return longest, model.max_wait or longest
+    return longest, model.max_wait or max(longest, model.slo)
 
 
 def _bounded(route: Route, max_price: int) -> Route:

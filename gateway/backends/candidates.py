@@ -42,8 +42,12 @@ def candidate_of(
     if slots is not None and in_flight >= slots:
         run = backend.leases.seen_to_run(run, now)
     if cold is None:
-        ready_in_s = (backend.standing.ready_in() or 0.0) if slots == 0 else 0.0
-        load = BackendLoad(in_flight, slots, 0, None, ready_in_s, 0.0, 0.0, backend.round_trip_s)
+        way_s = backend.round_trip_s
+        if slots == 0 and (ready_in_s := backend.standing.ready_in()):
+            guess = not backend.standing.has_started
+            load = BackendLoad(in_flight, slots, 0, None, ready_in_s, 0.0, 0.0, way_s, guess)
+        else:
+            load = BackendLoad(in_flight, slots, 0, None, 0.0, 0.0, 0.0, way_s)
     else:
         idle, starting_s = workers.idle(now) or 0, workers.starting_for_s(now)
         tail_s, most = workers.tail_s(now, price), slots or None  # no worker up: it starts some

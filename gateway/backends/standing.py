@@ -128,6 +128,11 @@ class Standing:
         """It had none when it was asked last, and has some."""
         return bool(self._had_no_slots and self._adapter.slots)
 
+    @property
+    def has_started(self) -> bool:
+        """What its starts take was seen."""
+        return self.starts is not None and bool(self.starts.start_stages)
+
     def ready_in(self) -> float | None:
         """Seconds until a worker should be ready; None where nobody can say, or wait."""
         return None if self.starts is None else self.starts.ready_in()

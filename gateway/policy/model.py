@@ -153,7 +153,7 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The most queue and cold-start delay that a call should see."""
     max_wait: Annotated[Duration, msgspec.Meta(gt=0)] | None = None
     """The longest that a call waits in line, which is no part of its run; left out: as long as the
-    longest run that any of its backends allows."""
+    longest run that any of its backends allows, and no less than ``slo``."""
     idempotent: bool | None = None
     """To run a call twice does no harm but cost. Left out: so for chat, completions and embeddings,
     not for infer."""

@@ -114,6 +114,8 @@ class BackendLoad(msgspec.Struct, frozen=True, gc=False):
     wait without it."""
     round_trip_s: float = 0.0
     """To the backend and back; 0 where it is near, or nobody knows."""
+    start_is_guess: bool = False
+    """``ready_in_s`` is: none of its starts was seen yet."""
 
 
 class Delay(msgspec.Struct, frozen=True, gc=False):

@@ -44,7 +44,8 @@ def may_begin_within(quotes: Sequence[Quote], seconds: float) -> bool:
 
 def soonest_s(seen: Candidate) -> float:
     """Seconds that a call waits there at the least: those at work may end at any instant, those
-    before it run as long as runs were seen to, and a start is as quick as one in twenty."""
+    before it run as long as runs were seen to, and a start is as quick as one in twenty; one of
+    which only a guess is known may be over at any instant. The way to the backend is no wait."""
     load, run = seen.load, seen.run
     run_s = run.mean if run.seen else 0.0
     if seen.cold_p95 is None:
@@ -53,7 +54,8 @@ def soonest_s(seen: Candidate) -> float:
         delay = cold_delay(load, run_s, _quick_start_s(seen.cold_p50, seen.cold_p95))
     at_work = min(load.in_flight, load.slots or load.in_flight)
     ends_s = run_s / at_work if at_work and not delay.cold else 0.0
-    return load.load_s + load.round_trip_s + max(0.0, delay.seconds - ends_s)
+    guessed_s = load.ready_in_s if load.start_is_guess else 0.0
+    return load.load_s + max(0.0, delay.seconds - guessed_s - ends_s)
 
 
 def _quick_start_s(median: float | None, p95: float) -> float:

@@ -85,6 +85,37 @@ async def test_who_gets_no_place_for_as_long_as_he_may_wait_is_told_and_charged_
         assert len(gateway.fake("only").calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("seen", "status"),
+    [
+        pytest.param({}, 200, id="a guess refuses nobody"),
+        pytest.param({"init": 10.0}, 503, id="a start that was seen to take longer does"),
+    ],
+)
+async def test_a_start_that_is_longer_than_a_call_may_wait_refuses_it_where_that_is_known(
+    seen: dict[str, float], status: int, tmp_path: Path, clock: FakeClock
+) -> None:
+    """Runs are short, and so is the wait by default."""
+    text = policy().replace("max_run: 60s", "max_run: 1s").replace("slots: 1,", "slots: 0,")
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
+        only = gateway.fake("only")
+        only.starts_in, only.start_stages = 10.0, seen
+        answer = await client.post("/v1/chat/completions", json=CHAT)
+        assert answer.status_code == status, answer.text
+
+
+async def test_a_call_may_wait_for_as_long_as_its_model_promises_at_the_most(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """Also where the longest run is shorter."""
+    text = policy().replace("max_run: 60s", "max_run: 2s")
+    async with assembled(tmp_path, clock, text) as gateway, gateway.client() as client:
+        gateway.fake("only").runs_for = 1.5
+        asking = [await posted(gateway, client, 1 + number) for number in range(3)]
+        await gateway.until_done(asking, step=0.25)
+        assert [one.result().status_code for one in asking] == [200, 200, 200]
+
+
 # --- a deadline of the caller's own ---------------------------------------------------------------
 
 

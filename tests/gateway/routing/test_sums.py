@@ -84,6 +84,20 @@ LINE = BackendLoad(12, 4, 0, None)
             BackendLoad(0, 1, 0, None, 3.0), RunTime(60.0, 0.0, 9), False, 3.0, id="a start of ours"
         ),
         pytest.param(
+            BackendLoad(0, 0, 0, None, 3.0, start_is_guess=True),
+            RunTime(60.0, 0.0, 9),
+            False,
+            0.0,
+            id="a start of ours that nobody has seen",
+        ),
+        pytest.param(
+            BackendLoad(0, 4, 0, None, round_trip_s=5.0),
+            RunTime(60.0, 0.0, 9),
+            False,
+            0.0,
+            id="the way is no wait",
+        ),
+        pytest.param(
             BackendLoad(0, 1, 0, None, load_s=7.0), RunTime(1.0, 0.0, 9), False, 7.0, id="a load"
         ),
     ],
