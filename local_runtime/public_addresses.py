@@ -27,6 +27,19 @@ _NOT_FOR_ALL = tuple(
 (RFC 3879), and Azure's own services, whose address looks like anybody's."""
 
 
+_SERVICES = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"),
+            *("192.0.0.192", "100.100.100.200", "168.63.129.16"),
+        ),
+    )
+)
+"""Where clouds tell a machine its own credentials: link-local addresses, and those of AWS over
+IPv6, Oracle, Alibaba and Azure."""
+
+
 class Forbidden(Exception):
     """Raised for a receiver that stands where no webhook may be sent. Says no address: who named
     the host may not be told what lies behind it."""
@@ -35,11 +48,31 @@ class Forbidden(Exception):
 def is_public(address: str) -> bool:
     """Whether everybody could dial it: and so may we, for a stranger. False for what is no
     address."""
+    found = _read(address)
+    return found is not None and all(_is_public(one) for one in _within(found))
+
+
+def may_be_dialled(address: str, *, allow_private: bool) -> bool:
+    """Whether a stranger may have it dialled. Where a cloud tells a machine of itself never is:
+    nobody's receiver stands there."""
+    return not tells_of_machine(address) if allow_private else is_public(address)
+
+
+def tells_of_machine(address: str) -> bool:
+    """Whether a cloud's own services are there. False for what is no address."""
+    found = _read(address)
+    return found is not None and any(map(_is_a_service, _within(found)))
+
+
+def _read(address: str) -> IpAddress | None:
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        return ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return False
-    return all(_is_public(one) for one in _within(found))
+        return None
+
+
+def _is_a_service(address: IpAddress) -> bool:
+    return any(address in network for network in _SERVICES)
 
 
 def _is_public(address: IpAddress) -> bool:

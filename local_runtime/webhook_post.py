@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from local_runtime.public_addresses import Forbidden, is_public
+from local_runtime.public_addresses import Forbidden, may_be_dialled
 
 TIMEOUT_S = 10.0
 """Of one attempt as a whole, once the name is resolved."""
@@ -93,7 +93,10 @@ def post(
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     addresses = resolve(host, port)
-    fit = [one for one in addresses if rules.allow_private or is_public(one)]
+    allows = rules.allow_private
+    fit = [one for one in addresses if may_be_dialled(one, allow_private=allows)]
+    if not fit and allows:
+        raise Forbidden("it is where a cloud tells a machine of itself: no receiver is there")
     if not fit:
         raise Forbidden(f"it lies in a private network; {ALLOW_PRIVATE}=1 lets it be reached")
     context = None

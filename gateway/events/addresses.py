@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from local_runtime.public_addresses import Forbidden, is_public
+from local_runtime.public_addresses import Forbidden, may_be_dialled
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) -> addresses. Raises OSError."""
@@ -44,7 +44,9 @@ async def dialled(host: str, port: int, resolve: Resolve, *, allow_private: bool
     addresses = await resolve(host, port)
     if not addresses:
         raise OSError(f"{host} has no address")
-    fit = [one for one in addresses if allow_private or is_public(one)]
+    fit = [one for one in addresses if may_be_dialled(one, allow_private=allow_private)]
+    if not fit and allow_private:
+        raise Forbidden(f"{host} is where a cloud tells a machine of itself: no receiver is there")
     if not fit:
         raise Forbidden(
             f"{host} lies in a private network; webhooks.allow_private lets it be reached"

@@ -93,6 +93,12 @@ def test_a_private_network_is_refused_and_its_address_is_not_told(address: str) 
     assert ALLOW_PRIVATE in str(refused.value)
 
 
+def test_where_a_cloud_tells_a_machine_of_itself_is_dialled_for_nobody() -> None:
+    with serving() as server, pytest.raises(Forbidden, match="no receiver is there"):
+        post(server.url, b"{}", {}, ANYWHERE, resolve=lambda host, port: ["169.254.169.254"])
+    assert server.heard == []
+
+
 def test_of_several_addresses_those_that_may_be_dialled_are() -> None:
     """The first one takes no connection: nobody listens there."""
     with serving() as server:

@@ -30,6 +30,7 @@ from gateway.service import Gateway
 from gateway.storage.jobs.base import JobsQuery, StoredJob
 from gateway.storage.jobs.states import STATES, JobState
 from gateway.types import ApiError, Principal, Priority
+from local_runtime.public_addresses import tells_of_machine
 
 LONGEST_S = 30 * 86_400.0
 """Until a job's deadline, and that its result is kept."""
@@ -182,8 +183,11 @@ def checked_webhook(gateway: Gateway, url: str | None) -> str:
         checked = parse_webhook_url(url)
     except ValueError as error:
         raise _bad_webhook(str(error)) from None
-    if not settings.allow_private and is_private(urlsplit(checked).hostname or ""):
+    host = urlsplit(checked).hostname or ""
+    if not settings.allow_private and is_private(host):
         raise _bad_webhook("it lies in a private network, which this gateway does not reach")
+    if tells_of_machine(host):
+        raise _bad_webhook("it is where a cloud tells a machine of itself: no receiver is there")
     return checked
 
 

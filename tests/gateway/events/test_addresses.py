@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.events.addresses import Resolve, SystemResolver, dialled
-from local_runtime.public_addresses import Forbidden, is_public
+from local_runtime.public_addresses import Forbidden, is_public, tells_of_machine
 
 PUBLIC = ["8.8.8.8", "1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2a00:1450:4001:81b::200e"]
 PRIVATE = {
@@ -39,7 +39,7 @@ PRIVATE = {
     "broadcast": "255.255.255.255",
     "mapped": "::ffff:127.0.0.1",
     "mapped metadata": "::ffff:169.254.169.254",
-    "mapped in digits": "::ffff:a9fe:a9fe",
+    "mapped metadata in digits": "::ffff:a9fe:a9fe",
     "compatible": "::7f00:1",
     "6to4": "2002:7f00:1::",
     "6to4 of a private network": "2002:c0a8:101::1",
@@ -92,6 +92,29 @@ async def test_of_a_name_with_both_the_public_address_alone_is_dialled() -> None
 
 async def test_where_it_is_allowed_a_private_address_is_dialled() -> None:
     assert await dialled("here", 80, leading_to("10.0.0.1"), allow_private=True) == ["10.0.0.1"]
+
+
+SERVICES = [
+    what
+    for what in PRIVATE
+    if "metadata" in what or "link-local" in what or what == "a cloud's own services"
+]
+
+
+@pytest.mark.parametrize("what", SERVICES)
+async def test_where_a_cloud_tells_a_machine_of_itself_is_dialled_for_nobody(what: str) -> None:
+    """In whatever form it hides; a caller could read a machine's own credentials there."""
+    address = PRIVATE[what]
+    assert tells_of_machine(address)
+    with pytest.raises(Forbidden, match="no receiver is there"):
+        await dialled("odd", 80, leading_to(address), allow_private=True)
+    found = await dialled("odd", 80, leading_to(address, "10.0.0.1"), allow_private=True)
+    assert found == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize("what", sorted(PRIVATE.keys() - set(SERVICES)))
+def test_other_private_addresses_are_no_clouds_services(what: str) -> None:
+    assert not tells_of_machine(PRIVATE[what])
 
 
 async def test_a_name_without_addresses_leads_nowhere() -> None:

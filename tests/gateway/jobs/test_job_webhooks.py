@@ -126,6 +126,20 @@ async def test_a_webhook_that_is_not_reached_is_refused(
         assert says in answer.text
 
 
+async def test_a_clouds_own_services_are_no_receiver_in_ones_own_network_either(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    text = TELLS.replace("webhooks: {", "webhooks: {allow_private: true, ")
+    async with (
+        with_jobs(tmp_path, clock, text=text, client=PlayedClient()) as gateway,
+        gateway.client() as client,
+    ):
+        for host, status in (("169.254.169.254", 400), ("10.0.0.7", 202)):
+            asked = {"model": "any", "input": {}, "webhook": f"http://{host}/hook"}
+            answer = await client.post("/v1/jobs", json=asked)
+            assert answer.status_code == status, answer.text
+
+
 async def test_without_a_secret_no_webhook_is_taken(tmp_path: Path, clock: FakeClock) -> None:
     async with with_jobs(tmp_path, clock) as gateway, gateway.client() as client:
         answer = await client.post("/v1/jobs", json={"model": "any", "input": {}, "webhook": URL})
