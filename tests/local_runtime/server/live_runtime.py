@@ -103,8 +103,12 @@ class LiveRuntime:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.process is None:
+            return
+        if self.process.poll() is None:
             self.signal(signal.SIGTERM)
+        elif self.process.stderr is not None and not self.process.stderr.closed:
+            self.wait()  # a test has ended it: what it printed last is still in the pipe
 
 
 def all_gone(pids: Sequence[int]) -> bool:
