@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Sequence
 from typing import Any, cast, get_args
 from urllib.parse import quote
@@ -28,7 +29,8 @@ from adapters.shapes.error_words import words_in
 from adapters.shapes.json_texts import read, read_if
 from adapters.types import Probe, Task, Usage
 
-_REFUSED = f"[Errno {errno.ECONNREFUSED}]"
+_REFUSED = (os.strerror(errno.ECONNREFUSED), f"[Errno {errno.ECONNREFUSED}]")
+"""The second where a name has several addresses: what each of them said stands there."""
 _FAILED = {"failed": FailureClass.FAILED, "cancelled": FailureClass.CANCELLED}
 
 
@@ -84,7 +86,9 @@ class PotassiumSettings(HttpSettings, frozen=True, kw_only=True, forbid_unknown_
 
 def port_is_closed(error: BackendError) -> bool:
     """Nobody listens there: nothing was sent."""
-    return error.failure is FailureClass.UNREACHABLE and _REFUSED in error.detail
+    return error.failure is FailureClass.UNREACHABLE and any(
+        said in error.detail for said in _REFUSED
+    )
 
 
 class _Status(msgspec.Struct):

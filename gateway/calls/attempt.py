@@ -290,7 +290,7 @@ class Attempt(msgspec.Struct, frozen=True):
         if failure.failure is FailureClass.NOT_STARTED:
             return None
         used = self._used_by_failure(failure, now)
-        if used is None or self.progress.events or self._bills_failed:
+        if used is None or self.progress.events or self._owes_what_is_said:
             return used
         brings_nothing = self._is_timed and (by_tokens(self.price) or by_media(self.price))
         return _times_alone(used) if brings_nothing and used.cost_nano is None else used
@@ -334,6 +334,12 @@ class Attempt(msgspec.Struct, frozen=True):
     def _bills_failed(self) -> bool:
         return self.price is not None and "failed" in self.price.bills
 
+    @property
+    def _owes_what_is_said(self) -> bool:
+        """What a failure says that it used is charged: a session says it of the answers that were
+        passed on before its end."""
+        return self._bills_failed or self.call.task == "realtime"
+
     def _lacks_times(self, used: Usage) -> bool:
         """Seconds are paid for, and nobody said how many there were."""
         untold = used.exec_s is used.gpu_s is used.cost_nano is None
@@ -346,7 +352,7 @@ class Attempt(msgspec.Struct, frozen=True):
             return True
         if self._is_timed:
             return used.reported or ran is not Ran.NO
-        if ran is Ran.NO or not self._bills_failed:
+        if ran is Ran.NO or not self._owes_what_is_said:
             return False
         tokens = (used.input_tokens, used.output_tokens, used.total_tokens) != (None, None, None)
         media = not (used.images is used.audio_s is None)
