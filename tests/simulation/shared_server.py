@@ -62,7 +62,8 @@ class SharedLink:
         """The memory that this process has filled."""
         self.fills = 0
         """The fill that it was last told of."""
-        self._is_behind = False
+        self._behind: list[str] = []
+        """What it still holds though there is a row of it."""
 
     def _knows(self) -> bool:
         return self._shared.is_known and self._shared.memory == self._filled
@@ -116,14 +117,11 @@ class SharedLink:
     ) -> int:
         def is_in_doubt() -> bool:
             shared = self._shared
-            if not fills or fills == shared.fills or hold_id in shared.settled:
-                return False
-            at_once(shared.store.release(hold_id))
-            return True
+            return bool(fills) and fills != shared.fills and hold_id not in shared.settled
 
         if not await self._link.ask(is_in_doubt):
             return await self.settle(hold_id, claims, actual)
-        self._is_behind = True
+        self._behind.append(hold_id)
         self._emptied()
         return 0
 
@@ -131,16 +129,18 @@ class SharedLink:
         await self._ask(lambda store: store.release(hold_id))
 
     async def restore(self, spent: Iterable[Counted]) -> None:
-        sums = list(spent)
+        sums, behind = list(spent), tuple(self._behind)
 
         def work() -> tuple[int, int]:
             at_once(self._shared.store.restore(sums))
             self._shared.is_known = True
             self._shared.fills += 1
+            for hold_id in behind:
+                at_once(self._shared.store.settle(hold_id, (), {}))
             return self._shared.memory, self._shared.fills
 
         self._filled, self.fills = await self._link.ask(work)
-        self._is_behind = False
+        del self._behind[: len(behind)]
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         return await self._ask(lambda store: store.statuses(claims))
@@ -150,7 +150,7 @@ class SharedLink:
 
     async def ping(self) -> None:
         knows, self.fills = await self._link.ask(lambda: (self._knows(), self._shared.fills))
-        if self._is_behind or not knows:
+        if self._behind or not knows:
             self._emptied()
 
     @property

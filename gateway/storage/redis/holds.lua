@@ -157,13 +157,12 @@ end
 
 -- {claims, {unit -> actual}, the fill since which there is a row of it, 0 where there is none yet} -> the
 -- nano-dollars that lie past a limit; 0 when the id was settled before, -1 where somebody has filled since,
--- whose sums may have the row.
+-- whose sums may have the row: what is held stays so, until the gateway has filled as well.
 function operations.settle()
   if ARGV[5] ~= '' and restored() == 0 then return settle_unknown() end
   local claims, actual, fill = input[1], input[2], input[3] or 0
   local ended, past = prefix .. 'ended:' .. id, 0
   if fill ~= 0 and ARGV[5] ~= '' and fill ~= filled() and redis.call('EXISTS', ended) == 0 then
-    if alive(id) then expire(id) end
     return -1
   end
   if alive(id) then

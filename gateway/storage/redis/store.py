@@ -141,8 +141,8 @@ class RedisSharedStore:
         """The number of the memory that this gateway has filled; 0 before it has filled any."""
         self._fill = 0
         """The number of the last fill of which it was told, whoever has filled."""
-        self._is_behind = False
-        """A row of this gateway's may be in no sum that was filled, nor told by itself."""
+        self._behind: list[str] = []
+        """What this gateway still holds though there is a row of it, which may be in no sum."""
         self._gateways = 0
         """Those that are alive, as it was last told."""
         self._incomplete_until = 0.0
@@ -203,7 +203,7 @@ class RedisSharedStore:
         body = _encode((tuple(claims), actual, fills))
         past_nano = number_of(await self._run(b"settle", hold_id, body, claims))
         if past_nano < 0:
-            self._is_behind = True
+            self._behind.append(hold_id)
             self._look(self._memory)
             return 0
         self._remember(Settled(hold_id, tuple(claims), actual))
@@ -219,7 +219,7 @@ class RedisSharedStore:
             for one in spent
             if one.unit in TOTALS
         ]
-        replacements, memory = self._replacements, 0
+        replacements, memory, behind = self._replacements, 0, tuple(self._behind)
         if self._uncertain:
             await self._repeat()
         number = secrets.randbits(50) + 2
@@ -229,10 +229,13 @@ class RedisSharedStore:
             last = start + _AT_ONCE >= len(totals)
             body = _encode((part, number, last))
             memory = number_of(await self._run(b"restore", "", body, part, link=self._filling))
-        self._known_of, self._fill, self._is_behind = replacements, number, False
+        self._known_of, self._fill = replacements, number
         if self._memory and memory != self._memory and self._gateways > 1:
             self._incomplete_until = self._clock.monotonic() + _OTHERS_S
         self._memory = memory
+        for hold_id in behind:  # the sums have its row
+            await self.settle(hold_id, (), {})
+            self._behind.remove(hold_id)
 
     async def statuses(self, claims: Sequence[Claim]) -> tuple[LimitStatus, ...]:
         if not claims:
@@ -305,7 +308,7 @@ class RedisSharedStore:
         return memory != 0 and memory == self._memory and not self._uncertain
 
     def _look(self, memory: int) -> None:
-        lacks = self._is_behind or not self._is_filled(memory)
+        lacks = bool(self._behind) or not self._is_filled(memory)
         if self._emptied is not None and lacks:
             self._emptied()
 
