@@ -11,7 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from local_runtime.public_addresses import Forbidden, may_be_dialled
+from local_runtime.public_addresses import Forbidden, may_be_dialled, tells_of_machine
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) -> addresses. Raises OSError."""
@@ -52,3 +52,8 @@ async def dialled(host: str, port: int, resolve: Resolve, *, allow_private: bool
             f"{host} lies in a private network; webhooks.allow_private lets it be reached"
         )
     return fit
+
+
+def is_never_dialled(host: str) -> bool:
+    """Whether it is an address at which no receiver may be, whatever is allowed."""
+    return tells_of_machine(host)

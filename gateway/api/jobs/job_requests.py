@@ -21,6 +21,7 @@ from gateway.api.calls.plain import Sent, parsed_plain
 from gateway.api.requests.bodies import malformed, parse_strict_json
 from gateway.api.requests.queries import limit_of, query_of
 from gateway.api.requests.request import ParsedRequest, RequestContext, Scope
+from gateway.events.addresses import is_never_dialled
 from gateway.jobs.accepting import AskedJob
 from gateway.jobs.digests import AsSent
 from gateway.jobs.records import read_request
@@ -30,7 +31,6 @@ from gateway.service import Gateway
 from gateway.storage.jobs.base import JobsQuery, StoredJob
 from gateway.storage.jobs.states import STATES, JobState
 from gateway.types import ApiError, Principal, Priority
-from local_runtime.public_addresses import tells_of_machine
 
 LONGEST_S = 30 * 86_400.0
 """Until a job's deadline, and that its result is kept."""
@@ -186,7 +186,7 @@ def checked_webhook(gateway: Gateway, url: str | None) -> str:
     host = urlsplit(checked).hostname or ""
     if not settings.allow_private and is_private(host):
         raise _bad_webhook("it lies in a private network, which this gateway does not reach")
-    if tells_of_machine(host):
+    if is_never_dialled(host):
         raise _bad_webhook("it is where a cloud tells a machine of itself: no receiver is there")
     return checked
 
