@@ -42,12 +42,7 @@ def candidate_of(
     if slots is not None and in_flight >= slots:
         run = backend.leases.seen_to_run(run, now)
     if cold is None:
-        way_s = backend.round_trip_s
-        if slots == 0 and (ready_in_s := backend.standing.ready_in()):
-            guess = not backend.standing.has_started
-            load = BackendLoad(in_flight, slots, 0, None, ready_in_s, 0.0, 0.0, way_s, guess)
-        else:
-            load = BackendLoad(in_flight, slots, 0, None, 0.0, 0.0, 0.0, way_s)
+        load = _load_of_own_workers(backend, in_flight, slots)
     else:
         idle, starting_s = workers.idle(now) or 0, workers.starting_for_s(now)
         tail_s, most = workers.tail_s(now, price), slots or None  # no worker up: it starts some
@@ -77,6 +72,15 @@ def candidate_of(
     if model not in backend.loadable:
         return candidate
     return with_model_load(candidate, cast(LoadsModels, adapter).load_in(model))
+
+
+def _load_of_own_workers(backend: LiveBackend, in_flight: int, slots: int | None) -> BackendLoad:
+    """Of one that is up, or starts its workers by itself."""
+    way_s = backend.round_trip_s
+    if slots == 0 and (ready_in_s := backend.standing.ready_in()):
+        guess = not backend.standing.has_started
+        return BackendLoad(in_flight, slots, 0, None, ready_in_s, 0.0, 0.0, way_s, guess)
+    return BackendLoad(in_flight, slots, 0, None, 0.0, 0.0, 0.0, way_s)
 
 
 def inside(serving: tuple[LiveBackend, ...], regions: tuple[str, ...]) -> tuple[LiveBackend, ...]:
