@@ -3,6 +3,7 @@ larger model, and not into those of the policy that it was admitted by."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from adapters.errors import BackendError, FailureClass
 from adapters.fake import After
 from adapters.types import Reply, Usage
+from gateway.calls.dispatcher import Answer
+from gateway.calls.state import CallState
 from gateway.clock import FakeClock
 from gateway.storage.base import Claim
 from gateway.types import ApiError
@@ -57,15 +60,24 @@ async def in_scope(gateway: AssembledGateway, to: str) -> tuple[int, int]:
     return status.held, LIMIT - status.remaining
 
 
+async def on_its_way(
+    gateway: AssembledGateway, to: str, usd: float
+) -> tuple[CallState, asyncio.Task[Answer]]:
+    """A call that is at the first backend and leads on from there, while a reload brings a limit of
+    so many dollars to where it leads."""
+    leads_on(gateway, to)
+    state, task = gateway.start(body=b'{"model": "chat"}')
+    await gateway.until_asked("first")
+    await gateway.inner.apply(read(POLICY + WAYS[to][1] % usd))
+    return state, task
+
+
 @pytest.mark.parametrize("to", ["next", "big"])
 async def test_what_a_reload_limits_is_held_and_spent_there(
     to: str, tmp_path: Path, clock: FakeClock
 ) -> None:
     async with assembled(tmp_path, clock, POLICY) as gateway:
-        leads_on(gateway, to)
-        state, task = gateway.start(body=b'{"model": "chat"}')
-        await gateway.until_asked("first")
-        await gateway.inner.apply(read(POLICY + WAYS[to][1] % 5))
+        state, task = await on_its_way(gateway, to, 5)
         assert await in_scope(gateway, to) == (0, 0)
         await clock.advance(5.0)
         await gateway.until_asked(to)
@@ -80,10 +92,7 @@ async def test_a_limit_that_has_no_room_lets_no_call_pass_that_came_before_it(
     to: str, tmp_path: Path, clock: FakeClock
 ) -> None:
     async with assembled(tmp_path, clock, POLICY) as gateway:
-        leads_on(gateway, to)
-        state, task = gateway.start(body=b'{"model": "chat"}')
-        await gateway.until_asked("first")
-        await gateway.inner.apply(read(POLICY + WAYS[to][1] % 0.4))
+        state, task = await on_its_way(gateway, to, 0.4)
         await gateway.until_done([task], step=0.25)
         assert isinstance(task.exception(), ApiError)
         assert not gateway.fake(to).calls

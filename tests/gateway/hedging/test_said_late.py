@@ -10,7 +10,7 @@ from adapters.errors import BackendError, FailureClass
 from adapters.fake import After
 from adapters.types import Reply, Usage
 from gateway.clock import FakeClock
-from gateway.storage.base import Claim
+from gateway.storage.base import Claim, LedgerRow
 from gateway.types import NANO
 from tests.gateway.assembled import AssembledGateway, assembled, read
 from tests.gateway.hedging.calls import (
@@ -76,6 +76,16 @@ async def test_what_is_said_while_the_call_goes_on_is_what_its_row_says(
         assert state.tried[0].cost_nano == 250_000
 
 
+async def rows_over_a_reload(gateway: AssembledGateway, lost: str, text: str) -> list[LedgerRow]:
+    """Of a call at both backends, while a reload brings limits: the platform of the one that lost
+    says nine seconds when it is stopped."""
+    gateway.fake(lost).said_when_stopped = Usage(exec_s=9.0, reported=True)
+    state, task = await at_both(gateway, b'{"model": "chat"}')
+    await gateway.inner.apply(read(text))
+    await gateway.until_done([task], step=0.25)
+    return await nothing_is_left(gateway, state.call.id)
+
+
 @pytest.mark.parametrize(
     ("first_s", "second_s", "lost"), [(60.0, 3.0, "first"), (40.0, 60.0, "second")]
 )
@@ -85,11 +95,7 @@ async def test_the_limits_of_its_backend_count_what_is_said(
     """After the call was written, and while it goes on; limits that a reload brings meanwhile."""
     async with assembled(tmp_path, clock, SECONDS) as gateway:
         runs(gateway, first=first_s, second=second_s)
-        gateway.fake(lost).said_when_stopped = Usage(exec_s=9.0, reported=True)
-        state, task = await at_both(gateway)
-        await gateway.inner.apply(read(LIMITED))
-        await gateway.until_done([task], step=0.25)
-        rows = await nothing_is_left(gateway, state.call.id)
+        rows = await rows_over_a_reload(gateway, lost, LIMITED)
         spent = sum(row.cost_nano for row in rows if row.backend == lost)
         claim = Claim(f"backend:{lost}", "nano_usd", "month", LIMIT, 0)
         [status] = await gateway.inner.shared.statuses([claim])
@@ -106,11 +112,7 @@ async def test_the_limits_of_every_scope_count_what_is_said_of_a_larger_model(
     async with assembled(tmp_path, clock, LARGER) as gateway:
         gateway.fake("third").answers = lambda _: TOO_LONG
         runs(gateway, first=first_s, second=second_s)
-        gateway.fake(lost).said_when_stopped = Usage(exec_s=9.0, reported=True)
-        state, task = await at_both(gateway, b'{"model": "chat"}')
-        await gateway.inner.apply(read(LARGER + EVERYWHERE))
-        await gateway.until_done([task], step=0.25)
-        rows = await nothing_is_left(gateway, state.call.id)
+        rows = await rows_over_a_reload(gateway, lost, LARGER + EVERYWHERE)
         spent = await spent_in(gateway, *SCOPES, f"backend:{lost}")
         everything = sum(row.cost_nano for row in rows)
         assert {row.model for row in rows} == {"long"}
